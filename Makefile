@@ -1,0 +1,91 @@
+# Starts from a bare checkout; needs Python 3.11 or newer (with venv and pip), make and git.
+
+UV_VERSION := 0.13.8
+AIRFLOW_3  := 3.3.2
+AIRFLOW_2  := 2.11.2
+
+# The first Python on PATH that runs and lies between 3.11 and 3.$(1).
+find-python = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $(1)))' 2>/dev/null \
+	&& command -v $$p && break; done)
+PYTHON   := $(call find-python,14)
+PYTHON_2 := $(call find-python,12)
+ifeq ($(PYTHON),)
+$(error No Python from 3.11 to 3.14 on PATH)
+endif
+
+UV     := .uv/bin/uv-$(UV_VERSION)
+VENV   := .venv
+VENV_2 := .venv-2.11
+READY   := $(VENV)/.ready
+READY_2 := $(if $(PYTHON_2),$(VENV_2)/.ready)
+
+# Where it is set, every Airflow process compiles all of Airflow anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Airflow's files stay in the checkout, one folder for each version: their databases differ.
+export AIRFLOW_HOME = $(CURDIR)/.airflow/$(RUN)
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
+RUN := 3.3
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help test lint test-3.3 test-2.11 demo lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: lint test-3.3 test-2.11 ## Lint, then run all tests on Airflow 3.3 and on Airflow 2.11
+
+lint: $(READY) ## Check style, formatting and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+test-3.3: $(READY) ## Run all tests on Airflow 3.3
+	$(VENV)/bin/pytest
+
+test-2.11: RUN := 2.11
+test-2.11: $(READY_2) ## Run all tests on Airflow 2.11
+ifdef PYTHON_2
+	$(VENV_2)/bin/pytest
+else
+	@echo "SKIPPED: the tests on Airflow 2.11 need Python 3.11 or 3.12, and PATH has neither."
+endif
+
+demo: RUN := demo
+demo: $(READY) ## Run the example Dags against the simulator: no account needed
+	$(VENV)/bin/python example_dags/demo.py
+
+lock: $(UV) ## Pin the environments again; with UPGRADE=1 to the newest releases
+	$(call pin,3.3,$(AIRFLOW_3))
+	$(call pin,2.11,$(AIRFLOW_2))
+
+clean: ## Remove all that make has made
+	rm -rf .airflow .uv $(VENV) $(VENV_2) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+define pin
+	echo apache-airflow==$(2) | $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate \
+		--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+		--extra simulator pyproject.toml .ci/requirements.in - -o .ci/requirements-airflow-$(1).txt
+endef
+
+# Airflow as pinned, then this package from the checkout; `check` tells when the pins no longer suit pyproject.toml.
+define install
+	test -x $(@D)/bin/python || $(1) -m venv --without-pip $(@D)
+	$(UV) pip sync --quiet --python $(@D)/bin/python --compile-bytecode $(2)
+	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation -e '.[simulator]'
+	$(UV) pip check --quiet --python $(@D)/bin/python
+	touch $@
+endef
+
+$(VENV)/.ready: .ci/requirements-airflow-3.3.txt pyproject.toml | $(UV)
+	$(call install,$(PYTHON),$<)
+
+$(VENV_2)/.ready: .ci/requirements-airflow-2.11.txt pyproject.toml | $(UV)
+	$(call install,$(PYTHON_2),$<)
+
+$(UV):
+	$(PYTHON) -m venv --clear .uv
+	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	ln -s uv $@

@@ -1,0 +1,133 @@
+"""Bitrix24's REST methods, one function each, giving an immutable call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Bitrix24's page size, which cannot be changed.
+PAGE = 50
+#: Most commands in one batch.
+BATCH = 50
+
+#: Every field of a running workflow (``bizproc.workflow.instances``).
+WORKFLOW_FIELDS = (
+    "ID",
+    "MODIFIED",
+    "OWNED_UNTIL",
+    "MODULE_ID",
+    "ENTITY",
+    "DOCUMENT_ID",
+    "STARTED",
+    "STARTED_BY",
+    "TEMPLATE_ID",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a REST method.
+
+    :param method: the method's name, in the exact case that the API page gives.
+    :param params: the method's parameters.
+    :param repeatable: whether doing it twice has the same effect, and gives the same answer, as once.
+    :param commands: the calls inside a ``batch``, by key.
+    """
+
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    repeatable: bool = False
+    commands: Mapping[str, Call] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.method
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A successful reply.
+
+    :param result: the method's result. For ``batch``: each command's :class:`Reply` or error, by key.
+    :param total: how many rows there are in all, from a list method.
+    :param next: the offset of the next page; ``None`` on the last one.
+    :param time: the ``time`` part of the envelope, with ``duration`` and ``operating`` in seconds.
+    """
+
+    result: Any
+    total: int | None = None
+    next: int | None = None
+    time: Mapping[str, Any] = field(default_factory=dict)
+
+
+def list_workflows(
+    *,
+    select: Sequence[str] = WORKFLOW_FIELDS,
+    filters: Mapping[str, Any] | None = None,
+    order: Mapping[str, str] | None = None,
+    start: int = 0,
+) -> Call:
+    """``bizproc.workflow.instances``: one page of the running workflows.
+
+    :param select: fields of each row.
+    :param filters: FILTER object, already checked: the portal drops what it does not know, and lists more.
+    :param order: field to ``asc`` or ``desc``.
+    :param start: offset of the page, a multiple of 50.
+    """
+    return Call(
+        "bizproc.workflow.instances",
+        {"SELECT": list(select), "FILTER": dict(filters or {}), "ORDER": dict(order or {}), "start": start},
+        repeatable=True,
+    )
+
+
+def terminate_workflow(workflow_id: str, status: str | None = None) -> Call:
+    """``bizproc.workflow.terminate``: stop a workflow and keep its record.
+
+    :param workflow_id: id of a running workflow.
+    :param status: status text to show on the record.
+    """
+    return Call("bizproc.workflow.terminate", {"ID": workflow_id} | ({"STATUS": status} if status else {}))
+
+
+def kill_workflow(workflow_id: str) -> Call:
+    """``bizproc.workflow.kill``: stop a workflow and erase its record.
+
+    :param workflow_id: id of a running workflow.
+    """
+    return Call("bizproc.workflow.kill", {"ID": workflow_id})
+
+
+def get_flow(flow_id: int) -> Call:
+    """``tasks.flow.Flow.get``: read a flow.
+
+    :param flow_id: id of the flow.
+    """
+    return Call("tasks.flow.Flow.get", {"flowId": flow_id}, repeatable=True)
+
+
+def activate_flow(flow_id: int) -> Call:
+    """``tasks.flow.Flow.activate``: *toggle* a flow; the answer does not tell the new state.
+
+    :param flow_id: id of the flow.
+    """
+    return Call("tasks.flow.Flow.activate", {"flowId": flow_id})
+
+
+def update_flow(flow_data: Mapping[str, Any]) -> Call:
+    """``tasks.flow.Flow.update``: set a flow's fields; fields left out are reset.
+
+    :param flow_data: all writable fields, and ``id``.
+    """
+    return Call("tasks.flow.Flow.update", {"flowData": dict(flow_data)})
+
+
+def batch(commands: Mapping[str, Call]) -> Call:
+    """``batch``: up to 50 calls in one request, done one after the other, going on after an error.
+
+    :param commands: the calls by key. Keys are not to be numbers: PHP would answer with a list.
+    :raises ValueError: for more than 50 commands.
+    """
+    if len(commands) > BATCH:
+        raise ValueError(f"commands: a batch takes at most {BATCH}, not {len(commands)}")
+    return Call("batch", repeatable=all(call.repeatable for call in commands.values()), commands=dict(commands))

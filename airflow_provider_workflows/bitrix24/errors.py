@@ -1,0 +1,175 @@
+"""Bitrix24's error codes as typed errors (API pages' "Statuses and System Error Codes", and each method's own)."""
+
+from __future__ import annotations
+
+from airflow_provider_workflows.rest.errors import (
+    AccessDeniedError,
+    ApiError,
+    AuthenticationError,
+    InvalidCallError,
+    RateLimitError,
+    RedirectedError,
+    RefusedError,
+    RejectedError,
+    ServerError,
+    UnreadableReplyError,
+)
+
+
+class OperatingTimeLimitError(RefusedError):
+    """The method used up its execution time on this portal; it is blocked for minutes."""
+
+    advice = "The portal blocks this method for some minutes; others go on."
+
+
+class OverloadError(RejectedError):
+    """Bitrix24's staff blocked the REST API of this portal by hand."""
+
+    advice = "Only Bitrix24's support can lift this block."
+
+
+class TokenExpiredError(AuthenticationError):
+    """The access token has expired."""
+
+    advice = "Put a fresh access token into the connection, or use an incoming webhook, which does not expire."
+
+
+class ScopeError(AccessDeniedError):
+    """The webhook or token lacks the scope of the method."""
+
+    advice = "Add the scope 'bizproc' (workflows) or 'task' (flows) to the webhook's permissions."
+
+
+class ConfirmationError(AccessDeniedError):
+    """A person must allow this call in the portal first."""
+
+    advice = "An administrator must confirm the call in the portal."
+
+
+class NotAdministratorError(AccessDeniedError):
+    """ACCESS_DENIED, which has two meanings."""
+
+    advice = (
+        "Either the credential's user is not an administrator of the portal (for flows: not the flow's "
+        "creator), or the portal's plan has no REST API."
+    )
+
+
+class MethodNotFoundError(RejectedError):
+    """The portal does not know the method."""
+
+    advice = "The portal's plan or edition may lack workflows (or flows), or the webhook lacks the scope."
+
+
+class PortalDeletedError(RejectedError):
+    """The portal is deleted or closed to the public."""
+
+    advice = "Ask the portal's administrator whether it still exists and is open."
+
+
+class PortalMovedError(RedirectedError):
+    """The portal was renamed: it answers with a redirect to its new host."""
+
+    advice = "If the portal was renamed, set the connection's host to the new name."
+
+
+class HttpsRequiredError(InvalidCallError):
+    """INVALID_REQUEST: the portal takes HTTPS only."""
+
+    advice = "Set the connection's schema to https."
+
+
+class WorkflowIdError(InvalidCallError):
+    """ERROR_WRONG_WORKFLOW_ID: an empty or malformed workflow or template id."""
+
+
+class WorkflowError(RejectedError):
+    """HTTP 400 with an empty code: bizproc refused; the text, in the portal's language, is the only cause given."""
+
+
+class FlowError(RejectedError):
+    """HTTP 400 with code "0": every refusal of the flow methods."""
+
+    advice = (
+        "The flow may not exist, the credential's user may be neither its creator nor an administrator, "
+        "or the portal's plan may have no flows."
+    )
+
+
+class BatchError(InvalidCallError):
+    """The portal did not take a command as part of a batch."""
+
+
+CODES: dict[str, type[ApiError]] = {
+    "query_limit_exceeded": RateLimitError,
+    "operation_time_limit": OperatingTimeLimitError,
+    "overload_limit": OverloadError,
+    "internal_server_error": ServerError,
+    "error_unexpected_answer": ServerError,
+    "expired_token": TokenExpiredError,
+    "invalid_token": TokenExpiredError,
+    "no_auth_found": AuthenticationError,
+    "authorization_error": AuthenticationError,
+    "application_not_found": AuthenticationError,
+    "error_oauth": AuthenticationError,
+    "not_installed": AuthenticationError,
+    "payment_required": AuthenticationError,
+    "wrong_client": AuthenticationError,
+    "invalid_client": AuthenticationError,
+    "invalid_grant": AuthenticationError,
+    "invalid_credentials": AccessDeniedError,
+    "access_denied": NotAdministratorError,
+    "access_error": AccessDeniedError,
+    "user_access_error": AccessDeniedError,
+    "wrong_auth_type": AccessDeniedError,
+    "allowed_only_intranet_user": AccessDeniedError,
+    "insufficient_scope": ScopeError,
+    "invalid_scope": ScopeError,
+    "method_confirm_waiting": ConfirmationError,
+    "method_confirm_denied": ConfirmationError,
+    "error_method_not_found": MethodNotFoundError,
+    "error_manifest_is_not_available": RejectedError,
+    "portal_deleted": PortalDeletedError,
+    "invalid_request": HttpsRequiredError,
+    "error_argument": InvalidCallError,
+    "error_core": ServerError,
+    "invalid_arg_value": InvalidCallError,
+    "wrong_encoding": InvalidCallError,
+    "error_wrong_workflow_id": WorkflowIdError,
+    "error_batch_method_not_allowed": BatchError,
+    "error_batch_length_exceeded": BatchError,
+    "": WorkflowError,
+    "0": FlowError,
+}
+
+
+#: What an HTTP status says where the reply has no code that is known.
+STATUSES: dict[int, type[ApiError]] = {
+    200: UnreadableReplyError,
+    400: InvalidCallError,
+    401: AuthenticationError,
+    403: AccessDeniedError,
+    404: MethodNotFoundError,
+    429: RateLimitError,
+}
+
+
+def error_class(code: str | None, http_status: int) -> type[ApiError]:
+    """Give the class of an error, by its code where that is known, else by the HTTP status.
+
+    :param code: Bitrix24's error code in any case; ``None`` if the reply had none.
+    :param http_status: HTTP status.
+    """
+    # Codes "" and "0" are refusals only with a 400: on a 500 they say nothing about what was done.
+    if code is not None and not (code in {"", "0"} and http_status >= 500):
+        known = CODES.get(code.lower())
+        if known:
+            return known
+    return STATUSES.get(http_status) or (ServerError if http_status >= 500 else RejectedError)
+
+
+class FlowNotReachedError(ApiError):
+    """A flow is not in the wanted state after several tries."""
+
+    retry_helps = True
+    advice = "Something else may be changing this flow at the same time."

@@ -1,0 +1,168 @@
+"""Filters over running workflows (API page "Get a list of running workflows").
+
+The portal silently drops a filter key that it does not know and then lists *more*. So each key is checked
+before it is sent, and each row that comes back is checked against the filter again.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Self
+
+from airflow_provider_workflows.bitrix24.calls import WORKFLOW_FIELDS
+from airflow_provider_workflows.bitrix24.models import Workflow
+
+DATE_FIELDS = frozenset({"MODIFIED", "OWNED_UNTIL", "STARTED"})
+NUMBER_FIELDS = frozenset({"STARTED_BY", "TEMPLATE_ID"})
+
+#: The operators that every version of the portal knows; equality has none.
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "": operator.eq,
+    "!": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+#: Newer spellings, sent in the old way, which both old and new portals understand.
+SPELLINGS = {"=": "", "!=": "!"}
+
+
+class FilterError(ValueError):
+    """A filter that is not sent, because the portal would read it as a wider one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One key and value of a filter.
+
+    :param operator: one of ``""`` (equal), ``!``, ``<``, ``<=``, ``>``, ``>=``.
+    :param field: name of a field, in capitals.
+    :param value: a ``datetime`` with time zone, ``int`` or ``str``, as the field needs.
+    """
+
+    operator: str
+    field: str
+    value: datetime | int | str
+
+    @classmethod
+    def parse(cls, key: str, value: Any) -> Self:
+        """Read a key such as ``<STARTED`` and its value.
+
+        :raises FilterError: with the field's name, and what would be right.
+        """
+        match = re.fullmatch(r"([!<>=]*)(\w+)", key)
+        sign, name = match.groups() if match else ("", key)
+        sign, name = SPELLINGS.get(sign, sign), name.upper()
+        if name not in WORKFLOW_FIELDS:
+            raise FilterError(f"filters: unknown field {key!r}; known fields are {', '.join(WORKFLOW_FIELDS)}")
+        if sign not in OPERATORS:
+            raise FilterError(f"filters: unknown operator in {key!r}; known operators are = != ! < <= > >=")
+        return cls(sign, name, _typed(name, key, value))
+
+    @property
+    def key(self) -> str:
+        """The key as it is sent."""
+        return self.operator + self.field
+
+    def sent_value(self) -> int | str:
+        """Give the value as it is sent."""
+        return self.value.isoformat() if isinstance(self.value, datetime) else self.value
+
+    def matches(self, workflow: Workflow) -> bool:
+        """Tell whether the workflow meets the condition.
+
+        :raises FilterError: if the portal gave the field in a form that cannot be compared.
+        """
+        found = getattr(workflow, self.field.lower())
+        if found is None:
+            return self.operator == "!"
+        if isinstance(self.value, datetime) and not (isinstance(found, datetime) and found.tzinfo):
+            raise FilterError(
+                f"filters: the portal sends {self.field} as {found!r}, which is no ISO 8601 date with time zone, "
+                f"so the rows cannot be checked against {self.key!r}"
+            )
+        return OPERATORS[self.operator](found, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFilter:
+    """A checked filter over running workflows.
+
+    :param conditions: all of them must hold; none means every running workflow.
+    """
+
+    conditions: tuple[Condition, ...] = ()
+
+    @classmethod
+    def parse(
+        cls,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        stuck_for: timedelta | None = None,
+        now: datetime | None = None,
+    ) -> Self:
+        """Check a FILTER object.
+
+        :param filters: e.g. ``{"<STARTED": "2026-01-01T00:00:00Z", "TEMPLATE_ID": 12}``. Field names in any
+            case; operators ``=`` (or none), ``!=``, ``!``, ``<``, ``<=``, ``>``, ``>=``. Dates are ISO 8601
+            texts or ``datetime``; without a time zone they are UTC; parts of a second are dropped.
+        :param stuck_for: only workflows whose lock (OWNED_UNTIL) ended this long ago. Bitrix24 calls a workflow
+            stuck after 5 minutes.
+        :param now: the present, for ``stuck_for``; default: this machine's clock.
+        :raises FilterError: with the field's name, and what would be right.
+        """
+        if not isinstance(filters or {}, Mapping):
+            raise FilterError(f"filters must be a mapping of field to value, not {type(filters).__name__}")
+        conditions = [Condition.parse(key, value) for key, value in (filters or {}).items()]
+        if stuck_for is not None:
+            if stuck_for < timedelta(0):
+                raise FilterError("stuck_for must not be negative")
+            since = (now or datetime.now(UTC)) - stuck_for
+            conditions.append(Condition.parse("<OWNED_UNTIL", since))
+        keys = [condition.key for condition in conditions]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise FilterError(f"filters: {key!r} is given twice (or also by stuck_for); only one could be sent")
+        return cls(tuple(conditions))
+
+    def params(self) -> dict[str, int | str]:
+        """Give the FILTER object as it is sent."""
+        return {condition.key: condition.sent_value() for condition in self.conditions}
+
+    def matches(self, workflow: Workflow) -> bool:
+        """Tell whether the workflow meets every condition.
+
+        :raises FilterError: if the portal gave a field in a form that cannot be compared.
+        """
+        return all(condition.matches(workflow) for condition in self.conditions)
+
+
+def _typed(name: str, key: str, value: Any) -> datetime | int | str:
+    if name in DATE_FIELDS:
+        return _date(key, value)
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or not str(value).strip():
+        raise FilterError(f"filters: the value of {key!r} must be one text or number, not {value!r}")
+    if name not in NUMBER_FIELDS:
+        return str(value)
+    if not re.fullmatch(r"\d+", str(value).strip()):
+        raise FilterError(f"filters: the value of {key!r} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def _date(key: str, value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if isinstance(moment, date) and not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    if not isinstance(moment, datetime):
+        raise FilterError(f"filters: the value of {key!r} must be an ISO 8601 date, not {value!r}")
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.replace(microsecond=0)

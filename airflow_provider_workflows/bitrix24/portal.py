@@ -1,0 +1,88 @@
+"""A portal and the credential it is called with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import urlsplit
+
+from airflow_provider_workflows.rest.address import base_url
+from airflow_provider_workflows.rest.redaction import register_secret
+
+_WEBHOOK_PATH = re.compile(r"/rest/(?P<user>\d+)/(?P<code>[^/]+)(/.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """A Bitrix24 account and how to call it: by incoming webhook, or by access token.
+
+    :param base_url: e.g. ``https://acme.bitrix24.com``.
+    :param user_id: the webhook's user; ``None`` with an access token.
+    :param secret: the webhook's code, or the access token.
+    """
+
+    base_url: str
+    user_id: int | None
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.secret or not re.fullmatch(r"[!-~]+", self.secret) or "/" in self.secret:
+            kind = "access_token" if self.user_id is None else "password"
+            raise ValueError(f"{kind} must be the bare webhook code or token: printable, with no spaces or slashes")
+        register_secret(self.secret)
+
+    @classmethod
+    def with_webhook(
+        cls,
+        host: str | None,
+        user_id: str | int | None,
+        code: str,
+        scheme: str | None = None,
+        port: int | None = None,
+    ) -> Self:
+        """Give a portal called by an incoming webhook.
+
+        :param host: the portal's host name.
+        :param user_id: the number before the code in the webhook's URL.
+        :param code: the webhook's code.
+        :param scheme: ``https``, or ``http`` for a loopback host.
+        :param port: port, if not the scheme's own.
+        :raises ValueError: with the connection field's name.
+        """
+        if not re.fullmatch(r"\d+", str(user_id or "")):
+            raise ValueError("login must be the webhook's user id: the number before the code in its URL")
+        return cls(base_url(host, scheme, port), int(user_id or 0), code.strip())
+
+    @classmethod
+    def with_access_token(
+        cls, host: str | None, token: str, scheme: str | None = None, port: int | None = None
+    ) -> Self:
+        """Give a portal called with an OAuth access token.
+
+        :param host: the portal's host name.
+        :param token: the access token.
+        :param scheme: ``https``, or ``http`` for a loopback host.
+        :param port: port, if not the scheme's own.
+        :raises ValueError: with the connection field's name.
+        """
+        return cls(base_url(host, scheme, port), None, token.strip())
+
+    @classmethod
+    def from_webhook_url(cls, url: str) -> Self:
+        """Give the portal of a webhook URL as Bitrix24 shows it, with or without a method at its end.
+
+        :param url: e.g. ``https://acme.bitrix24.com/rest/1/<code>/``.
+        :raises ValueError: if it is not a webhook URL; the text does not repeat it.
+        """
+        parts = urlsplit(url.strip())
+        match = _WEBHOOK_PATH.fullmatch(parts.path)
+        if not match:
+            raise ValueError("the webhook URL must read https://<portal>/rest/<user id>/<code>/")
+        return cls.with_webhook(parts.hostname, match["user"], match["code"], parts.scheme, parts.port)
+
+    def method_url(self, method: str) -> str:
+        """Give the URL of a REST method; it holds the webhook's code."""
+        if self.user_id is None:
+            return f"{self.base_url}/rest/{method}"
+        return f"{self.base_url}/rest/{self.user_id}/{self.secret}/{method}"

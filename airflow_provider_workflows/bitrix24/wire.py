@@ -1,0 +1,144 @@
+"""How Bitrix24's calls look on the wire (API pages "General principles" and "batch")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from airflow_provider_workflows import __version__
+from airflow_provider_workflows.bitrix24.calls import Call, Reply
+from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError, PortalMovedError, error_class
+from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.rest.client import Request, Response
+from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
+
+HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-workflows/{__version__}"}
+#: How long the portal blocks a method whose time is used up, where the reply does not tell.
+OPERATING_BLOCK = 300.0
+
+
+class Bitrix24Wire:
+    """Turns calls into requests to one portal, and responses into replies or errors.
+
+    :param portal: the portal and its credential.
+    """
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+
+    def request(self, call: Call) -> Request:
+        """Give the HTTP request that makes the call."""
+        body = dict(call.params)
+        if call.method == "batch":
+            commands = {key: f"{command.method}?{php_query(command.params)}" for key, command in call.commands.items()}
+            body = {"halt": 0, "cmd": commands}
+        if self.portal.user_id is None:
+            body["auth"] = self.portal.secret
+        return Request("POST", self.portal.method_url(call.method), HEADERS, body)
+
+    def result(self, call: Call, response: Response) -> Reply:
+        """Give the call's reply.
+
+        :raises ApiError: if the portal did not do the call, or it cannot be told.
+        """
+        if 300 <= response.http_status < 400:
+            raise _moved(call, response)
+        envelope = _envelope(call, response)
+        if "error" in envelope:
+            raise _error(str(call), envelope, response.http_status)
+        if response.http_status != 200 or "result" not in envelope:
+            raise _by_status(call, response.http_status, "the reply holds neither a result nor an error")
+        if call.method == "batch":
+            return Reply(_batch_results(call, response, envelope["result"]), time=_time(envelope.get("time")))
+        return _reply(envelope["result"], envelope.get("total"), envelope.get("next"), envelope.get("time"))
+
+
+def php_query(params: Mapping[str, Any]) -> str:
+    """Encode parameters as PHP reads them from a query: ``FILTER[%3CSTARTED]=...&SELECT[0]=ID``.
+
+    :param params: nested mappings and lists of strings, numbers and booleans (sent as 1 and 0).
+    :raises ValueError: for ``None``, which a query cannot express.
+    """
+
+    def pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                yield from pairs(f"{name}[{key}]", item)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from pairs(f"{name}[{index}]", item)
+        elif value is None:
+            raise ValueError(f"{name}: a batch cannot carry null")
+        else:
+            yield name, str(int(value)) if isinstance(value, bool) else str(value)
+
+    return urlencode([pair for name, value in params.items() for pair in pairs(name, value)])
+
+
+def _moved(call: Call, response: Response) -> ApiError:
+    # Only the host: the rest of the address repeats the webhook's code.
+    host = urlsplit(response.headers.get("Location", "")).hostname or "an unnamed host"
+    return PortalMovedError(str(call), http_status=response.http_status, text=f"redirected to {host}")
+
+
+def _envelope(call: Call, response: Response) -> Mapping[str, Any]:
+    try:
+        envelope = json.loads(response.content)
+    except ValueError:
+        envelope = None
+    if not isinstance(envelope, Mapping):
+        raise _by_status(call, response.http_status, "the reply is not the JSON object it should be")
+    return envelope
+
+
+def _by_status(call: Call, status: int, text: str) -> ApiError:
+    return error_class(None, status)(str(call), http_status=status, text=text)
+
+
+def _error(call: str, error: Mapping[str, Any], status: int | None) -> ApiError:
+    code = str(error["error"])
+    # A command inside a batch has no HTTP status of its own; the portal sends its errors with 400.
+    kind = error_class(code, status or 400)
+    return kind(
+        call,
+        code=code,
+        http_status=status,
+        text=str(error.get("error_description") or "") or None,
+        retry_after=OPERATING_BLOCK if kind is OperatingTimeLimitError else None,
+    )
+
+
+def _batch_results(call: Call, response: Response, parts: Any) -> dict[str, Reply | ApiError]:
+    if not isinstance(parts, Mapping):
+        raise _by_status(call, response.http_status, "the batch's reply has no parts")
+    done, errors, totals, nexts, times = (
+        _map(parts.get(part)) for part in ("result", "result_error", "result_total", "result_next", "result_time")
+    )
+    results: dict[str, Reply | ApiError] = {}
+    for key, command in call.commands.items():
+        if key in errors:
+            results[key] = _error(str(command), errors[key], None)
+        elif key in done:
+            results[key] = _reply(done[key], totals.get(key), nexts.get(key), times.get(key))
+        else:
+            results[key] = UnreadableReplyError(str(command), text="the batch's reply does not mention this command")
+    return results
+
+
+def _reply(result: Any, total: Any, following: Any, time: Any) -> Reply:
+    return Reply(
+        result,
+        total=None if total is None else int(total),
+        next=None if following is None else int(following),
+        time=_time(time),
+    )
+
+
+def _map(part: Any) -> Mapping[str, Any]:
+    """PHP writes an empty map as ``[]``."""
+    return part if isinstance(part, Mapping) else {}
+
+
+_time = _map

@@ -1,0 +1,14 @@
+"""Domo's Workflows API, usable without Airflow.
+
+``calls`` are the endpoints, ``plans`` the jobs made of them, and a client runs a plan::
+
+    account = Account.with_token("acme.domo.com", "<developer token>")
+    with DomoClient(account) as client:
+        report = client.run(cancel_instances(["2052e10a-d142-4391-a731-2be1ab1c0188"]))
+"""
+
+from airflow_provider_workflows.domo.account import Account
+from airflow_provider_workflows.domo.client import DomoClient
+from airflow_provider_workflows.domo.plans import cancel_instances, read_instance, start_instance
+
+__all__ = ["Account", "DomoClient", "cancel_instances", "read_instance", "start_instance"]

@@ -1,0 +1,55 @@
+"""A Domo account (instance host) and the credential it is called with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Self
+
+from airflow_provider_workflows.rest.address import base_url
+from airflow_provider_workflows.rest.redaction import register_secret
+
+#: Where one workflow instance is read. Domo does not document it; public code reads it here.
+INSTANCE_PATH = "/api/workflow/v1/instances/{instance_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A Domo account.
+
+    :param base_url: e.g. ``https://acme.domo.com``.
+    :param token: developer token.
+    :param instance_path: path at which one workflow instance is read, with ``{instance_id}`` in it
+        (undocumented by Domo, hence settable).
+    """
+
+    base_url: str
+    token: str = field(repr=False)
+    instance_path: str = INSTANCE_PATH
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[!-~]+", self.token or ""):
+            raise ValueError("password must be the developer token: printable, with no spaces")
+        if not self.instance_path.startswith("/") or self.instance_path.count("{instance_id}") != 1:
+            raise ValueError("instance_path must be a path that holds '{instance_id}' once")
+        register_secret(self.token)
+
+    @classmethod
+    def with_token(
+        cls,
+        host: str | None,
+        token: str,
+        scheme: str | None = None,
+        port: int | None = None,
+        instance_path: str = INSTANCE_PATH,
+    ) -> Self:
+        """Give an account called with a developer token.
+
+        :param host: the account's host name, e.g. ``acme.domo.com``.
+        :param token: the developer token.
+        :param scheme: ``https``, or ``http`` for a loopback host.
+        :param port: port, if not the scheme's own.
+        :param instance_path: see the class.
+        :raises ValueError: with the connection field's name.
+        """
+        return cls(base_url(host, scheme, port), token.strip(), instance_path)

@@ -1,0 +1,64 @@
+"""Domo's workflow endpoints, one function each, giving an immutable call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_workflows.domo.account import INSTANCE_PATH
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an endpoint.
+
+    :param name: what it is called in logs and errors.
+    :param http_method: HTTP method.
+    :param path: path below the account's host.
+    :param body: JSON body.
+    :param repeatable: whether doing it twice has the same effect, and gives the same answer, as once.
+    """
+
+    name: str
+    http_method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    repeatable: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def start_instance(model_id: str, version: str, message_name: str, data: Mapping[str, Any] | None = None) -> Call:
+    """Start a workflow (API page "Start a Workflow").
+
+    :param model_id: the workflow model's id.
+    :param version: a deployed and active version, e.g. ``1.1.0``.
+    :param message_name: title of the Start shape, usually ``Start <workflow name>``.
+    :param data: input values.
+    """
+    body = {"messageName": message_name, "version": version, "modelId": model_id, "data": dict(data or {})}
+    return Call("start workflow", "POST", "/api/workflow/v1/instances/message", body)
+
+
+def cancel_instance(instance_id: str) -> Call:
+    """Cancel a workflow instance (API page "Cancel a Workflow"); takes effect after the reply.
+
+    :param instance_id: the instance's id, not the model's.
+    """
+    return Call(f"cancel instance {instance_id}", "POST", f"/api/workflow/v1/instances/{instance_id}/cancel")
+
+
+def get_instance(instance_id: str, path: str = INSTANCE_PATH) -> Call:
+    """Read a workflow instance. Undocumented by Domo.
+
+    :param instance_id: the instance's id.
+    :param path: where it is read.
+    """
+    return Call(f"read instance {instance_id}", "GET", path.format(instance_id=instance_id), repeatable=True)
+
+
+def get_current_user() -> Call:
+    """Read the token's own user: the cheapest way to find out whether the token works. Undocumented by Domo."""
+    return Call("read current user", "GET", "/api/content/v2/users/me", repeatable=True)

@@ -1,0 +1,47 @@
+"""Domo's HTTP statuses as typed errors (``facts``: the product APIs' error body has no codes)."""
+
+from __future__ import annotations
+
+from airflow_provider_workflows.rest.errors import (
+    AccessDeniedError,
+    ApiError,
+    AuthenticationError,
+    InvalidCallError,
+    RateLimitError,
+    RejectedError,
+    ServerError,
+    UnreadableReplyError,
+)
+
+
+class NotFoundError(RejectedError):
+    """HTTP 404, which has two meanings."""
+
+    advice = (
+        "Either there is no such thing (for an instance: is it perhaps the model's id?), or the token's user "
+        "may not see it (permissions Execute, View Execution List and Edit Execution Details of the workflow)."
+    )
+
+
+class BlockedError(AccessDeniedError):
+    """Domo's allowlist blocks this worker's IP address."""
+
+    advice = "Have a Domo administrator add the worker's outgoing IP address to the allowlist."
+
+
+STATUSES: dict[int, type[ApiError]] = {
+    200: UnreadableReplyError,
+    400: InvalidCallError,
+    401: AuthenticationError,
+    403: AccessDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+
+
+def error_class(http_status: int) -> type[ApiError]:
+    """Give the class of an error.
+
+    :param http_status: HTTP status.
+    """
+    return STATUSES.get(http_status) or (ServerError if http_status >= 500 else RejectedError)

@@ -1,0 +1,48 @@
+"""What Domo returns: workflow instances. Fields not named here are kept as they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+COMPLETED, CANCELED, FAILED, IN_PROGRESS = "COMPLETED", "CANCELED", "FAILED", "IN_PROGRESS"
+#: After these an instance does nothing more by itself. FAILED can still be cancelled, or retried by a person.
+TERMINAL_STATUSES = frozenset({COMPLETED, CANCELED, FAILED})
+
+
+def _status(value: Any) -> Any:
+    """Read the spellings that are seen besides the documented ones."""
+    return {"null": None, "": None, "CANCELLED": CANCELED}.get(value, value) if isinstance(value, str) else value
+
+
+class Instance(BaseModel):
+    """A workflow instance: one run of a workflow model.
+
+    :param id: the instance's id.
+    :param status: IN_PROGRESS, CANCELED, COMPLETED, FAILED, or a word unknown to Domo's documentation;
+        ``None`` while it has not reported back as started.
+    :param model_id: id of the workflow model.
+    :param model_name: name of the model.
+    :param model_version: version of the model.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        extra="allow",
+        coerce_numbers_to_str=True,
+        frozen=True,
+    )
+
+    id: str = Field(min_length=1)
+    status: Annotated[str | None, BeforeValidator(_status)] = None
+    model_id: str | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it does nothing more by itself."""
+        return self.status in TERMINAL_STATUSES

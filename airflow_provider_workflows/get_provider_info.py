@@ -1,0 +1,123 @@
+"""What Airflow is told about this provider. Imports nothing, as every Airflow process reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TIMEOUTS: dict[str, Any] = {
+    "connect_timeout": {
+        "label": "Connect timeout (s)",
+        "description": "Seconds for making a connection.",
+        "schema": {"type": ["number", "null"], "default": 10, "minimum": 1},
+    },
+    "read_timeout": {
+        "label": "Read timeout (s)",
+        "description": "Seconds without a byte of the reply; above the server's own limit of 60.",
+        "schema": {"type": ["number", "null"], "default": 70, "minimum": 1},
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Give the provider's description, in the shape of Airflow's ``provider_info.schema.json``."""
+    package = "airflow_provider_workflows"
+    return {
+        "package-name": "airflow-provider-workflows",
+        "name": "Workflows: Bitrix24 and Domo",
+        "description": "Stop, start, switch and watch business workflows in Bitrix24 and Domo.",
+        "integrations": [
+            {
+                "integration-name": "Bitrix24",
+                "external-doc-url": "https://apidocs.bitrix24.com/",
+                "tags": ["service"],
+            },
+            {
+                "integration-name": "Domo Workflows",
+                "external-doc-url": "https://www.domo.com/docs/api-reference/workflows-api-product",
+                "tags": ["service"],
+            },
+        ],
+        "hooks": [
+            {"integration-name": "Bitrix24", "python-modules": [f"{package}.hooks.bitrix24"]},
+            {"integration-name": "Domo Workflows", "python-modules": [f"{package}.hooks.domo"]},
+        ],
+        "operators": [
+            {"integration-name": "Bitrix24", "python-modules": [f"{package}.operators.bitrix24"]},
+            {"integration-name": "Domo Workflows", "python-modules": [f"{package}.operators.domo"]},
+        ],
+        "sensors": [{"integration-name": "Bitrix24", "python-modules": [f"{package}.sensors.bitrix24"]}],
+        "extra-links": [
+            f"{package}.links.bitrix24.WorkflowLink",
+            f"{package}.links.bitrix24.FlowLink",
+            f"{package}.links.domo.InstanceLink",
+        ],
+        "connection-types": [
+            {
+                "connection-type": "bitrix24",
+                "hook-class-name": f"{package}.hooks.bitrix24.Bitrix24Hook",
+                "hook-name": "Bitrix24",
+                "ui-field-behaviour": {
+                    "hidden-fields": [],
+                    "relabeling": {
+                        "host": "Portal",
+                        "login": "Webhook's user id",
+                        "password": "Webhook code",
+                        "schema": "Scheme",
+                    },
+                    "placeholders": {
+                        "host": "acme.bitrix24.com",
+                        "login": "1",
+                        "password": "the code, or the whole webhook URL",
+                        "schema": "https",
+                    },
+                },
+                "conn-fields": {
+                    "access_token": {
+                        "label": "Access token",
+                        "description": "OAuth access token, instead of a webhook's user id and code.",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
+                    **_TIMEOUTS,
+                },
+            },
+            {
+                "connection-type": "domo",
+                "hook-class-name": f"{package}.hooks.domo.DomoHook",
+                "hook-name": "Domo",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login"],
+                    "relabeling": {
+                        "host": "Instance host",
+                        "password": "Developer token",
+                        "schema": "Scheme",
+                    },
+                    "placeholders": {"host": "acme.domo.com", "schema": "https"},
+                },
+                "conn-fields": {
+                    "instance_path": {
+                        "label": "Path of an instance",
+                        "description": (
+                            "Where one workflow instance is read; Domo does not document it. "
+                            "Default: /api/workflow/v1/instances/{instance_id}"
+                        ),
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    **_TIMEOUTS,
+                },
+            },
+        ],
+    }
+
+
+def field_behaviour(connection_type: str) -> dict[str, Any]:
+    """Give the form's labels as hooks give them to Airflow before 3.2.
+
+    :param connection_type: ``bitrix24`` or ``domo``.
+    """
+    types = {one["connection-type"]: one["ui-field-behaviour"] for one in get_provider_info()["connection-types"]}
+    behaviour = types[connection_type]
+    return {
+        "hidden_fields": behaviour["hidden-fields"],
+        "relabeling": behaviour["relabeling"],
+        "placeholders": behaviour["placeholders"],
+    }

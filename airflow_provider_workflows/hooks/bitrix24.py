@@ -1,0 +1,113 @@
+"""Hook for a Bitrix24 portal."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
+from pydantic import SecretStr
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.calls import Reply
+from airflow_provider_workflows.bitrix24.client import Bitrix24Client
+from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.get_provider_info import field_behaviour
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra
+from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.plans import Plan, send
+
+T = TypeVar("T")
+
+
+class Bitrix24Extra(Timeouts):
+    """The ``extra`` of a connection of type ``bitrix24``.
+
+    :param access_token: OAuth access token, instead of a webhook's user id and code.
+    """
+
+    access_token: SecretStr | None = None
+
+
+class Bitrix24Hook(BaseHook):
+    """Calls a Bitrix24 portal with the credentials of an Airflow connection.
+
+    The connection holds the portal's host, and either an incoming webhook (``login``: its user id,
+    ``password``: its code) or ``extra.access_token``. A webhook URL, as Bitrix24 shows it, may stand
+    in ``password`` or in ``host`` instead.
+
+    :param bitrix24_conn_id: id of the Airflow connection.
+    """
+
+    conn_name_attr = "bitrix24_conn_id"
+    default_conn_name = "bitrix24_default"
+    conn_type = "bitrix24"
+    hook_name = "Bitrix24"
+
+    def __init__(self, bitrix24_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.bitrix24_conn_id = bitrix24_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Give the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
+        return field_behaviour(cls.conn_type)
+
+    @cached_property
+    def _client(self) -> Bitrix24Client:
+        connection = self.get_connection(self.bitrix24_conn_id)
+        extra = read_extra(connection, Bitrix24Extra)
+        portal = portal_of(connection, extra.access_token)
+        mask_secret(portal.secret)
+        return Bitrix24Client(portal, connect_timeout=extra.connect_timeout, read_timeout=extra.read_timeout)
+
+    def get_conn(self) -> Bitrix24Client:
+        """Give the client, made at the first call.
+
+        :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+        """
+        return self._client
+
+    def run(self, plan: Plan[T]) -> T:
+        """Run a plan of :mod:`airflow_provider_workflows.bitrix24`.
+
+        :param plan: the plan.
+        :returns: what it returns.
+        :raises ApiError: a failed call that the plan does not handle.
+        """
+        return self.get_conn().run(plan)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell whether workflows can be listed, which is the right that all operators need."""
+        try:
+            reply: Reply = self.run(send(calls.list_workflows(select=["ID"]), attempts=1))
+        except (ApiError, ValueError) as error:
+            return False, str(error)
+        return True, f"Connected to {self.get_conn().portal.base_url}: {reply.total} workflows are running"
+
+
+def portal_of(connection: Connection, access_token: SecretStr | None = None) -> Portal:
+    """Give the portal that a connection describes.
+
+    :param connection: the Airflow connection.
+    :param access_token: the access token of its ``extra``, if there is one.
+    :raises ConnectionFieldError: with the field's name.
+    """
+    host, code, scheme = connection.host or "", connection.password or "", connection.schema or ""
+    # An address pasted as AIRFLOW_CONN_...=https://acme.bitrix24.com/rest/1/<code>/ arrives cut into fields.
+    if scheme.startswith("rest/"):
+        host, scheme = f"{host}:{connection.port or 443}/{scheme}", ""
+    pasted = next((field for field in (code, host) if "/" in field), None)
+    try:
+        if access_token is not None:
+            if code or pasted:
+                raise ValueError("give either a webhook or extra.access_token, not both")
+            return Portal.with_access_token(host, access_token.get_secret_value(), scheme, connection.port)
+        if pasted:
+            return Portal.from_webhook_url(pasted if "://" in pasted else f"https://{pasted}")
+        if not code:
+            raise ValueError("password is empty; give the webhook's code, or extra.access_token")
+        return Portal.with_webhook(host, connection.login, code, scheme, connection.port)
+    except ValueError as error:
+        fault = str(error)
+    raise ConnectionFieldError(connection.conn_id, fault)

@@ -1,0 +1,104 @@
+"""Hook for a Domo account."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
+
+from airflow_provider_workflows.domo import calls
+from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
+from airflow_provider_workflows.domo.client import DomoClient
+from airflow_provider_workflows.get_provider_info import field_behaviour
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra
+from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.plans import Plan, send
+
+T = TypeVar("T")
+
+
+class DomoExtra(Timeouts):
+    """The ``extra`` of a connection of type ``domo``.
+
+    :param instance_path: path at which one workflow instance is read (undocumented by Domo).
+    """
+
+    instance_path: str = INSTANCE_PATH
+
+
+class DomoHook(BaseHook):
+    """Calls a Domo account with the credentials of an Airflow connection.
+
+    The connection holds the account's ``host``, and a developer token in ``password``.
+
+    :param domo_conn_id: id of the Airflow connection.
+    """
+
+    conn_name_attr = "domo_conn_id"
+    default_conn_name = "domo_default"
+    conn_type = "domo"
+    hook_name = "Domo"
+
+    def __init__(self, domo_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.domo_conn_id = domo_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Give the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
+        return field_behaviour(cls.conn_type)
+
+    @cached_property
+    def _client(self) -> DomoClient:
+        connection = self.get_connection(self.domo_conn_id)
+        extra = read_extra(connection, DomoExtra)
+        account = account_of(connection, extra.instance_path)
+        mask_secret(account.token)
+        return DomoClient(account, connect_timeout=extra.connect_timeout, read_timeout=extra.read_timeout)
+
+    def get_conn(self) -> DomoClient:
+        """Give the client, made at the first call.
+
+        :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+        """
+        return self._client
+
+    def run(self, plan: Plan[T]) -> T:
+        """Run a plan of :mod:`airflow_provider_workflows.domo`.
+
+        :param plan: the plan.
+        :returns: what it returns.
+        :raises ApiError: a failed call that the plan does not handle.
+        """
+        return self.get_conn().run(plan)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell whether Domo takes the token. Rights on workflows are given per workflow, and not tested."""
+        try:
+            user = self.run(send(calls.get_current_user(), attempts=1))
+        except (ApiError, ValueError) as error:
+            return False, str(error)
+        return (
+            True,
+            f"Connected to {self.get_conn().account.base_url} as {user.get('displayName') or user.get('id')}",
+        )
+
+
+def account_of(connection: Connection, instance_path: str = INSTANCE_PATH) -> Account:
+    """Give the account that a connection describes.
+
+    :param connection: the Airflow connection. Its host may be pasted with ``https://`` in front.
+    :param instance_path: path at which one workflow instance is read.
+    :raises ConnectionFieldError: with the field's name.
+    """
+    host, scheme, port = connection.host or "", connection.schema, connection.port
+    try:
+        if "://" in host:
+            address = urlsplit(host)
+            host, scheme, port = address.hostname or "", address.scheme, address.port
+        return Account.with_token(host, connection.password or "", scheme, port, instance_path)
+    except ValueError as error:
+        fault = str(error)
+    raise ConnectionFieldError(connection.conn_id, fault)

@@ -1,0 +1,17 @@
+"""Links to pages of a Domo account."""
+
+from __future__ import annotations
+
+from airflow_provider_workflows.domo.models import Instance
+from airflow_provider_workflows.links.pushed import PushedLink
+
+
+class InstanceLink(PushedLink):
+    """The workflow instance's page; there when a task works on one instance."""
+
+    name = "Domo workflow instance"
+
+    @staticmethod
+    def url(base_url: str, instance: Instance) -> str:
+        """Give the address of the page of an instance."""
+        return f"{base_url}/workflows/instances/{instance.model_id}/{instance.model_version}/{instance.id}"

@@ -1,0 +1,272 @@
+"""Operators for Bitrix24's workflows and flows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.calls import Call
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.flow_changes import differences, parse_changes
+from airflow_provider_workflows.bitrix24.plans import (
+    FlowTransition,
+    change_flow,
+    check_workflow_ids,
+    end_workflows,
+    list_workflows,
+    switch_flow,
+)
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.links.bitrix24 import FlowLink, WorkflowLink
+from airflow_provider_workflows.operators.ids import as_ids
+from airflow_provider_workflows.operators.reports import finish
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class Bitrix24Operator(BaseOperator):
+    """What all Bitrix24 operators have.
+
+    :param bitrix24_conn_id: id of the Airflow connection to the portal.
+    """
+
+    template_fields: Sequence[str] = ("bitrix24_conn_id",)
+    ui_color = "#2fc6f6"
+    ui_fgcolor = "#ffffff"
+
+    def __init__(self, *, bitrix24_conn_id: str = Bitrix24Hook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bitrix24_conn_id = bitrix24_conn_id
+
+    @cached_property
+    def hook(self) -> Bitrix24Hook:
+        """The hook; the connection is read at its first use."""
+        return Bitrix24Hook(self.bitrix24_conn_id)
+
+
+class _EndWorkflowsOperator(Bitrix24Operator):
+    """Ends running workflows.
+
+    :param workflow_id: one id or a list of them.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "workflow_id")
+    operator_extra_links = (WorkflowLink(),)
+
+    def __init__(self, *, workflow_id: str | list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.workflow_id = workflow_id
+
+    @abstractmethod
+    def _end(self, workflow_id: str) -> Call:
+        """Give the call that ends a workflow."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """End the workflows and return the report."""
+        ids = check_workflow_ids(as_ids(self.workflow_id, "workflow_id"))
+        if len(ids) == 1:
+            WorkflowLink().push(context, WorkflowLink.url(self.hook.get_conn().portal.base_url, ids[0]))
+        return finish(context, self.hook.run(end_workflows(ids, self._end)))
+
+
+class TerminateWorkflowOperator(_EndWorkflowsOperator):
+    """Stops running workflows and keeps their record (``bizproc.workflow.terminate``).
+
+    Safe to retry: a workflow that runs no more counts as ``already_ended``, and after a lost reply the task
+    reads whether the workflow still runs before it sends anything again. Up to 50 workflows go in one request.
+
+    Returns the report ``{"requested": <number>, "ended": [ids], "already_ended": [ids],
+    "failed": {id: reason}, "dry_run": false}``. If any failed, the report is pushed to XCom and the task fails.
+
+    .. seealso:: API page "Stop Active Workflow bizproc.workflow.terminate"
+
+    :param workflow_id: one id, a list of ids, or rows of ``ListWorkflowsOperator``. (templated)
+    :param status: status text to show on the record. (templated)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises NotAllEndedError: if any workflow could not be ended.
+    """
+
+    template_fields: Sequence[str] = (*_EndWorkflowsOperator.template_fields, "status")
+
+    def __init__(self, *, status: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.status = status
+
+    def _end(self, workflow_id: str) -> Call:
+        return calls.terminate_workflow(workflow_id, self.status)
+
+
+class KillWorkflowOperator(_EndWorkflowsOperator):
+    """Stops running workflows and *erases* their record (``bizproc.workflow.kill``). Nobody can bring it back.
+
+    Safe to retry, and reports, as :class:`TerminateWorkflowOperator` does.
+
+    .. seealso:: API page "Delete Running Process bizproc.workflow.kill"
+
+    :param workflow_id: one id, a list of ids, or rows of ``ListWorkflowsOperator``. (templated)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises NotAllEndedError: if any workflow could not be ended.
+    """
+
+    ui_color = "#c0392b"
+
+    def _end(self, workflow_id: str) -> Call:
+        return calls.kill_workflow(workflow_id)
+
+
+class ListWorkflowsOperator(Bitrix24Operator):
+    """Lists running workflows, the oldest first (``bizproc.workflow.instances``).
+
+    Returns a list of rows under Bitrix24's field names (ID, MODIFIED, OWNED_UNTIL, MODULE_ID, ENTITY,
+    DOCUMENT_ID, STARTED, STARTED_BY, TEMPLATE_ID), ready for :class:`TerminateWorkflowOperator`.
+
+    .. seealso:: API page "Get a list of running workflows bizproc.workflow.instances"
+
+    :param filters: Bitrix24's FILTER object, e.g. ``{"<STARTED": "2026-01-01", "TEMPLATE_ID": 12}``. Operators
+        ``=`` (or none), ``!=``, ``<``, ``<=``, ``>``, ``>=``; dates without a time zone are UTC. An unknown
+        field or operator is an error. ``None``: all running workflows. (templated)
+    :param stuck_for: only workflows whose lock ended this long ago; Bitrix24 calls them stuck after 5 minutes.
+    :param limit: how many at most; all by default.
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises FilterError: if the filter is not one that Bitrix24 would apply; nothing is sent then.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "filters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+
+    def __init__(
+        self,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        stuck_for: timedelta | None = None,
+        limit: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.stuck_for = stuck_for
+        self.limit = limit
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """List the workflows."""
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be 1 or more, not {self.limit}")
+        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        found = self.hook.run(list_workflows(wanted, limit=self.limit))
+        self.log.info("%d running workflows match %s", len(found), wanted.params() or "an empty filter")
+        return [workflow.row() for workflow in found]
+
+
+class _FlowOperator(Bitrix24Operator):
+    """Works on one flow.
+
+    :param flow_id: id of the flow.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "flow_id")
+    operator_extra_links = (FlowLink(),)
+
+    def __init__(self, *, flow_id: int | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+
+    @property
+    def _id(self) -> int:
+        try:
+            number = int(self.flow_id)
+        except (TypeError, ValueError):
+            number = 0
+        if number < 1:
+            raise ValueError(f"flow_id must be the number of a flow, not {self.flow_id!r}")
+        return number
+
+    def _push_link(self, context: Context, transition: FlowTransition) -> None:
+        base_url, flow = self.hook.get_conn().portal.base_url, transition.after
+        FlowLink().push(context, FlowLink.url(base_url, flow.id, flow.owner_id))
+
+
+class FlowActivateOperator(_FlowOperator):
+    """Switches a task flow on or off (``tasks.flow.Flow.activate``, ``.get``).
+
+    Bitrix24's call only toggles, so the operator reads the flow, toggles it if it differs, and reads it again.
+    After a lost reply it reads until the state is sure, and never toggles blindly: safe to retry.
+
+    Returns ``{"flow_id": 517, "before": false, "after": true}``.
+
+    .. seealso:: API page "Activate/Deactivate Flow tasks.flow.Flow.activate"
+
+    :param flow_id: id of the flow. (templated)
+    :param active: the wanted state.
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be the flow's creator or
+        an administrator, with scope ``task``. (templated)
+    :raises FlowNotReachedError: if something else keeps switching the flow.
+    """
+
+    def __init__(self, *, active: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.active = active
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Bring the flow into the wanted state and return the state before and after."""
+        if not isinstance(self.active, bool):
+            raise ValueError(f"active must be True or False, not {self.active!r}")
+        transition = self.hook.run(switch_flow(self._id, self.active))
+        self._push_link(context, transition)
+        words = {True: "on", False: "off"}
+        self.log.info(
+            "Flow %d %r was %s and is %s",
+            self._id, transition.after.name, words[transition.before.active], words[transition.after.active],
+        )  # fmt: skip
+        return {"flow_id": self._id, "before": transition.before.active, "after": transition.after.active}
+
+
+class FlowUpdateOperator(_FlowOperator):
+    """Changes some fields of a task flow and leaves the others as they are (``tasks.flow.Flow.update``, ``.get``).
+
+    Bitrix24's update resets what it is not given, so the operator reads the flow, merges the changes in, and
+    sends the whole. A flow that is as wanted already is not touched: safe to retry.
+
+    Returns ``{"flow_id": 517, "changed": {field: {"before": ..., "after": ...}}}``.
+
+    .. seealso:: API page "Update Flow tasks.flow.Flow.update"
+
+    :param flow_id: id of the flow. (templated)
+    :param changes: field to new value: ``name``, ``description``, ``groupId``, ``ownerId``, ``templateId``,
+        ``plannedCompletionTime`` (seconds), ``distributionType`` (``manually``, ``queue``, ``himself``),
+        ``responsibleList`` and ``taskCreators`` (pairs such as ``["user", 3]``, ``["department", "17:F"]``),
+        ``matchWorkTime``, ``responsibleCanChangeDeadline``, ``notifyAtHalfTime``, ``taskControl`` (0 or 1),
+        ``notifyOnQueueOverflow``, ``notifyOnTasksInProgressOverflow``, ``notifyWhenEfficiencyDecreases``
+        (a number, or ``None`` for never). (templated)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be the flow's creator or
+        an administrator, with scope ``task``. (templated)
+    :raises FlowChangesError: if a field or value is not one that Bitrix24 takes; nothing is sent then.
+    :raises FlowNotReachedError: if the portal does not take the changes.
+    """
+
+    template_fields: Sequence[str] = (*_FlowOperator.template_fields, "changes")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"changes": "json"}
+
+    def __init__(self, *, changes: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.changes = changes
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Change the flow and return what changed."""
+        transition = self.hook.run(change_flow(self._id, parse_changes(self.changes)))
+        self._push_link(context, transition)
+        changed = differences(transition.before, transition.after)
+        beside = sorted(set(changed) - set(self.changes))
+        if beside:
+            self.log.warning("Fields of flow %d that changed besides: %s", self._id, ", ".join(beside))
+        self.log.info("Flow %d %r: %s", self._id, transition.after.name, changed or "nothing to change")
+        return {"flow_id": self._id, "changed": changed}

@@ -1,0 +1,1 @@
+"""What the two vendor APIs share: errors, plans, the driver that runs them. Imports no Airflow."""

@@ -1,0 +1,122 @@
+"""What can become of an API call that gave no result.
+
+Two base classes carry the one thing a caller must know before it sends a call again:
+:class:`RefusedError` (surely not done) and :class:`UnknownOutcomeError` (perhaps done).
+Every other error is the server's final word.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from airflow_provider_workflows.rest.redaction import redact
+
+
+class ApiError(Exception):
+    """An API call that gave no result.
+
+    :param call: name of the call, e.g. ``bizproc.workflow.terminate``.
+    :param code: the vendor's error code as sent, which may be ``""`` or ``"0"``; ``None`` if there was none.
+    :param http_status: HTTP status of the reply; ``None`` without a reply or for a command inside a batch.
+    :param text: the vendor's text, in the portal's language, or what happened on the way.
+    :param trace: Domo's ``toe`` code, to be quoted to Domo's support.
+    :param retry_after: seconds to wait before the call is sent again, where the server said so.
+    """
+
+    #: Whether the same call can succeed later with nothing changed by a person.
+    retry_helps: ClassVar[bool] = False
+    #: What the reader can do about it.
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        call: str,
+        *,
+        code: str | None = None,
+        http_status: int | None = None,
+        text: str | None = None,
+        trace: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(call)
+        self.call = call
+        self.code = code
+        self.http_status = http_status
+        self.text = redact(text) if text else text
+        self.trace = trace
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.call}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """What went wrong and what to do about it, without the call's name."""
+        facts = [
+            f"HTTP {self.http_status}" if self.http_status else "",
+            f"error code {self.code!r}" if self.code is not None else "",
+            self.text or "",
+            f"trace code (toe) {self.trace}" if self.trace else "",
+        ]
+        what = ", ".join(fact for fact in facts if fact) or type(self).__name__
+        return f"{what.rstrip('.')}. {self.advice}".strip()
+
+
+class RefusedError(ApiError):
+    """The call was surely not done; sending it again later is safe, whatever it does."""
+
+    retry_helps = True
+
+
+class NotConnectedError(RefusedError):
+    """No connection to the server was made."""
+
+    advice = "Check the connection's host, and DNS, proxy and firewall between the worker and it."
+
+
+class RateLimitError(RefusedError):
+    """Too many requests in too short a time."""
+
+    advice = "Other applications share this limit; run fewer tasks at once against this account."
+
+
+class UnknownOutcomeError(ApiError):
+    """The call may or may not have been done; read the state before sending it again."""
+
+    retry_helps = True
+
+
+class ReplyLostError(UnknownOutcomeError):
+    """The request was sent, but the connection ended or timed out before a whole reply came."""
+
+
+class ServerError(UnknownOutcomeError):
+    """The server failed while it worked on the call."""
+
+
+class UnreadableReplyError(UnknownOutcomeError):
+    """The reply was not what the API promises: HTML, cut JSON, or a missing field."""
+
+
+class RejectedError(ApiError):
+    """The server looked at the call and said no."""
+
+
+class AuthenticationError(RejectedError):
+    """The credential is not accepted."""
+
+    advice = "Check the credential in the Airflow connection."
+
+
+class AccessDeniedError(RejectedError):
+    """The credential's user may not do this."""
+
+
+class InvalidCallError(RejectedError):
+    """The server did not accept the arguments of the call."""
+
+
+class RedirectedError(RejectedError):
+    """The server answered with a redirect, which is never followed with credentials."""
+
+    advice = "Set the connection's host to the address that answers by itself."

@@ -1,0 +1,70 @@
+"""Sensors for Bitrix24's workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.plans import watch_workflows
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class RunningWorkflowsSensor(BaseSensorOperator):
+    """Waits until the number of matching running workflows lies in a range.
+
+    By default it waits for at least one; ``min_count=0, max_count=0`` waits until none is left. A poke takes one
+    request. Returns the ids of up to 1,000 of them, the oldest first, ready for ``TerminateWorkflowOperator``.
+
+    .. seealso:: API page "Get a list of running workflows bizproc.workflow.instances"
+
+    :param filters: Bitrix24's FILTER object, as for ``ListWorkflowsOperator``. (templated)
+    :param stuck_for: only workflows whose lock ended this long ago; Bitrix24 calls them stuck after 5 minutes.
+    :param min_count: the range's lower end.
+    :param max_count: its upper end; ``None`` for no upper end.
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises FilterError: if the filter is not one that Bitrix24 would apply; nothing is sent then.
+    """
+
+    template_fields: Sequence[str] = ("bitrix24_conn_id", "filters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    ui_color = "#bbed21"
+
+    def __init__(
+        self,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        stuck_for: timedelta | None = None,
+        min_count: int = 1,
+        max_count: int | None = None,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.stuck_for = stuck_for
+        self.min_count = min_count
+        self.max_count = max_count
+        self.bitrix24_conn_id = bitrix24_conn_id
+
+    @cached_property
+    def hook(self) -> Bitrix24Hook:
+        """The hook; the connection is read at its first use."""
+        return Bitrix24Hook(self.bitrix24_conn_id)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Count the matching workflows."""
+        if self.min_count < 0 or (self.max_count is not None and self.max_count < self.min_count):
+            raise ValueError(f"max_count must be min_count ({self.min_count}) or more, and min_count 0 or more")
+        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        seen = self.hook.run(watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count))
+        self.log.info("%d running workflows match %s", seen.count, wanted.params() or "an empty filter")
+        return PokeReturnValue(is_done=seen.ids is not None, xcom_value=seen.ids)
