@@ -1,0 +1,107 @@
+"""What the docs show runs: the tasks of docs/operators.md, and README's first Dag, against the simulator."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseOperator
+
+from airflow_provider_workflows.simulator import Simulator
+
+ROOT = Path(__file__).parents[2]
+OLD = {"STARTED": "2025-05-01T10:00:00+00:00", "MODULE_ID": "crm", "TEMPLATE_ID": 7}
+
+
+def python_blocks(file):
+    return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def portal(monkeypatch):
+    with Simulator(port=0) as simulator:
+        host, port = simulator.host.split(":")
+        common = {"schema": "http", "host": host, "port": int(port)}
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_BITRIX24_DEFAULT",
+            json.dumps({"conn_type": "bitrix24", "login": "1", "password": "sim0webhook0code", **common}),
+        )
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_DOMO_DEFAULT",
+            json.dumps({"conn_type": "domo", "password": "sim-domo-developer-token", **common}),
+        )
+        simulator.control.add_workflows([OLD, OLD, {**OLD, "TEMPLATE_ID": 12}])
+        simulator.control.add_flow(id=517, active=True, name="Sales")
+        simulator.control.add_domo_instances([{"id": "2052e10a-d142-4391-a731-2be1ab1c0188", "status": "IN_PROGRESS"}])
+        yield simulator.control
+
+
+def rendered(task, **arguments):
+    for name, value in arguments.items():
+        setattr(task, name, value)
+    return task
+
+
+class FakeTaskInstance:
+    def __init__(self):
+        self.xcoms = {}
+
+    def xcom_push(self, key, value):
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
+def context():
+    return {"ti": FakeTaskInstance()}
+
+
+def states(control):
+    return sorted(row["state"] for row in control.state()["bitrix24"]["workflows"].values())
+
+
+def test_the_first_dag_of_the_readme_ends_old_workflows(portal):
+    (block,) = python_blocks("README.md")
+    assert len(block.strip().splitlines()) <= 10, "the README promises ten lines"
+    namespace = {}
+    exec(block, namespace)  # noqa: S102
+    dag = namespace["old"].dag
+    assert dag.task_dict["end"].upstream_task_ids == {"old"}
+
+    rows = dag.task_dict["old"].execute(context())
+    rendered(dag.task_dict["end"], workflow_id=rows).execute(context())
+
+    assert states(portal) == ["terminated", "terminated", "terminated"]
+
+
+@pytest.fixture
+def tasks():
+    namespace = {}
+    with DAG("docs", schedule=None, start_date=datetime(2026, 1, 1)):
+        for block in python_blocks("docs/operators.md"):
+            exec(block, namespace)  # noqa: S102
+    return SimpleNamespace(**{name: task for name, task in namespace.items() if isinstance(task, BaseOperator)})
+
+
+def test_the_tasks_of_the_operators_page_do_what_it_says(portal, tasks):
+    rows = rendered(tasks.old_deals, filters={**tasks.old_deals.filters, "<STARTED": "2026-01-01"}).execute(context())
+    assert len(rows) == 2
+
+    report = rendered(tasks.terminate, workflow_id=rows).execute(context())
+    assert report["ended"] == [row["ID"] for row in rows]
+    assert states(portal) == ["running", "terminated", "terminated"]
+
+    assert tasks.kill.execute(context())["already_ended"] == ["66e412fdc9bd44.36306599"]
+
+    assert tasks.flow_off.execute(context()) == {"flow_id": 517, "before": True, "after": False}
+    changed = tasks.holiday_shift.execute(context())["changed"]
+    assert changed["name"] == {"before": "Sales", "after": "Sales, holiday shift"}
+    assert portal.state()["bitrix24"]["flows"]["517"]["active"] is False
+
+    assert not tasks.stuck.poke(context())
+    assert not tasks.none_left.poke(context())
+
+    report = tasks.cancel.execute(context())
+    assert report["status"] == {"2052e10a-d142-4391-a731-2be1ab1c0188": "CANCELED"}
