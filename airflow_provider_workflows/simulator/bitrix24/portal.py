@@ -1,0 +1,191 @@
+"""The portal on HTTP: addresses, who calls, and replies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from aiohttp import web
+
+from airflow_provider_workflows.simulator import php
+from airflow_provider_workflows.simulator.bitrix24.call import ApiError
+from airflow_provider_workflows.simulator.bitrix24.execution import (
+    OPERATION_TIME_LIMIT,
+    Caller,
+    CutOff,
+    Execution,
+    batch_commands,
+    split,
+)
+from airflow_provider_workflows.simulator.bitrix24.tokens import OAuthError
+from airflow_provider_workflows.simulator.exchange import LostConnection, exchange, html
+from airflow_provider_workflows.simulator.faults import Fault
+from airflow_provider_workflows.simulator.world import World
+
+CUT_PAGE = html("504 Gateway Time-out", "nginx")
+
+
+class Portal:
+    """
+    Answers requests to ``/rest/`` and ``/oauth/token/``.
+
+    :param world: the state to work on
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def rest(self, request: web.Request) -> web.StreamResponse:
+        """
+        Answer a call of a REST method.
+
+        :param request: the HTTP request
+        """
+        webhook, method = _address(request.match_info["tail"])
+        params = await _parameters(request)
+        commands = None
+        if method == "batch":
+            commands = [[key, *split(line)] for key, line in batch_commands(params)]
+        entry = self.world.seen("bitrix24", method, params, commands)
+
+        async def perform(fault: Fault | None) -> web.Response:
+            try:
+                caller = self._admit(request, webhook, method, params)
+                entry["auth"] = caller.auth
+                if fault is not None and fault.kind == "operating_limit":
+                    raise ApiError(*OPERATION_TIME_LIMIT)
+                if fault is not None and fault.kind == "error":
+                    raise ApiError(fault.options["status"], fault.options["code"], fault.options["description"])
+                return await self._run(Execution(self.world, caller, entry, fault), method, params)
+            except ApiError as error:
+                return _reply(error.body(), error.status)
+
+        return await exchange(self.world, request, entry, perform, _failure)
+
+    async def token(self, request: web.Request) -> web.StreamResponse:
+        """
+        Answer a request for OAuth tokens.
+
+        :param request: the HTTP request
+        """
+        params = await _parameters(request)
+        entry = self.world.seen("bitrix24", "oauth.token", params)
+
+        async def perform(_: Fault | None) -> web.Response:
+            settings = self.world.settings
+            try:
+                access, refresh, expires = self.world.tokens.grant(params)
+            except OAuthError as error:
+                return _reply({"error": error.code, "error_description": error.code}, settings.oauth_error_status)
+            self.world.record("bitrix24", "token", settings.client_id)
+            return _reply(
+                {
+                    "access_token": access,
+                    "refresh_token": refresh,
+                    "expires": int(expires),
+                    "expires_in": int(settings.access_token_seconds),
+                    "client_endpoint": f"{request.scheme}://{request.host}/rest/",
+                    "server_endpoint": f"{request.scheme}://{request.host}/rest/",
+                    "domain": request.host,
+                    "member_id": "sim0member",
+                    "scope": ",".join(settings.scopes),
+                    "status": "L",
+                    "user_id": settings.webhook_user,
+                }
+            )
+
+        return await exchange(self.world, request, entry, perform, _failure)
+
+    async def _run(self, execution: Execution, method: str, params: dict[str, Any]) -> web.Response:
+        settings = self.world.settings
+        try:
+            async with asyncio.timeout(settings.request_cut_seconds):
+                if method == "batch":
+                    body = await execution.batch(params)
+                else:
+                    body = await execution.single(method, params)
+        except CutOff:
+            raise LostConnection from None
+        except TimeoutError:
+            if settings.request_cut_reply == "reset":
+                raise LostConnection from None
+            return web.Response(status=504, text=CUT_PAGE, content_type="text/html")
+        seconds = f"{time.time() - execution.started:.6f}"
+        response = _reply(body)
+        response.headers["X-Bitrix-Rest-Time"] = seconds
+        response.headers["X-Bitrix-Rest-User-Time"] = seconds
+        response.headers["X-Bitrix-Rest-System-Time"] = "0.000000"
+        response.headers["X-Bitrix-Rest-Application"] = execution.caller.app
+        return response
+
+    def _admit(
+        self, request: web.Request, webhook: tuple[str, str] | None, method: str, params: dict[str, Any]
+    ) -> Caller:
+        settings = self.world.settings
+        if settings.https_required and request.scheme != "https":
+            raise ApiError(400, "INVALID_REQUEST", "Https required")
+        if settings.overload:
+            raise ApiError(503, "OVERLOAD_LIMIT", "REST API is blocked due to overload")
+        if not self.world.bucket.admits(settings):
+            raise ApiError(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
+        caller = self._webhook(webhook) if webhook else self._application(request, method, params)
+        if not settings.commercial_plan:
+            raise ApiError(403, "ACCESS_DENIED", "REST API is available only on commercial plans")
+        return caller
+
+    def _webhook(self, webhook: tuple[str, str]) -> Caller:
+        settings = self.world.settings
+        user, code = webhook
+        if not settings.webhook_known or user != str(settings.webhook_user) or code != settings.webhook_code:
+            raise ApiError(401, "NO_AUTH_FOUND", "Wrong authorization data")
+        return Caller(app=f"webhook-{user}", user=settings.webhook_user, auth="webhook")
+
+    def _application(self, request: web.Request, method: str, params: dict[str, Any]) -> Caller:
+        settings = self.world.settings
+        token, auth = params.pop("auth", None), "auth"
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        if (
+            token is None
+            and scheme.lower() == "bearer"
+            and (settings.bearer_everywhere or method.startswith("tasks.flow."))
+        ):
+            token, auth = bearer, "bearer"
+        status = self.world.tokens.status(str(token))
+        if status == "expired":
+            raise ApiError(401, "expired_token", "The access token provided has expired.")
+        if status != "valid":
+            raise ApiError(401, "NO_AUTH_FOUND", "Wrong authorization data")
+        return Caller(app=settings.client_id, user=settings.webhook_user, auth=auth)
+
+
+def _address(tail: str) -> tuple[tuple[str, str] | None, str]:
+    """Return the webhook, if one is in the path, and the method."""
+    parts = tail.strip("/").split("/")
+    method = parts[-1].removesuffix(".json")
+    return ((parts[0], parts[1]) if len(parts) == 3 else None), method
+
+
+async def _parameters(request: web.Request) -> dict[str, Any]:
+    """Return the query's parameters and the body's; a JSON body that cannot be read has none, without a word."""
+    params = php.parse(request.rel_url.raw_query_string)
+    if request.content_type == "application/json":
+        try:
+            body = json.loads(await request.read())
+        except ValueError:
+            body = None
+        return {**params, **dict(php.entries(body))}
+    if request.content_type == "multipart/form-data":
+        return {**params, **php.nested((await request.post()).items())}
+    return {**params, **php.parse((await request.read()).decode(errors="replace"))}
+
+
+def _reply(body: Any, status: int = 200) -> web.Response:
+    return web.Response(text=json.dumps(body), status=status, content_type="application/json", charset="utf-8")
+
+
+def _failure(fault: Fault) -> web.Response:
+    if fault.kind == "refused":
+        return _reply({"error": "QUERY_LIMIT_EXCEEDED", "error_description": "Too many requests"}, 503)
+    return _reply({"error": fault.options["code"], "error_description": "Internal server error"}, 500)

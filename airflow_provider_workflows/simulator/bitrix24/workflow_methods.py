@@ -1,0 +1,109 @@
+"""bizproc.workflow.*: running workflows are listed, started and ended."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from airflow_provider_workflows.simulator import php
+from airflow_provider_workflows.simulator.bitrix24 import listing, workflows
+from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError, Call
+from airflow_provider_workflows.simulator.bitrix24.texts import text
+
+ELEMENTS = {
+    ("crm", "CCrmDocumentLead"): r"LEAD_\d+",
+    ("crm", "CCrmDocumentCompany"): r"COMPANY_\d+",
+    ("crm", "CCrmDocumentContact"): r"CONTACT_\d+",
+    ("crm", "CCrmDocumentDeal"): r"DEAL_\d+",
+    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\Quote"): r"QUOTE_\d+",
+    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\Dynamic"): r"DYNAMIC_\d+_\d+",
+    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\SmartInvoice"): r"SMART_INVOICE_\d+",
+    ("disk", "Bitrix\\Disk\\BizProcDocument"): r"\d+",
+    ("lists", "BizprocDocument"): r"\d+",
+    ("lists", "Bitrix\\Lists\\BizprocDocumentLists"): r"\d+",
+}
+
+
+def instances(call: Call) -> Answer:
+    """List running workflows."""
+    world = call.world
+    columns, settings = workflows.COLUMNS, world.settings
+    wanted = listing.conditions(call.upper("FILTER"), columns, settings)
+    by = listing.ordering(call.upper("ORDER"), columns, ("MODIFIED", True))
+    names = listing.selection(call.upper("SELECT"), columns, ("ID", "MODIFIED", "OWNED_UNTIL"), settings)
+
+    def show(row: workflows.Workflow) -> dict[str, str | None]:
+        shown = {name: workflows.show(row, name, settings.server_offset) for name in names}
+        if "STARTED" in shown and settings.started_format == "site":
+            iso = shown["STARTED"] or ""
+            shown["STARTED"] = f"{iso[8:10]}.{iso[5:7]}.{iso[:4]} {iso[11:19]}"
+        return shown
+
+    return call.page(world.workflows.view(wanted, by), show)
+
+
+def start(call: Call) -> Answer:
+    """Start a workflow on a document."""
+    world = call.world
+    template_id = php.integer(call.upper("TEMPLATE_ID"))
+    if not template_id:
+        raise ApiError(400, "ERROR_WRONG_WORKFLOW_ID", "Empty TEMPLATE_ID")
+    template = world.directory.templates.get(template_id)
+    if template is None:
+        raise ApiError(400, "ERROR_WRONG_WORKFLOW_ID", "Template not found")
+    document = [str(part) for part in php.values(call.upper("DOCUMENT_ID"))]
+    if len(document) != 3 or not all(document):
+        raise ApiError(400, "", "Wrong DOCUMENT_ID!")
+    module_id, entity, element = document
+    if not re.fullmatch(ELEMENTS.get((module_id, entity), "(?!)"), element):
+        raise ApiError(400, "", "Incorrect document type!")
+    if template.get("ENTITY") not in (None, entity):
+        raise ApiError(400, "", "Template type and DOCUMENT_ID mismatch!")
+    now = time.time()
+    row = workflows.Workflow(
+        id=workflows.uniqid(now),
+        started=int(now),
+        modified=int(now),
+        module_id=module_id,
+        entity=entity,
+        document_id=element,
+        started_by=call.user,
+        template_id=template_id,
+        parameters=dict(php.entries(call.upper("PARAMETERS"))),
+    )
+    world.workflows.add(row)
+    world.record("bitrix24", "start", row.id, template_id=template_id, document_id=document, parameters=row.parameters)
+    return Answer(row.id)
+
+
+def terminate(call: Call) -> Answer:
+    """Stop a workflow and keep its record."""
+    status = call.upper("STATUS")
+    return _end(call, "terminated", str(status) if status else None)
+
+
+def kill(call: Call) -> Answer:
+    """Stop a workflow and erase its record."""
+    return _end(call, "killed", None)
+
+
+def _end(call: Call, state: str, status: str | None) -> Answer:
+    world = call.world
+    id = call.upper("ID")
+    if not id or not isinstance(id, str):
+        raise ApiError(400, "ERROR_WRONG_WORKFLOW_ID", "Empty workflow instance ID")
+    row = world.workflows.running(id)
+    if row is None:
+        return _unknown(call, id, state)
+    world.workflows.end(row, state, status)
+    world.record("bitrix24", "kill" if state == "killed" else "terminate", id, status=status)
+    return Answer(True)
+
+
+def _unknown(call: Call, id: str, state: str) -> Answer:
+    settings = call.world.settings
+    behaviour = settings.kill_unknown if state == "killed" else settings.terminate_unknown
+    if behaviour == "true":
+        return Answer(True)
+    code = "ERROR_WRONG_WORKFLOW_ID" if behaviour == "coded" else ""
+    raise ApiError(400, code, text("workflow_unknown", settings.language, id=id))

@@ -1,0 +1,145 @@
+"""The control path, ``/_simulator/``: seeding and reading the simulator, apart from the vendors' own paths."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiohttp import web
+
+from airflow_provider_workflows.simulator.bitrix24 import flows
+from airflow_provider_workflows.simulator.bitrix24.listing import timestamp
+from airflow_provider_workflows.simulator.bitrix24.workflows import from_fields, generated
+from airflow_provider_workflows.simulator.faults import Fault
+from airflow_provider_workflows.simulator.world import World
+
+DAY = 86_400
+
+
+class ControlPath:
+    """
+    Answers requests to ``/_simulator/``.
+
+    :param world: the state to work on
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._actions: dict[str, Callable[[Any], Any]] = {
+            "configure": self._configure,
+            "add_workflows": self._add_workflows,
+            "generate_workflows": self._generate_workflows,
+            "finish_workflows": self._finish_workflows,
+            "add_templates": self._add_templates,
+            "add_flow": self._add_flow,
+            "add_users": self._add_users,
+            "add_tasks": self._add_tasks,
+            "add_domo_models": self._add_domo_models,
+            "add_domo_instances": self._add_domo_instances,
+            "inject": self._inject,
+        }
+        # reset replaces what is in the world, so these look it up when they are called
+        self._plain: dict[str, Callable[[], Any]] = {
+            "reset": lambda: world.reset(),
+            "expire_tokens": lambda: world.tokens.expire(),
+            "revoke_refresh_tokens": lambda: world.tokens.revoke(),
+            "settings": lambda: world.settings.as_dict(),
+            "state": lambda: world.state(),
+            "summary": lambda: world.summary(),
+            "requests": lambda: world.requests,
+            "journal": lambda: world.journal,
+        }
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """
+        Answer a request.
+
+        :param request: its path names the action, its JSON body has the arguments
+        """
+        name = request.match_info["action"]
+        if name in self._plain:
+            return web.json_response({"result": self._plain[name]()})
+        action = self._actions.get(name)
+        if action is None:
+            return web.json_response({"error": f"There is no action {request.path}"}, status=404)
+        try:
+            given = json.loads(await request.read() or b"{}")
+            return web.json_response({"result": action(given)})
+        except (ValueError, TypeError, KeyError) as error:
+            return web.json_response({"error": f"{error}"}, status=400)
+
+    def _configure(self, given: dict[str, Any]) -> None:
+        self.world.settings.change(given)
+
+    def _add_workflows(self, given: list[dict[str, Any]]) -> list[str]:
+        rows = []
+        for fields in given:
+            fields = dict(fields)
+            ends_after = fields.pop("ends_after", None)
+            rows.append((from_fields(fields, self.world.settings.server_offset), ends_after))
+        self._check_new(row.id for row, _ in rows)
+        for row, ends_after in rows:
+            self.world.workflows.add(row, ends_after)
+            self.world.directory.ensure_template(row.template_id)
+        return [row.id for row, _ in rows]
+
+    def _generate_workflows(self, given: dict[str, Any]) -> dict[str, int]:
+        now = int(time.time())
+        given = dict(given)
+        for name, default in (("started_from", now - 90 * DAY), ("started_to", now - DAY)):
+            text = given.get(name)
+            seconds = timestamp(text, self.world.settings.server_offset) if text else default
+            if seconds is None:
+                raise ValueError(f"{name} is no date: {text!r}")
+            given[name] = seconds
+        rows = generated(**given)
+        self._check_new(row.id for row in rows)
+        for row in rows:
+            self.world.workflows.add(row)
+            self.world.directory.ensure_template(row.template_id)
+        return {"count": len(rows), "stuck": given["stuck"]}
+
+    def _check_new(self, ids: Iterable[str]) -> None:
+        known = self.world.workflows.rows
+        there = next((id for id in ids if id in known), None)
+        if there is not None:
+            raise ValueError(f"There is a workflow {there} already; another seed generates others")
+
+    def _finish_workflows(self, given: list[str]) -> None:
+        for id in given:
+            row = self.world.workflows.running(id)
+            if row is None:
+                raise ValueError(f"There is no running workflow {id}")
+            self.world.workflows.end(row, "finished")
+
+    def _add_templates(self, given: list[dict[str, Any]]) -> None:
+        for fields in given:
+            self.world.directory.add_template(fields)
+
+    def _add_flow(self, given: dict[str, Any]) -> int:
+        known = {"id", "creatorId", "efficiency", "active", "activity", "demo", "team", "trialFeatureEnabled"}
+        known |= {*flows.INTEGERS, *flows.TEXTS, *flows.FLAGS, *flows.NOTICES, *flows.PAIRS}
+        if given.keys() - known:
+            raise ValueError(f"A flow has no field {', '.join(sorted(given.keys() - known))}")
+        settings = self.world.settings
+        creator = given.get("creatorId", settings.webhook_user)
+        id: int = self.world.flows.new(given, creator, settings.server_offset)["id"]
+        return id
+
+    def _add_users(self, given: list[dict[str, Any]]) -> None:
+        self.world.directory.users.extend(given)
+
+    def _add_tasks(self, given: list[dict[str, Any]]) -> None:
+        for fields in given:
+            self.world.directory.tasks.append({"ID": 1 + len(self.world.directory.tasks), "STATUS": 0, **fields})
+
+    def _add_domo_models(self, given: list[dict[str, Any]]) -> list[str]:
+        return [self.world.instances.add_model(fields).id for fields in given]
+
+    def _add_domo_instances(self, given: list[dict[str, Any]]) -> list[str]:
+        return [self.world.instances.add(fields, self.world.settings.domo_user).id for fields in given]
+
+    def _inject(self, given: dict[str, Any]) -> None:
+        self.world.faults.add(Fault(**given))

@@ -1,0 +1,1 @@
+"""A Domo instance host."""

@@ -1,0 +1,115 @@
+"""The HTTP server, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from concurrent.futures import Future
+from types import TracebackType
+
+try:
+    from aiohttp import web
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "The simulator needs aiohttp: pip install 'airflow-provider-workflows[simulator]'", name="aiohttp"
+    ) from error
+
+from airflow_provider_workflows.simulator.bitrix24.portal import Portal
+from airflow_provider_workflows.simulator.control import Control
+from airflow_provider_workflows.simulator.control_path import ControlPath
+from airflow_provider_workflows.simulator.domo.host import Host
+from airflow_provider_workflows.simulator.exchange import html
+from airflow_provider_workflows.simulator.world import World
+
+LOOPBACK = "127.0.0.1"
+LARGEST_BODY = 64 * 1024**2
+
+
+def application() -> web.Application:
+    """Both systems and the control path as one application."""
+    world = World()
+    portal, host, control = Portal(world), Host(world), ControlPath(world)
+    app = web.Application(client_max_size=LARGEST_BODY)
+    app.router.add_route("*", "/rest/{tail:.+}", portal.rest)
+    app.router.add_route("*", "/oauth/token/", portal.token)
+    app.router.add_route("*", "/api/{tail:.+}", host.api)
+    app.router.add_get("/auth/whitelist/blocked", _blocked)
+    app.router.add_route("*", "/_simulator/{action}", control.handle)
+    return app
+
+
+async def _blocked(_: web.Request) -> web.Response:
+    return web.Response(text=html("Domo - Blocked", "Access is not allowed."), content_type="text/html")
+
+
+class Simulator:
+    """
+    A Bitrix24 portal and a Domo instance on loopback, while the ``with`` block lasts.
+
+    :param port: the port, 0 for any that is free
+    :param ssl_context: speak TLS with this certificate
+    """
+
+    def __init__(self, port: int = 0, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._port = port
+        self._ssl_context = ssl_context
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Simulator:
+        ready: Future[int] = Future()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(ready),), name="simulator", daemon=True)
+        self._thread.start()
+        try:
+            self._port = ready.result()
+        except BaseException:
+            self._thread.join()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop and self._stopping and self._thread:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+
+    @property
+    def host(self) -> str:
+        """Address and port, as they stand in a connection's host."""
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"{'https' if self._ssl_context else 'http'}://{self.host}"
+
+    @property
+    def control(self) -> Control:
+        """To seed and read it."""
+        # The certificate is whatever the caller made up, and the address leads back to this process.
+        trusting = ssl._create_unverified_context() if self._ssl_context else None  # noqa: S323
+        return Control(self.url, trusting)
+
+    async def _serve(self, ready: Future[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        runner = web.AppRunner(application(), access_log=None, shutdown_timeout=0.1)
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, LOOPBACK, self._port, ssl_context=self._ssl_context).start()
+        except Exception as error:
+            await runner.cleanup()
+            ready.set_exception(error)
+            return
+        ready.set_result(runner.addresses[0][1])
+        await self._stopping.wait()
+        # Requests that are still running must not delay the end.
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        await runner.cleanup()

@@ -1,0 +1,96 @@
+"""All that the simulator knows: both systems, the settings, the faults, and what was seen."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from airflow_provider_workflows.simulator.bitrix24.directory import Directory
+from airflow_provider_workflows.simulator.bitrix24.flows import Flows
+from airflow_provider_workflows.simulator.bitrix24.limits import LeakyBucket, OperatingTime
+from airflow_provider_workflows.simulator.bitrix24.tokens import Tokens
+from airflow_provider_workflows.simulator.bitrix24.workflows import Workflows
+from airflow_provider_workflows.simulator.domo.instances import Instances
+from airflow_provider_workflows.simulator.faults import Faults
+from airflow_provider_workflows.simulator.settings import Settings
+
+
+class World:
+    """The state behind one simulator; only its event loop touches it, so there are no locks."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Empty everything and go back to the default settings."""
+        self.settings = Settings()
+        self.faults = Faults()
+        self.requests: list[dict[str, Any]] = []
+        self.journal: list[dict[str, Any]] = []
+        self.workflows = Workflows()
+        self.directory = Directory()
+        self.flows = Flows()
+        self.tokens = Tokens(self.settings)
+        self.bucket = LeakyBucket()
+        self.operating = OperatingTime()
+        self.instances = Instances()
+
+    def record(self, vendor: str, what: str, id: str | int, **details: Any) -> None:
+        """
+        Note an effect in the journal.
+
+        :param vendor: ``bitrix24`` or ``domo``
+        :param what: what happened, e.g. ``terminate``
+        :param id: to which workflow, flow or instance
+        :param details: anything else
+        """
+        self.journal.append({"at": time.time(), "vendor": vendor, "what": what, "id": id, **details})
+
+    def seen(self, vendor: str, method: str, params: Any, commands: Any = None) -> dict[str, Any]:
+        """
+        Note a request in the log when it comes in; the status is filled in when the reply goes out.
+
+        :param vendor: ``bitrix24`` or ``domo``
+        :param method: the method that the HTTP request calls
+        :param params: its parameters
+        :param commands: of a batch: key, method and parameters of each command
+        """
+        entry = {
+            "at": time.time(),
+            "vendor": vendor,
+            "method": method,
+            "auth": None,
+            "params": params,
+            "commands": commands,
+            "http_status": None,
+            "fault": None,
+        }
+        self.requests.append(entry)
+        return entry
+
+    def state(self) -> dict[str, Any]:
+        """Return the full state of both systems."""
+        offset = self.settings.server_offset
+        self.workflows.settle()
+        return {
+            "bitrix24": {
+                "workflows": {row.id: row.full(offset) for row in self.workflows.rows.values()},
+                "flows": {str(id): dict(flow) for id, flow in self.flows.rows.items()},
+            },
+            "domo": {"instances": {row.id: row.full() for row in self.instances.rows.values()}},
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return counts only, which stays cheap with many workflows."""
+        self.workflows.settle()
+        return {
+            "bitrix24": {
+                "workflows": Counter(row.state for row in self.workflows.rows.values()),
+                "stuck": self.workflows.stuck(),
+                "flows": Counter("active" if flow["active"] else "inactive" for flow in self.flows.rows.values()),
+            },
+            "domo": {"instances": Counter(str(row.status()) for row in self.instances.rows.values())},
+            "requests": Counter(entry["vendor"] for entry in self.requests),
+            "effects": Counter(effect["what"] for effect in self.journal),
+        }

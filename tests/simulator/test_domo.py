@@ -1,0 +1,206 @@
+"""The Domo account: start, cancel, and reading instances."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+INSTANCES = "workflow/v1/instances"
+MODEL = "a8afdc89-9491-4ee4-b7c3-b9e9b86c0138"
+MESSAGE = {"messageName": "Start AddTwoNumbers", "version": "1.1.0", "modelId": MODEL, "data": {"a": 1}}
+
+
+@pytest.fixture
+def instance(control):
+    """Put an instance with this status into the account."""
+
+    def add(status="IN_PROGRESS", **fields):
+        [id] = control.add_domo_instances([{"status": status, **fields}])
+        return id
+
+    return add
+
+
+def start(domo, **changes):
+    return domo("POST", f"{INSTANCES}/message", json={**MESSAGE, **changes})
+
+
+def get(domo, id):
+    return domo("GET", f"{INSTANCES}/{id}")
+
+
+def cancel(domo, id):
+    return domo("POST", f"{INSTANCES}/{id}/cancel")
+
+
+def test_start_returns_an_instance_that_is_not_yet_reported_as_started(domo, control):
+    reply = start(domo)
+    assert reply.status_code == 200
+    shown = reply.json()
+    assert shown["status"] is None
+    assert (shown["modelId"], shown["modelVersion"], shown["createdBy"]) == (MODEL, "1.1.0", "8811501")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shown["createdOn"])
+    assert "deploymentId" not in shown
+    assert get(domo, shown["id"]).json()["status"] == "IN_PROGRESS"
+    assert control.state()["domo"]["instances"][shown["id"]]["data"] == {"a": 1}
+
+
+def test_two_starts_start_two(domo):
+    assert start(domo).json()["id"] != start(domo).json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"messageName": "Begin AddTwoNumbers"}, 404),
+        ({"modelId": "unknown"}, 404),
+        ({"version": "9.9.9"}, 404),
+        ({"version": None}, 400),
+        ({"data": "text"}, 400),
+    ],
+)
+def test_a_start_that_cannot_be(domo, control, changes, status):
+    assert start(domo, **changes).status_code == status
+    assert control.journal() == []
+
+
+def test_the_version_can_be_left_out_if_set_so(domo, control):
+    control.configure(version_required=False)
+    assert start(domo, version=None).json()["modelVersion"] == "1.1.0"
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"), [("json", {"status": None}), ("string", {"status": "null"}), ("missing", {})]
+)
+def test_a_status_of_null_has_three_forms(domo, control, form, shown):
+    control.configure(null_status=form, start_delay=60.0)
+    id = start(domo).json()["id"]
+    reply = get(domo, id).json()
+    assert {name: value for name, value in reply.items() if name == "status"} == shown
+    assert domo("GET", f"{INSTANCES}/{id}/status").text == "null"
+
+
+@pytest.mark.parametrize("final", ["COMPLETED", "FAILED"])
+def test_an_instance_starts_and_finishes_with_time(domo, control, final):
+    control.configure(start_delay=0.2, finishes_after=0.6, final_status=final)
+    id = start(domo).json()["id"]
+    seen = [get(domo, id).json()["status"]]
+    for _ in range(2):
+        time.sleep(0.4)
+        seen.append(get(domo, id).json()["status"])
+    assert seen == [None, "IN_PROGRESS", final]
+
+
+def test_cancel_answers_with_the_status_at_arrival_and_takes_effect_later(domo, control, instance):
+    control.configure(cancel_delay=0.2)
+    id = instance()
+    reply = cancel(domo, id)
+    assert reply.status_code == 200
+    assert reply.json()["status"] == "IN_PROGRESS"
+    assert reply.json()["bpmnProcessId"] == f"Process_{MODEL}_1.1.0_1"
+    assert get(domo, id).json()["status"] == "IN_PROGRESS"
+    time.sleep(0.25)
+    assert get(domo, id).json()["status"] == "CANCELED"
+
+
+def test_an_instance_can_finish_before_its_cancellation_takes_effect(domo, control, instance):
+    control.configure(cancel_delay=0.3)
+    id = instance(finishes_after=0.1)
+    cancel(domo, id)
+    time.sleep(0.35)
+    assert get(domo, id).json()["status"] == "COMPLETED"
+
+
+def test_a_failed_instance_can_be_canceled(domo, instance):
+    id = instance("FAILED")
+    assert cancel(domo, id).json()["status"] == "FAILED"
+    assert get(domo, id).json()["status"] == "CANCELED"
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "CANCELED"])
+@pytest.mark.parametrize(("behaviour", "code"), [("ok", 200), ("400", 400), ("409", 409)])
+def test_canceling_what_is_finished_has_three_answers_and_no_effect(domo, control, instance, status, behaviour, code):
+    control.configure(cancel_finished=behaviour)
+    id = instance(status)
+    assert cancel(domo, id).status_code == code
+    assert get(domo, id).json()["status"] == status
+    assert control.journal() == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "after"), [("accepted", 200, "CANCELED"), ("rejected", 400, None), ("ignored", 200, None)]
+)
+def test_canceling_what_has_not_started_has_three_outcomes(domo, control, instance, behaviour, code, after):
+    control.configure(cancel_unstarted=behaviour)
+    id = instance(None)
+    assert cancel(domo, id).status_code == code
+    assert get(domo, id).json()["status"] == after
+
+
+@pytest.mark.parametrize("verb", ["cancel", "get"])
+def test_an_unknown_instance_and_one_that_may_not_be_seen_look_the_same(domo, control, instance, verb):
+    call = cancel if verb == "cancel" else get
+    for id in ("2052e10a-d142-4391-a731-2be1ab1c0188", instance(visible=False)):
+        reply = call(domo, id)
+        assert reply.status_code == 404
+        assert reply.json().keys() == {"status", "statusReason", "toe"}
+    assert control.journal() == []
+
+
+def test_instances_are_listed_latest_first_by_model(domo, control, instance):
+    [other] = control.add_domo_models([{"name": "Other"}])
+    ids = [instance(createdOn=f"2026-01-0{day}T00:00:00Z") for day in (1, 2, 3)]
+    instance(modelId=other)
+    instance(visible=False)
+    rows = domo("GET", f"{INSTANCES}?modelId={MODEL}&limit=2&offset=0&sort=createdOn:desc").json()
+    assert [row["id"] for row in rows] == [ids[2], ids[1]]
+    rest = domo("GET", f"{INSTANCES}?modelId={MODEL}&limit=2&offset=2&sort=createdOn:desc").json()
+    assert [row["id"] for row in rest] == [ids[0]]
+
+
+def test_a_failed_instance_is_listed_with_its_error(domo, instance):
+    instance("FAILED")
+    [row] = domo("GET", INSTANCES).json()
+    assert row["status"] == "FAILED"
+    assert row.keys() >= {"errorMessage", "completedOn", "triggerType"}
+
+
+def test_the_bare_status(domo, instance):
+    reply = domo("GET", f"{INSTANCES}/{instance('COMPLETED')}/status")
+    assert reply.text == "COMPLETED"
+    assert reply.headers["Content-Type"].startswith("text/plain")
+
+
+def test_the_tokens_header_may_have_any_case_but_must_be_right(domo):
+    me = "content/v2/users/me"
+    assert domo("GET", me, headers={"x-domo-developer-token": "sim-domo-developer-token"}).json()["id"] == 8811501
+    for headers in ({}, {"X-DOMO-Developer-Token": "wrong"}):
+        reply = domo("GET", me, headers=headers)
+        assert reply.status_code == 401
+        assert reply.json()["statusReason"] == "Unauthorized"
+
+
+def test_a_token_can_lack_a_permission(domo, control, instance):
+    control.configure(domo_forbidden=["cancel"])
+    id = instance()
+    assert cancel(domo, id).status_code == 403
+    assert get(domo, id).json()["status"] == "IN_PROGRESS"
+
+
+def test_a_blocked_address_gets_a_page_or_a_redirect_to_one(domo, control):
+    control.configure(domo_blocked="page")
+    page = domo("GET", INSTANCES)
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "<title>Domo - Blocked</title>" in page.text
+    control.configure(domo_blocked="redirect")
+    redirect = domo("GET", INSTANCES)
+    assert redirect.status_code == 303
+    assert "whitelist/blocked" in redirect.headers["Location"]
+    assert "Domo - Blocked" in domo("GET", INSTANCES, allow_redirects=True).text
+
+
+def test_other_addresses_are_not_found(domo):
+    assert domo("DELETE", f"{INSTANCES}/x").status_code == 404
+    assert domo("GET", "workflow/v2/instances").status_code == 404

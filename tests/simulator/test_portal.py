@@ -1,0 +1,187 @@
+"""The portal on HTTP: addresses, parameters, the envelope, and who may call."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+import pytest
+import requests
+
+LIST = "bizproc.workflow.instances"
+GRANT = {"grant_type": "refresh_token", "client_id": "local.sim0client", "client_secret": "sim0client0secret"}
+ACCESS, REFRESH = "sim0access0token", "sim0refresh0token"
+
+
+@pytest.fixture
+def with_token(simulator, control):
+    """Call a method as an application, its token in the parameter ``auth``."""
+
+    def call(method, params=None, token=ACCESS, headers=None):
+        body = {**(params or {}), **({"auth": token} if token else {})}
+        return requests.post(f"{simulator.url}/rest/{method}", json=body, headers=headers, timeout=10)
+
+    return call
+
+
+@pytest.fixture
+def oauth(simulator, control):
+    def grant(**params):
+        return requests.get(f"{simulator.url}/oauth/token/", params={**GRANT, **params}, timeout=10)
+
+    return grant
+
+
+def test_the_envelope_tells_the_time_it_took(rest, control):
+    reply = rest(LIST)
+    timing = reply.json()["time"]
+    assert timing["finish"] - timing["start"] == pytest.approx(timing["duration"])
+    assert abs(time.time() - timing["start"]) < 5
+    assert datetime.fromisoformat(timing["date_start"]).utcoffset() == timedelta(hours=2)
+    assert timing["operating"] == 0
+    assert {name for name in reply.headers if name.startswith("X-Bitrix-Rest")} == {
+        "X-Bitrix-Rest-Time",
+        "X-Bitrix-Rest-User-Time",
+        "X-Bitrix-Rest-System-Time",
+        "X-Bitrix-Rest-Application",
+    }
+    control.configure(operating_shown=False)
+    assert not rest(LIST).json()["time"].keys() & {"operating", "operating_reset_at"}
+
+
+def test_a_method_may_be_called_with_get_a_form_multipart_and_json(simulator, rest, control):
+    control.add_workflows([{"ID": "a"}, {"ID": "b"}])
+    query = "filter[ID]=a&select[]=ID"
+    url = f"{simulator.url}/rest/1/sim0webhook0code/{LIST}"
+    fields = {"filter[ID]": "a", "select[]": "ID"}
+    replies = [
+        requests.get(f"{url}.json?{query}", timeout=10),
+        rest(LIST, data=fields),
+        rest(LIST, files={name: (None, value) for name, value in fields.items()}),
+        rest(LIST, {"filter": {"ID": "a"}, "select": ["ID"]}),
+    ]
+    assert [reply.json()["result"] for reply in replies] == [[{"ID": "a"}]] * 4
+
+
+@pytest.mark.parametrize("body", ["", "{", '{"FILTER": {"ID": "a"}', '"text"'])
+def test_json_that_cannot_be_read_is_no_parameters_at_all(rest, control, body):
+    control.add_workflows([{"ID": "a"}, {"ID": "b"}])
+    reply = rest(LIST, data=body, headers={"Content-Type": "application/json"})
+    assert (reply.status_code, reply.json()["total"]) == (200, 2)
+
+
+def test_json_that_is_not_declared_as_json_is_no_parameters_either(rest, control):
+    control.add_workflows([{"ID": "a"}, {"ID": "b"}])
+    reply = rest(LIST, data='{"FILTER": {"ID": "a"}}', headers={"Content-Type": "text/plain"})
+    assert reply.json()["total"] == 2
+
+
+def test_a_classic_methods_name_may_have_any_case(rest):
+    assert rest("BizProc.Workflow.Instances").status_code == 200
+
+
+def test_an_unknown_method(rest):
+    reply = rest("bizproc.workflow.explode")
+    assert (reply.status_code, reply.json()["error"]) == (404, "ERROR_METHOD_NOT_FOUND")
+
+
+def test_a_plan_without_business_processes_has_no_such_methods(rest, control):
+    control.configure(has_bizproc=False)
+    assert rest(LIST).json()["error"] == "ERROR_METHOD_NOT_FOUND"
+    assert rest("profile").ok
+
+
+def test_a_free_plan_has_no_rest_api(rest, control):
+    control.configure(commercial_plan=False)
+    reply = rest("profile")
+    assert (reply.status_code, reply.json()["error"]) == (403, "ACCESS_DENIED")
+
+
+def test_an_unknown_webhook(simulator, rest, control):
+    reply = requests.post(f"{simulator.url}/rest/1/wrong/{LIST}", timeout=10)
+    assert (reply.status_code, reply.json()["error"]) == (401, "NO_AUTH_FOUND")
+    control.configure(webhook_known=False)
+    assert rest(LIST).status_code == 401
+
+
+def test_a_webhook_without_the_scope(rest, control):
+    control.configure(scopes=["task"])
+    reply = rest(LIST)
+    assert (reply.status_code, reply.json()["error"]) == (403, "insufficient_scope")
+    assert rest("scope").json()["result"] == ["task"]
+
+
+def test_profile_says_whether_the_caller_is_an_administrator(rest, control):
+    assert rest("profile").json()["result"]["ADMIN"] is True
+    control.configure(is_admin=False)
+    assert rest("profile").json()["result"]["ADMIN"] is False
+
+
+def test_https_can_be_demanded(rest, control):
+    control.configure(https_required=True)
+    reply = rest(LIST)
+    assert (reply.status_code, reply.json()["error"]) == (400, "INVALID_REQUEST")
+
+
+def test_a_token_goes_into_auth_in_the_body_or_the_query(simulator, with_token):
+    assert with_token(LIST).ok
+    assert requests.get(f"{simulator.url}/rest/{LIST}?auth={ACCESS}", timeout=10).ok
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_no_token_or_an_unknown_one(with_token, token):
+    reply = with_token(LIST, token=token)
+    assert (reply.status_code, reply.json()["error"]) == (401, "NO_AUTH_FOUND")
+
+
+def test_a_bearer_header_works_for_flows_only_unless_set_otherwise(with_token, control):
+    control.add_flow(id=517)
+    bearer = {"Authorization": f"Bearer {ACCESS}"}
+    assert with_token("tasks.flow.Flow.get", {"flowId": 517}, token=None, headers=bearer).ok
+    assert with_token(LIST, token=None, headers=bearer).status_code == 401
+    control.configure(bearer_everywhere=True)
+    assert with_token(LIST, token=None, headers=bearer).ok
+    assert [entry["auth"] for entry in control.requests()] == ["bearer", None, "bearer"]
+
+
+def test_an_expired_token_is_renewed_with_the_refresh_token(with_token, oauth, control):
+    control.expire_tokens()
+    reply = with_token(LIST)
+    assert (reply.status_code, reply.json()["error"]) == (401, "expired_token")
+    fresh = oauth(refresh_token=REFRESH).json()
+    assert fresh["expires_in"] == 3600
+    assert with_token(LIST, token=fresh["access_token"]).ok
+    assert requests.post(f"{fresh['client_endpoint']}{LIST}", json={"auth": fresh["access_token"]}, timeout=10).ok
+
+
+def test_a_token_expires_by_itself(with_token, oauth, control):
+    control.configure(access_token_seconds=0.4)
+    token = oauth(refresh_token=REFRESH).json()["access_token"]
+    assert with_token(LIST, token=token).ok
+    time.sleep(0.45)
+    assert with_token(LIST, token=token).json()["error"] == "expired_token"
+
+
+def test_a_refresh_token_works_once(oauth, control):
+    second = oauth(refresh_token=REFRESH).json()["refresh_token"]
+    reply = oauth(refresh_token=REFRESH)
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_grant")
+    control.configure(refresh_rotates=False)
+    assert [oauth(refresh_token=second).status_code for _ in range(2)] == [200, 200]
+
+
+def test_a_revoked_refresh_token_and_a_wrong_secret(oauth, control):
+    assert oauth(refresh_token=REFRESH, client_secret="wrong").json()["error"] == "invalid_client"
+    control.revoke_refresh_tokens()
+    assert oauth(refresh_token=REFRESH).json()["error"] == "invalid_grant"
+
+
+def test_an_authorization_code_gives_tokens(oauth, with_token):
+    token = oauth(grant_type="authorization_code", code="sim0authorization0code").json()["access_token"]
+    assert with_token(LIST, token=token).ok
+
+
+def test_users_are_found_by_name(rest, control):
+    control.add_users([{"ID": 5, "NAME": "Gone", "ACTIVE": False}])
+    assert [row["ID"] for row in rest("user.get", {"NAME": "Gone"}).json()["result"]] == ["5"]
+    assert [row["ID"] for row in rest("user.get", {"FILTER": {"ACTIVE": True}}).json()["result"]] == ["1"]

@@ -1,0 +1,137 @@
+"""bizproc.workflow.start, terminate and kill, and the lists around them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+TERMINATE, KILL, START = (f"bizproc.workflow.{verb}" for verb in ("terminate", "kill", "start"))
+DEAL = ["crm", "CCrmDocumentDeal", "DEAL_5"]
+
+
+@pytest.fixture
+def workflow(control):
+    [id] = control.add_workflows([{"ID": "66e412fdc9bd44.36306599"}])
+    return id
+
+
+def state(control, id):
+    return control.state()["bitrix24"]["workflows"][id]
+
+
+def test_terminate_keeps_the_record_with_the_status_text(rest, control, workflow):
+    reply = rest(TERMINATE, {"ID": workflow, "STATUS": "Stopped by Airflow"})
+    assert (reply.status_code, reply.json()["result"]) == (200, True)
+    assert state(control, workflow)["state"] == "terminated"
+    assert state(control, workflow)["status_text"] == "Stopped by Airflow"
+
+
+def test_kill_ends_it_as_well(rest, control, workflow):
+    assert rest(KILL, {"ID": workflow}).json()["result"] is True
+    assert state(control, workflow)["state"] == "killed"
+
+
+def test_parameter_names_may_be_in_lower_case(rest, control, workflow):
+    assert rest(TERMINATE, {"id": workflow}).json()["result"] is True
+
+
+@pytest.mark.parametrize("method", [TERMINATE, KILL])
+@pytest.mark.parametrize(("language", "word"), [("de", "beendet"), ("ru", "завершён"), ("en", "ended")])
+def test_an_ended_id_gets_an_empty_code_and_a_text_in_the_portals_language(
+    rest, control, workflow, method, language, word
+):
+    control.configure(language=language)
+    rest(method, {"ID": workflow})
+    again, unknown = rest(method, {"ID": workflow}), rest(method, {"ID": "nothing"})
+    for reply in (again, unknown):
+        assert reply.status_code == 400
+        assert reply.json()["error"] == ""
+        assert word in reply.json()["error_description"]
+    assert len(control.journal()) == 1
+
+
+@pytest.mark.parametrize(("method", "setting"), [(TERMINATE, "terminate_unknown"), (KILL, "kill_unknown")])
+def test_the_answer_to_an_unknown_id_can_be_another(rest, control, method, setting):
+    control.configure(**{setting: "coded"})
+    assert rest(method, {"ID": "nothing"}).json()["error"] == "ERROR_WRONG_WORKFLOW_ID"
+    control.configure(**{setting: "true"})
+    assert rest(method, {"ID": "nothing"}).json()["result"] is True
+    assert control.journal() == []
+
+
+@pytest.mark.parametrize("method", [TERMINATE, KILL])
+@pytest.mark.parametrize("params", [{}, {"ID": ""}, {"ID": 66}, {"ID": ["66"]}])
+def test_an_empty_id_or_one_that_is_no_text_is_an_error_with_a_code(rest, method, params):
+    reply = rest(method, params)
+    assert reply.status_code == 400
+    assert reply.json() == {
+        "error": "ERROR_WRONG_WORKFLOW_ID",
+        "error_description": "Empty workflow instance ID",
+    }
+
+
+@pytest.mark.parametrize("method", [TERMINATE, KILL, START])
+def test_only_an_administrator_may(rest, control, workflow, method):
+    control.configure(is_admin=False)
+    reply = rest(method, {"ID": workflow, "TEMPLATE_ID": 3, "DOCUMENT_ID": DEAL})
+    assert (reply.status_code, reply.json()["error"]) == (403, "ACCESS_DENIED")
+    assert control.journal() == []
+
+
+def test_start_runs_a_workflow_and_returns_its_id(rest, control):
+    reply = rest(START, {"TEMPLATE_ID": 3, "DOCUMENT_ID": DEAL, "PARAMETERS": {"Approver": "user_1"}})
+    id = reply.json()["result"]
+    assert re.fullmatch(r"[0-9a-f]{14}\.\d{8}", id)
+    row = state(control, id)
+    assert (row["state"], row["TEMPLATE_ID"], row["DOCUMENT_ID"]) == ("running", "3", "DEAL_5")
+    assert row["parameters"] == {"Approver": "user_1"}
+
+
+def test_a_second_start_starts_a_second_workflow(rest, control):
+    both = {rest(START, {"TEMPLATE_ID": 3, "DOCUMENT_ID": DEAL}).json()["result"] for _ in range(2)}
+    assert len(both) == 2
+    assert control.summary()["bitrix24"]["workflows"] == {"running": 2}
+
+
+@pytest.mark.parametrize(
+    ("template", "document", "error", "description"),
+    [
+        (0, DEAL, "ERROR_WRONG_WORKFLOW_ID", "Empty TEMPLATE_ID"),
+        (99, DEAL, "ERROR_WRONG_WORKFLOW_ID", "Template not found"),
+        (3, "DEAL_5", "", "Wrong DOCUMENT_ID!"),
+        (3, ["crm", "CCrmDocumentDeal", "LEAD_5"], "", "Incorrect document type!"),
+        (3, ["crm", "CCrmDocumentLead", "LEAD_5"], "", "Template type and DOCUMENT_ID mismatch!"),
+    ],
+)
+def test_a_start_that_cannot_be(rest, control, template, document, error, description):
+    reply = rest(START, {"TEMPLATE_ID": template, "DOCUMENT_ID": document})
+    assert reply.status_code == 400
+    assert reply.json() == {"error": error, "error_description": description}
+    assert control.journal() == []
+
+
+def test_a_document_type_may_have_backslashes(rest):
+    document = ["lists", "Bitrix\\Lists\\BizprocDocumentLists", "17"]
+    assert "result" in rest(START, {"TEMPLATE_ID": 2, "DOCUMENT_ID": document}).json()
+
+
+def test_templates_are_listed_by_id(rest, control):
+    control.add_templates([{"ID": 12, "NAME": "Holiday"}])
+    reply = rest("bizproc.workflow.template.list", {"SELECT": ["ID", "NAME"]}).json()
+    assert [row["ID"] for row in reply["result"]] == ["1", "2", "3", "12"]
+    assert reply["result"][-1]["NAME"] == "Holiday"
+
+
+def test_the_workflows_of_an_employee_are_found_through_their_tasks(rest, control):
+    control.add_users([{"ID": 5, "NAME": "Gone", "LAST_NAME": "Long", "ACTIVE": False}])
+    control.add_tasks([{"WORKFLOW_ID": "w1", "USER_ID": 5}, {"WORKFLOW_ID": "w2", "USER_ID": 1}])
+    [user] = rest("user.get", {"FILTER": {"NAME": "Gone", "LAST_NAME": "Long", "ACTIVE": 0}}).json()["result"]
+    params = {"SELECT": ["WORKFLOW_ID"], "FILTER": {"USER_ID": user["ID"], "STATUS": 0}}
+    assert rest("bizproc.task.list", params).json()["result"] == [{"WORKFLOW_ID": "w1"}]
+
+
+def test_who_is_no_administrator_sees_their_own_tasks_only(rest, control):
+    control.configure(is_admin=False)
+    control.add_tasks([{"WORKFLOW_ID": "w1", "USER_ID": 5}, {"WORKFLOW_ID": "w2", "USER_ID": 1}])
+    assert [row["WORKFLOW_ID"] for row in rest("bizproc.task.list").json()["result"]] == ["w2"]
