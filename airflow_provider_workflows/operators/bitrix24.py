@@ -71,8 +71,9 @@ class _EndWorkflowsOperator(Bitrix24Operator):
     def execute(self, context: Context) -> dict[str, Any]:
         """End the workflows and return the report."""
         ids = check_workflow_ids(as_ids(self.workflow_id, "workflow_id"))
-        if len(ids) == 1:
-            WorkflowLink().push(context, WorkflowLink.url(self.hook.get_conn().portal.base_url, ids[0]))
+        # Airflow looks for an address also where there is no one thing to link to.
+        base_url = self.hook.get_conn().portal.base_url
+        WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
         return finish(context, self.hook.run(end_workflows(ids, self._end)))
 
 
@@ -206,21 +207,24 @@ class FlowActivateOperator(_FlowOperator):
     .. seealso:: API page "Activate/Deactivate Flow tasks.flow.Flow.activate"
 
     :param flow_id: id of the flow. (templated)
-    :param active: the wanted state.
+    :param active: the wanted state; in a template, ``"True"`` or ``"False"``. (templated)
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be the flow's creator or
         an administrator, with scope ``task``. (templated)
     :raises FlowNotReachedError: if something else keeps switching the flow.
     """
 
-    def __init__(self, *, active: bool = True, **kwargs: Any) -> None:
+    template_fields: Sequence[str] = (*_FlowOperator.template_fields, "active")
+
+    def __init__(self, *, active: bool | str = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.active = active
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Bring the flow into the wanted state and return the state before and after."""
-        if not isinstance(self.active, bool):
+        active = {"True": True, "False": False}.get(str(self.active).strip())
+        if active is None:
             raise ValueError(f"active must be True or False, not {self.active!r}")
-        transition = self.hook.run(switch_flow(self._id, self.active))
+        transition = self.hook.run(switch_flow(self._id, active))
         self._push_link(context, transition)
         words = {True: "on", False: "off"}
         self.log.info(

@@ -88,7 +88,7 @@ class DomoCancelOperator(DomoOperator):
                 path=account.instance_path,
             )
         )
-        if len(report.instances) == 1:
-            (instance,) = report.instances.values()
-            InstanceLink().push(context, InstanceLink.url(account.base_url, instance))
+        # Airflow looks for an address also where there is no one thing to link to.
+        seen = list(report.instances.values())
+        InstanceLink().push(context, InstanceLink.url(account.base_url, seen[0]) if len(seen) == 1 else "")
         return finish(context, report)

@@ -19,7 +19,7 @@ def as_ids(value: Any, argument: str) -> list[str]:
     if isinstance(value, str) and value.strip().startswith(("[", "(", "{")):
         try:
             value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError):
             raise ValueError(f"{argument}: this text is not a list of ids: {value[:100]!r}") from None
     items = [value] if isinstance(value, (str, Mapping)) else value
     if not isinstance(items, Iterable):

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_workflows.simulator.control import SimulatorError
 from airflow_provider_workflows.simulator.demo import seed
-from airflow_provider_workflows.simulator.server import LOOPBACK, Simulator
+from airflow_provider_workflows.simulator.server import Simulator
 
 PORT = 8024
 
@@ -31,38 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
             control = simulator.control
             summary = seed(control) if options.demo else None
             control.configure(**dict(options.set))
-            settings = control.settings()
             print(f"Bitrix24 and Domo are simulated at {simulator.url}")
             if summary:
                 print(json.dumps({"bitrix24": summary["bitrix24"], "domo": summary["domo"]}))
-            for name, connection in connections(simulator, settings).items():
-                print(f"export AIRFLOW_CONN_{name}='{json.dumps(connection)}'")
+            for conn_id, connection in simulator.connections().items():
+                print(f"export AIRFLOW_CONN_{conn_id.upper()}='{json.dumps(connection)}'")
             print("Ctrl-C stops it.", flush=True)
             signal.sigwait(stops)
     except (OSError, SimulatorError) as error:
         print(f"The simulator did not start: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def connections(simulator: Simulator, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """
-    Make the Airflow connections that lead to a simulator.
-
-    :param simulator: it
-    :param settings: its settings, which hold the credentials
-    """
-    port = int(simulator.host.rpartition(":")[2])
-    place = {"host": LOOPBACK, "port": port, "schema": "http"}
-    return {
-        "BITRIX24_DEFAULT": {
-            "conn_type": "bitrix24",
-            **place,
-            "login": str(settings["webhook_user"]),
-            "password": settings["webhook_code"],
-        },
-        "DOMO_DEFAULT": {"conn_type": "domo", **place, "password": settings["domo_token"]},
-    }
 
 
 def _parser() -> argparse.ArgumentParser:

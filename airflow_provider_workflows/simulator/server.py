@@ -7,6 +7,7 @@ import ssl
 import threading
 from concurrent.futures import Future
 from types import TracebackType
+from typing import Any
 
 try:
     from aiohttp import web
@@ -92,6 +93,16 @@ class Simulator:
         # The certificate is whatever the caller made up, and the address leads back to this process.
         trusting = ssl._create_unverified_context() if self._ssl_context else None  # noqa: S323
         return Control(self.url, trusting)
+
+    def connections(self) -> dict[str, dict[str, Any]]:
+        """Return the Airflow connections that lead here, by connection id, as JSON has them."""
+        settings = self.control.settings()
+        place = {"host": LOOPBACK, "port": self._port, "schema": "http"}
+        webhook = {"login": str(settings["webhook_user"]), "password": settings["webhook_code"]}
+        return {
+            "bitrix24_default": {"conn_type": "bitrix24", **place, **webhook},
+            "domo_default": {"conn_type": "domo", **place, "password": settings["domo_token"]},
+        }
 
     async def _serve(self, ready: Future[int]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -134,8 +134,8 @@ def test_as_a_program_it_shows_connections_and_stops_at_an_interrupt():
         _, errors = program.communicate(timeout=10)
     assert (program.returncode, errors) == (0, "")
     assert summary["bitrix24"] == {
-        "workflows": {"running": 3000},
-        "stuck": 40,
+        "workflows": {"running": 4200},
+        "stuck": 50,
         "flows": {"active": 2, "inactive": 1},
     }
     assert summary["domo"]["instances"].keys() == {"None", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED"}

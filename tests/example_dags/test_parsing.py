@@ -1,0 +1,71 @@
+"""The example Dags as Airflow's Dag processor sees them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.example_dags.conftest import Run
+
+# Airflow finds the files by itself, with no way to a network or to a database.
+PARSE = """
+import json, socket, sys
+
+def no_network(*_):
+    raise OSError("an example opens a connection while it is parsed")
+
+socket.socket.connect = no_network
+
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:
+    from airflow.models.dagbag import DagBag
+
+bag = DagBag()
+print(json.dumps({
+    "errors": bag.import_errors,
+    "files": [stat.file.rpartition("/")[2] for stat in bag.dagbag_stats],
+    "dags": {
+        dag_id: {
+            "doc": dag.doc_md,
+            "tags": sorted(dag.tags),
+            "catchup": dag.catchup,
+            "max_active_runs": dag.max_active_runs,
+            "tasks": [{"id": task.task_id, "owner": task.owner, "retries": task.retries} for task in dag.tasks],
+        }
+        for dag_id, dag in bag.dags.items()
+    },
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed(run: Run) -> Any:
+    done = run("python", "-c", PARSE, AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="sqlite:////no/such/folder/airflow.db")
+    assert done.returncode == 0, done.stdout
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_every_example_parses_without_network_and_database(parsed):
+    assert parsed["errors"] == {}
+    assert sorted(parsed["dags"]) == ["cross_system_cleanup", "holiday_flow_switch", "nightly_workflow_cleanup"]
+
+
+def test_airflow_leaves_the_demo_alone(parsed):
+    assert sorted(parsed["files"]) == [f"{dag_id}.py" for dag_id in sorted(parsed["dags"])]
+
+
+def test_every_dag_says_what_it_is_for_and_runs_once_at_a_time(parsed):
+    for dag_id, dag in parsed["dags"].items():
+        assert "**What it needs.**" in dag["doc"], dag_id
+        assert dag["tags"], dag_id
+        assert (dag["catchup"], dag["max_active_runs"]) == (False, 1), dag_id
+
+
+def test_every_task_has_an_owner_and_is_retried(parsed):
+    for dag in parsed["dags"].values():
+        for task in dag["tasks"]:
+            assert task["owner"] != "airflow", task
+            assert task["retries"] > 0, task
