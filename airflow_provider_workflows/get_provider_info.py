@@ -77,6 +77,26 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "OAuth access token, instead of a webhook's user id and code.",
                         "schema": {"type": ["string", "null"], "format": "password"},
                     },
+                    "bucket_capacity": {
+                        "label": "Requests at once",
+                        "description": "50; on Enterprise plans 250.",
+                        "schema": {"type": ["number", "null"], "default": 50, "minimum": 2},
+                    },
+                    "bucket_drain": {
+                        "label": "Requests a second",
+                        "description": "After those at once: 2; on Enterprise plans 5.",
+                        "schema": {"type": ["number", "null"], "default": 2},
+                    },
+                    "operating_limit": {
+                        "label": "Operating limit (s)",
+                        "description": "Seconds that a method may run in ten minutes.",
+                        "schema": {"type": ["number", "null"], "default": 480},
+                    },
+                    "in_flight": {
+                        "label": "Requests in flight",
+                        "description": "Requests under way at once in bulk work.",
+                        "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
+                    },
                     **_TIMEOUTS,
                 },
             },

@@ -1,4 +1,4 @@
-"""Settings that must stand before anything imports Airflow."""
+"""Settings that must stand before anything imports Airflow, and a host of its own for each test's pacing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 # As in the Makefile, for who runs pytest without it: Airflow must not write to the home of its user.
 _minor = ".".join(version("apache-airflow").split(".")[:2])
 os.environ.setdefault("AIRFLOW_HOME", str(Path(__file__).parents[1] / ".airflow" / _minor))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+
+
+@pytest.fixture(autouse=True)
+def _own_pacing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the pacing that a host's processes share inside the test: tests must not wait for each other."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

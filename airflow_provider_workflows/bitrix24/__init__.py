@@ -10,17 +10,11 @@
 
 from airflow_provider_workflows.bitrix24.calls import kill_workflow, terminate_workflow
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
+from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.flow_changes import parse_changes
-from airflow_provider_workflows.bitrix24.plans import (
-    change_flow,
-    end_workflows,
-    list_workflows,
-    read_flow,
-    running_workflows,
-    switch_flow,
-    watch_workflows,
-)
+from airflow_provider_workflows.bitrix24.flows import change_flow, read_flow, switch_flow
+from airflow_provider_workflows.bitrix24.listing import list_workflows, running_workflows, watch_workflows
 from airflow_provider_workflows.bitrix24.portal import Portal
 
 __all__ = [

@@ -131,3 +131,27 @@ def batch(commands: Mapping[str, Call]) -> Call:
     if len(commands) > BATCH:
         raise ValueError(f"commands: a batch takes at most {BATCH}, not {len(commands)}")
     return Call("batch", repeatable=all(call.repeatable for call in commands.values()), commands=dict(commands))
+
+
+def find_users(filters: Mapping[str, Any], start: int = 0) -> Call:
+    """``user.get``: one page of the portal's users.
+
+    :param filters: e.g. ``{"NAME": "Ada", "LAST_NAME": "Lovelace", "ACTIVE": 0}``.
+    :param start: offset of the page, a multiple of 50.
+    """
+    return Call("user.get", {"FILTER": dict(filters), "start": start}, repeatable=True)
+
+
+def list_open_tasks(user_id: int, start: int = 0) -> Call:
+    """``bizproc.task.list``: one page of the workflow tasks that wait for a user.
+
+    :param user_id: the user.
+    :param start: offset of the page, a multiple of 50.
+    """
+    params = {
+        "SELECT": ["ID", "WORKFLOW_ID", "USER_ID", "STATUS"],
+        "FILTER": {"USER_ID": user_id, "STATUS": 0},
+        "ORDER": {"ID": "asc"},
+        "start": start,
+    }
+    return Call("bizproc.task.list", params, repeatable=True)

@@ -145,7 +145,6 @@ CODES: dict[str, type[ApiError]] = {
 
 #: What an HTTP status says where the reply has no code that is known.
 STATUSES: dict[int, type[ApiError]] = {
-    200: UnreadableReplyError,
     400: InvalidCallError,
     401: AuthenticationError,
     403: AccessDeniedError,
@@ -165,6 +164,8 @@ def error_class(code: str | None, http_status: int) -> type[ApiError]:
         known = CODES.get(code.lower())
         if known:
             return known
+    if http_status < 300:
+        return UnreadableReplyError
     return STATUSES.get(http_status) or (ServerError if http_status >= 500 else RejectedError)
 
 

@@ -55,8 +55,8 @@ class Condition:
 
         :raises FilterError: with the field's name, and what would be right.
         """
-        match = re.fullmatch(r"([!<>=]*)(\w+)", key)
-        sign, name = match.groups() if match else ("", key)
+        match = re.fullmatch(r"([!<>=]*)(\w+)", str(key))
+        sign, name = match.groups() if match else ("", str(key))
         sign, name = SPELLINGS.get(sign, sign), name.upper()
         if name not in WORKFLOW_FIELDS:
             raise FilterError(f"filters: unknown field {key!r}; known fields are {', '.join(WORKFLOW_FIELDS)}")
@@ -68,6 +68,11 @@ class Condition:
     def key(self) -> str:
         """The key as it is sent."""
         return self.operator + self.field
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it names certain workflows, templates or times, and does not only leave some out."""
+        return self.operator != "!" and self.field in {"ID", "TEMPLATE_ID", *DATE_FIELDS}
 
     def sent_value(self) -> int | str:
         """Give the value as it is sent."""
@@ -116,7 +121,8 @@ class WorkflowFilter:
         :param now: the present, for ``stuck_for``; default: this machine's clock.
         :raises FilterError: with the field's name, and what would be right.
         """
-        if not isinstance(filters or {}, Mapping):
+        # A text that a template left empty is no filter at all, not one that every workflow meets.
+        if filters is not None and not isinstance(filters, Mapping):
             raise FilterError(f"filters must be a mapping of field to value, not {type(filters).__name__}")
         conditions = [Condition.parse(key, value) for key, value in (filters or {}).items()]
         if stuck_for is not None:

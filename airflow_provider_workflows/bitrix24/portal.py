@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import urlsplit
 
-from airflow_provider_workflows.rest.address import base_url
-from airflow_provider_workflows.rest.redaction import register_secret
+from airflow_provider_workflows.rest.address import base_url, split_address
+from airflow_provider_workflows.rest.redaction import hide_frames, register_secret
 
 _WEBHOOK_PATH = re.compile(r"/rest/(?P<user>\d+)/(?P<code>[^/]+)(/.*)?")
 
@@ -33,6 +32,7 @@ class Portal:
         register_secret(self.secret)
 
     @classmethod
+    @hide_frames
     def with_webhook(
         cls,
         host: str | None,
@@ -55,6 +55,7 @@ class Portal:
         return cls(base_url(host, scheme, port), int(user_id or 0), code.strip())
 
     @classmethod
+    @hide_frames
     def with_access_token(
         cls, host: str | None, token: str, scheme: str | None = None, port: int | None = None
     ) -> Self:
@@ -69,13 +70,14 @@ class Portal:
         return cls(base_url(host, scheme, port), None, token.strip())
 
     @classmethod
+    @hide_frames
     def from_webhook_url(cls, url: str) -> Self:
         """Give the portal of a webhook URL as Bitrix24 shows it, with or without a method at its end.
 
         :param url: e.g. ``https://acme.bitrix24.com/rest/1/<code>/``.
         :raises ValueError: if it is not a webhook URL; the text does not repeat it.
         """
-        parts = urlsplit(url.strip())
+        parts = split_address(url)
         match = _WEBHOOK_PATH.fullmatch(parts.path)
         if not match:
             raise ValueError("the webhook URL must read https://<portal>/rest/<user id>/<code>/")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from airflow_provider_workflows import __version__
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError, PortalMovedError, error_class
 from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.client import Request, Response
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
 
@@ -43,16 +44,10 @@ class Bitrix24Wire:
 
         :raises ApiError: if the portal did not do the call, or it cannot be told.
         """
-        if 300 <= response.http_status < 400:
-            raise _moved(call, response)
-        envelope = _envelope(call, response)
-        if "error" in envelope:
-            raise _error(str(call), envelope, response.http_status)
-        if response.http_status != 200 or "result" not in envelope:
-            raise _by_status(call, response.http_status, "the reply holds neither a result nor an error")
-        if call.method == "batch":
-            return Reply(_batch_results(call, response, envelope["result"]), time=_time(envelope.get("time")))
-        return _reply(envelope["result"], envelope.get("total"), envelope.get("next"), envelope.get("time"))
+        outcome = _read(call, response)
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
 
 
 def php_query(params: Mapping[str, Any]) -> str:
@@ -66,7 +61,7 @@ def php_query(params: Mapping[str, Any]) -> str:
         if isinstance(value, Mapping):
             for key, item in value.items():
                 yield from pairs(f"{name}[{key}]", item)
-        elif isinstance(value, list):
+        elif isinstance(value, (list, tuple)):
             for index, item in enumerate(value):
                 yield from pairs(f"{name}[{index}]", item)
         elif value is None:
@@ -77,20 +72,38 @@ def php_query(params: Mapping[str, Any]) -> str:
     return urlencode([pair for name, value in params.items() for pair in pairs(name, value)])
 
 
-def _moved(call: Call, response: Response) -> ApiError:
-    # Only the host: the rest of the address repeats the webhook's code.
-    host = urlsplit(response.headers.get("Location", "")).hostname or "an unnamed host"
-    return PortalMovedError(str(call), http_status=response.http_status, text=f"redirected to {host}")
-
-
-def _envelope(call: Call, response: Response) -> Mapping[str, Any]:
+def _read(call: Call, response: Response) -> Reply | ApiError:
+    """Read a response. Errors are returned, not raised: variables here may repeat the credential."""
+    status = response.http_status
+    if 300 <= status < 400:
+        return _moved(call, response)
     try:
         envelope = json.loads(response.content)
     except ValueError:
         envelope = None
     if not isinstance(envelope, Mapping):
-        raise _by_status(call, response.http_status, "the reply is not the JSON object it should be")
-    return envelope
+        return _by_status(call, status, "the reply is not the JSON object it should be")
+    if "error" in envelope:
+        return _error(str(call), envelope, status)
+    if status != 200 or "result" not in envelope:
+        return _by_status(call, status, "the reply holds neither a result nor an error")
+    if call.method == "batch":
+        parts = envelope["result"]
+        if not isinstance(parts, Mapping):
+            return _by_status(call, status, "the batch's reply has no parts")
+        return Reply(_batch_results(call, parts), time=_map(envelope.get("time")))
+    return _reply(str(call), envelope["result"], envelope.get("total"), envelope.get("next"), envelope.get("time"))
+
+
+def _moved(call: Call, response: Response) -> ApiError:
+    # Only the host: the rest of the address repeats the webhook's code.
+    try:
+        host = split_address(response.headers.get("Location", "")).hostname
+    except ValueError:
+        host = None
+    return PortalMovedError(
+        str(call), http_status=response.http_status, text=f"redirected to {host or 'an unnamed host'}"
+    )
 
 
 def _by_status(call: Call, status: int, text: str) -> ApiError:
@@ -98,7 +111,7 @@ def _by_status(call: Call, status: int, text: str) -> ApiError:
 
 
 def _error(call: str, error: Mapping[str, Any], status: int | None) -> ApiError:
-    code = str(error["error"])
+    code = str(error["error"]) if "error" in error else None
     # A command inside a batch has no HTTP status of its own; the portal sends its errors with 400.
     kind = error_class(code, status or 400)
     return kind(
@@ -110,35 +123,35 @@ def _error(call: str, error: Mapping[str, Any], status: int | None) -> ApiError:
     )
 
 
-def _batch_results(call: Call, response: Response, parts: Any) -> dict[str, Reply | ApiError]:
-    if not isinstance(parts, Mapping):
-        raise _by_status(call, response.http_status, "the batch's reply has no parts")
+def _batch_results(call: Call, parts: Mapping[str, Any]) -> dict[str, Reply | ApiError]:
     done, errors, totals, nexts, times = (
         _map(parts.get(part)) for part in ("result", "result_error", "result_total", "result_next", "result_time")
     )
     results: dict[str, Reply | ApiError] = {}
     for key, command in call.commands.items():
+        name = str(command)
         if key in errors:
-            results[key] = _error(str(command), errors[key], None)
+            error = errors[key] if isinstance(errors[key], Mapping) else {"error_description": errors[key]}
+            results[key] = _error(name, error, None)
         elif key in done:
-            results[key] = _reply(done[key], totals.get(key), nexts.get(key), times.get(key))
+            results[key] = _reply(name, done[key], totals.get(key), nexts.get(key), times.get(key))
         else:
-            results[key] = UnreadableReplyError(str(command), text="the batch's reply does not mention this command")
+            results[key] = UnreadableReplyError(name, text="the batch's reply does not mention this command")
     return results
 
 
-def _reply(result: Any, total: Any, following: Any, time: Any) -> Reply:
-    return Reply(
-        result,
-        total=None if total is None else int(total),
-        next=None if following is None else int(following),
-        time=_time(time),
-    )
+def _reply(call: str, result: Any, total: Any, following: Any, time: Any) -> Reply | ApiError:
+    try:
+        return Reply(
+            result,
+            total=None if total is None else int(total),
+            next=None if following is None else int(following),
+            time=_map(time),
+        )
+    except (TypeError, ValueError, OverflowError):
+        return UnreadableReplyError(call, text="total or next is not a number")
 
 
 def _map(part: Any) -> Mapping[str, Any]:
     """PHP writes an empty map as ``[]``."""
     return part if isinstance(part, Mapping) else {}
-
-
-_time = _map

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from airflow_provider_workflows.rest.address import base_url
-from airflow_provider_workflows.rest.redaction import register_secret
+from airflow_provider_workflows.rest.redaction import hide_frames, register_secret
 
 #: Where one workflow instance is read. Domo does not document it; public code reads it here.
 INSTANCE_PATH = "/api/workflow/v1/instances/{instance_id}"
@@ -30,11 +30,12 @@ class Account:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[!-~]+", self.token or ""):
             raise ValueError("password must be the developer token: printable, with no spaces")
-        if not self.instance_path.startswith("/") or self.instance_path.count("{instance_id}") != 1:
+        if not re.fullmatch(r"/[^{}]*\{instance_id\}[^{}]*", self.instance_path):
             raise ValueError("instance_path must be a path that holds '{instance_id}' once")
         register_secret(self.token)
 
     @classmethod
+    @hide_frames
     def with_token(
         cls,
         host: str | None,

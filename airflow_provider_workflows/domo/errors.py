@@ -30,7 +30,6 @@ class BlockedError(AccessDeniedError):
 
 
 STATUSES: dict[int, type[ApiError]] = {
-    200: UnreadableReplyError,
     400: InvalidCallError,
     401: AuthenticationError,
     403: AccessDeniedError,
@@ -44,4 +43,6 @@ def error_class(http_status: int) -> type[ApiError]:
 
     :param http_status: HTTP status.
     """
+    if http_status < 300:
+        return UnreadableReplyError
     return STATUSES.get(http_status) or (ServerError if http_status >= 500 else RejectedError)

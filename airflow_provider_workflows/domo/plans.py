@@ -30,7 +30,8 @@ class CancelReport:
     """What became of the workflow instances that were to be cancelled.
 
     :param requested: how many.
-    :param ended: ids whose cancellation Domo accepted (or, after waiting, that are cancelled).
+    :param ended: ids whose cancellation Domo accepted, or that are cancelled after a reply to it was lost.
+        After waiting: that are in a terminal status besides.
     :param already_ended: ids that had finished, or were cancelled, before.
     :param failed: id to reason: these may still run.
     :param instances: id to the instance as last seen.
@@ -162,14 +163,18 @@ def _wait(report: CancelReport, wait_for: float, poll_interval: float, path: str
     left = [instance_id for instance_id in report.ended if report.instances[instance_id].status != CANCELED]
     while left:
         for instance_id in left:
-            instance = yield from read_instance(instance_id, path)
+            try:
+                instance = yield from read_instance(instance_id, path)
+            except ApiError as error:
+                _lose_sight(report, instance_id, error)
+                continue
             report.instances[instance_id] = instance
             if instance.status == COMPLETED:
                 report.ended.remove(instance_id)
                 report.already_ended.append(instance_id)
             if instance.status not in {None, IN_PROGRESS, COMPLETED, CANCELED, FAILED}:
                 log.warning("Instance %s has the unknown status %r; waiting on", instance_id, instance.status)
-        left = [instance_id for instance_id in left if not report.instances[instance_id].terminal]
+        left = [one for one in left if one in report.ended and not report.instances[one].terminal]
         if left and waited >= wait_for:
             break
         if left:
@@ -179,6 +184,20 @@ def _wait(report: CancelReport, wait_for: float, poll_interval: float, path: str
         status = report.instances[instance_id].status
         report.ended.remove(instance_id)
         report.failed[instance_id] = f"cancelled, but still {status} after {waited:.0f} s"
+
+
+def _lose_sight(report: CancelReport, instance_id: str, error: ApiError) -> None:
+    """Report an instance as failed whose end cannot be seen, and all of them if the next read cannot help.
+
+    :raises ApiError: in that case.
+    """
+    only_this_one = isinstance(error, RejectedError) and not isinstance(error, (AuthenticationError, RedirectedError))
+    for one in [instance_id] if only_this_one else report.ended.copy():
+        if one == instance_id or not report.instances[one].terminal:
+            report.ended.remove(one)
+            report.failed[one] = f"cancelled, but its end cannot be seen: {error.reason}"
+    if not only_this_one:
+        raise error
 
 
 def _instance(call: Call) -> Plan[Instance]:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_provider_workflows import __version__
 from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.errors import BlockedError, error_class
+from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.client import Request, Response
 from airflow_provider_workflows.rest.errors import ApiError, RedirectedError
 
@@ -40,34 +41,48 @@ class DomoWire:
 
         :raises ApiError: if Domo did not do the call, or it cannot be told.
         """
-        if 300 <= response.http_status < 400:
-            raise _redirected(call, response)
-        if b"Domo - Blocked" in response.content[:2000]:
-            raise BlockedError(str(call), http_status=response.http_status, text="Domo answers with its 'Blocked' page")
-        try:
-            reply = json.loads(response.content)
-        except ValueError:
-            reply = None
-        if response.http_status == 200 and isinstance(reply, Mapping):
-            return reply
-        raise _error(call, response, reply if isinstance(reply, Mapping) else None)
+        outcome = _read(call, response)
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
+
+
+def _read(call: Call, response: Response) -> Mapping[str, Any] | ApiError:
+    """Read a response. Errors are returned, not raised: variables here may repeat the credential."""
+    if 300 <= response.http_status < 400:
+        return _redirected(call, response)
+    try:
+        reply = json.loads(response.content)
+    except ValueError:
+        reply = None
+    if isinstance(reply, Mapping):
+        return reply if response.http_status < 300 else _error(call, response, reply)
+    if b"Domo - Blocked" in response.content[:2000]:
+        return BlockedError(str(call), http_status=response.http_status, text="Domo answers with its 'Blocked' page")
+    return _error(call, response, {"message": "the reply is not the JSON object it should be"})
 
 
 def _redirected(call: Call, response: Response) -> ApiError:
     location = response.headers.get("Location", "")
     if "whitelist/blocked" in location:
         return BlockedError(str(call), http_status=response.http_status, text="Domo redirects to its 'Blocked' page")
-    host = urlsplit(location).hostname or "an unnamed host"
-    return RedirectedError(str(call), http_status=response.http_status, text=f"redirected to {host}")
+    try:
+        host = split_address(location).hostname
+    except ValueError:
+        host = None
+    return RedirectedError(
+        str(call), http_status=response.http_status, text=f"redirected to {host or 'an unnamed host'}"
+    )
 
 
-def _error(call: Call, response: Response, body: Mapping[str, Any] | None) -> ApiError:
-    body = body if body is not None else {"message": "the reply is not the JSON object it should be"}
+def _error(call: Call, response: Response, body: Mapping[str, Any]) -> ApiError:
+    text = body.get("message") or body.get("error_description") or body.get("statusReason")
+    trace = body.get("toe")
     return error_class(response.http_status)(
         str(call),
         http_status=response.http_status,
-        text=body.get("message") or body.get("error_description") or body.get("statusReason"),
-        trace=body.get("toe"),
+        text=str(text) if text else None,
+        trace=str(trace) if trace else None,
         retry_after=_seconds(response.headers.get("Retry-After")),
     )
 
@@ -77,10 +92,11 @@ def _seconds(retry_after: str | None) -> float | None:
     if not retry_after:
         return None
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
     except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except ValueError:
-        return None
+        try:
+            then = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        seconds = (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if isfinite(seconds) else None

@@ -6,16 +6,22 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.bucket_store import store_for
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
+from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.bitrix24.pacing import Limits
 from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.get_provider_info import field_behaviour
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra, read_host
+from airflow_provider_workflows.rest.client import MOST_IN_FLIGHT
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan, send
+from airflow_provider_workflows.rest.redaction import hide_frames
 
 T = TypeVar("T")
 
@@ -24,9 +30,17 @@ class Bitrix24Extra(Timeouts):
     """The ``extra`` of a connection of type ``bitrix24``.
 
     :param access_token: OAuth access token, instead of a webhook's user id and code.
+    :param bucket_capacity: requests that may go at once; 50, on Enterprise plans 250.
+    :param bucket_drain: requests a second after that; 2, on Enterprise plans 5.
+    :param operating_limit: seconds that a method may run in ten minutes; 480.
+    :param in_flight: requests under way at once in bulk work; 4.
     """
 
     access_token: SecretStr | None = None
+    bucket_capacity: float = Field(Limits().bucket_capacity, ge=2)
+    bucket_drain: float = Field(Limits().bucket_drain, gt=0)
+    operating_limit: float = Field(Limits().operating_limit, gt=0)
+    in_flight: int = Field(IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
 
 
 class Bitrix24Hook(BaseHook):
@@ -55,11 +69,7 @@ class Bitrix24Hook(BaseHook):
 
     @cached_property
     def _client(self) -> Bitrix24Client:
-        connection = self.get_connection(self.bitrix24_conn_id)
-        extra = read_extra(connection, Bitrix24Extra)
-        portal = portal_of(connection, extra.access_token)
-        mask_secret(portal.secret)
-        return Bitrix24Client(portal, connect_timeout=extra.connect_timeout, read_timeout=extra.read_timeout)
+        return client_of(self.get_connection(self.bitrix24_conn_id))
 
     def get_conn(self) -> Bitrix24Client:
         """Give the client, made at the first call.
@@ -86,6 +96,27 @@ class Bitrix24Hook(BaseHook):
         return True, f"Connected to {self.get_conn().portal.base_url}: {reply.total} workflows are running"
 
 
+@hide_frames
+def client_of(connection: Connection) -> Bitrix24Client:
+    """Give a client of the portal that a connection describes.
+
+    :param connection: the Airflow connection.
+    :raises ConnectionFieldError: with the field's name.
+    """
+    extra = read_extra(connection, Bitrix24Extra)
+    portal = portal_of(connection, extra.access_token)
+    mask_secret(portal.secret)
+    limits = Limits(extra.bucket_capacity, extra.bucket_drain, extra.operating_limit)
+    return Bitrix24Client(
+        portal,
+        pace=PortalPace(limits, store_for(portal.base_url)),
+        in_flight=extra.in_flight,
+        connect_timeout=extra.connect_timeout,
+        read_timeout=extra.read_timeout,
+    )
+
+
+@hide_frames
 def portal_of(connection: Connection, access_token: SecretStr | None = None) -> Portal:
     """Give the portal that a connection describes.
 
@@ -93,21 +124,29 @@ def portal_of(connection: Connection, access_token: SecretStr | None = None) -> 
     :param access_token: the access token of its ``extra``, if there is one.
     :raises ConnectionFieldError: with the field's name.
     """
-    host, code, scheme = connection.host or "", connection.password or "", connection.schema or ""
-    # An address pasted as AIRFLOW_CONN_...=https://acme.bitrix24.com/rest/1/<code>/ arrives cut into fields.
-    if scheme.startswith("rest/"):
-        host, scheme = f"{host}:{connection.port or 443}/{scheme}", ""
-    pasted = next((field for field in (code, host) if "/" in field), None)
+    host, code, scheme, port = connection.host or "", connection.password or "", connection.schema, connection.port
+    if scheme and scheme.startswith("rest/"):
+        # A webhook URL given as AIRFLOW_CONN_...=https://acme.bitrix24.com/rest/1/<code>/ arrives cut into fields.
+        protocol = "http" if connection.conn_type == "http" else "https"
+        host, scheme = f"{protocol}://{host}{f':{port}' if port else ''}/{scheme}", None
+    field, pasted = next((pair for pair in (("password", code), ("host", host)) if "/rest/" in pair[1]), ("", ""))
     try:
-        if access_token is not None:
-            if code or pasted:
-                raise ValueError("give either a webhook or extra.access_token, not both")
-            return Portal.with_access_token(host, access_token.get_secret_value(), scheme, connection.port)
+        if access_token is not None and (code or pasted):
+            raise ValueError("give either a webhook or extra.access_token, not both")
         if pasted:
-            return Portal.from_webhook_url(pasted if "://" in pasted else f"https://{pasted}")
+            return _pasted_portal(field, pasted)
+        host, scheme, port = read_host(host, scheme, port)
+        if access_token is not None:
+            return Portal.with_access_token(host, access_token.get_secret_value(), scheme, port)
         if not code:
             raise ValueError("password is empty; give the webhook's code, or extra.access_token")
-        return Portal.with_webhook(host, connection.login, code, scheme, connection.port)
+        return Portal.with_webhook(host, connection.login, code, scheme, port)
     except ValueError as error:
-        fault = str(error)
-    raise ConnectionFieldError(connection.conn_id, fault)
+        raise ConnectionFieldError(connection.conn_id, str(error)) from None
+
+
+def _pasted_portal(field: str, url: str) -> Portal:
+    try:
+        return Portal.from_webhook_url(url if "://" in url else f"https://{url}")
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None

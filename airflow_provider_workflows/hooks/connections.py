@@ -8,14 +8,25 @@ from typing import TypeVar
 from airflow.providers.common.compat.sdk import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, READ_TIMEOUT
+from airflow_provider_workflows.rest.redaction import hide_frames
 
 
 class ConnectionFieldError(ValueError):
-    """A field of an Airflow connection that cannot be used. Holds the field's name, never its value."""
+    """A field of an Airflow connection that cannot be used. Holds the field's name, never its value.
+
+    :param conn_id: id of the connection.
+    :param fault: the field's name and what is wrong with it.
+    """
 
     def __init__(self, conn_id: str, fault: str) -> None:
-        super().__init__(f"Connection {conn_id!r}: {fault}")
+        super().__init__(conn_id, fault)
+        self.conn_id = conn_id
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f"Connection {self.conn_id!r}: {self.fault}"
 
 
 class Timeouts(BaseModel):
@@ -34,6 +45,21 @@ class Timeouts(BaseModel):
 E = TypeVar("E", bound=Timeouts)
 
 
+def read_host(host: str, scheme: str | None, port: int | None) -> tuple[str, str | None, int | None]:
+    """Give host, scheme and port of a connection, whose host may be pasted with ``https://`` in front.
+
+    :param host: the connection's host.
+    :param scheme: its schema.
+    :param port: its port.
+    :raises ValueError: with the field's name.
+    """
+    if "://" not in host:
+        return host.strip(), scheme, port
+    address = split_address(host)
+    return address.hostname or "", address.scheme, address.port or port
+
+
+@hide_frames
 def read_extra(connection: Connection, model: type[E]) -> E:
     """Read the ``extra`` of a connection. Fields left blank in the form count as not given.
 

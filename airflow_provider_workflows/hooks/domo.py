@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
 
@@ -12,9 +11,10 @@ from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
 from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.get_provider_info import field_behaviour
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra, read_host
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan, send
+from airflow_provider_workflows.rest.redaction import hide_frames
 
 T = TypeVar("T")
 
@@ -52,11 +52,7 @@ class DomoHook(BaseHook):
 
     @cached_property
     def _client(self) -> DomoClient:
-        connection = self.get_connection(self.domo_conn_id)
-        extra = read_extra(connection, DomoExtra)
-        account = account_of(connection, extra.instance_path)
-        mask_secret(account.token)
-        return DomoClient(account, connect_timeout=extra.connect_timeout, read_timeout=extra.read_timeout)
+        return client_of(self.get_connection(self.domo_conn_id))
 
     def get_conn(self) -> DomoClient:
         """Give the client, made at the first call.
@@ -86,19 +82,29 @@ class DomoHook(BaseHook):
         )
 
 
+@hide_frames
+def client_of(connection: Connection) -> DomoClient:
+    """Give a client of the account that a connection describes.
+
+    :param connection: the Airflow connection.
+    :raises ConnectionFieldError: with the field's name.
+    """
+    extra = read_extra(connection, DomoExtra)
+    account = account_of(connection, extra.instance_path)
+    mask_secret(account.token)
+    return DomoClient(account, connect_timeout=extra.connect_timeout, read_timeout=extra.read_timeout)
+
+
+@hide_frames
 def account_of(connection: Connection, instance_path: str = INSTANCE_PATH) -> Account:
     """Give the account that a connection describes.
 
-    :param connection: the Airflow connection. Its host may be pasted with ``https://`` in front.
+    :param connection: the Airflow connection.
     :param instance_path: path at which one workflow instance is read.
     :raises ConnectionFieldError: with the field's name.
     """
-    host, scheme, port = connection.host or "", connection.schema, connection.port
     try:
-        if "://" in host:
-            address = urlsplit(host)
-            host, scheme, port = address.hostname or "", address.scheme, address.port
+        host, scheme, port = read_host(connection.host or "", connection.schema, connection.port)
         return Account.with_token(host, connection.password or "", scheme, port, instance_path)
     except ValueError as error:
-        fault = str(error)
-    raise ConnectionFieldError(connection.conn_id, fault)
+        raise ConnectionFieldError(connection.conn_id, str(error)) from None

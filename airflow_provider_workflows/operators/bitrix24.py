@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.clean_up import Finder, clean_up, matching
+from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
+from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
+from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.flow_changes import differences, parse_changes
-from airflow_provider_workflows.bitrix24.plans import (
-    FlowTransition,
-    change_flow,
-    check_workflow_ids,
-    end_workflows,
-    list_workflows,
-    switch_flow,
-)
+from airflow_provider_workflows.bitrix24.flows import FlowTransition, change_flow, switch_flow
+from airflow_provider_workflows.bitrix24.listing import list_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import FlowLink, WorkflowLink
-from airflow_provider_workflows.operators.ids import as_ids
+from airflow_provider_workflows.operators.arguments import as_ids, as_number, as_switch
 from airflow_provider_workflows.operators.reports import finish
 
 if TYPE_CHECKING:
@@ -74,7 +73,8 @@ class _EndWorkflowsOperator(Bitrix24Operator):
         # Airflow looks for an address also where there is no one thing to link to.
         base_url = self.hook.get_conn().portal.base_url
         WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
-        return finish(context, self.hook.run(end_workflows(ids, self._end)))
+        report = self.hook.run(end_workflows(ids, self._end, in_flight=self.hook.get_conn().in_flight))
+        return finish(context, report.json(), report.stopped_by)
 
 
 class TerminateWorkflowOperator(_EndWorkflowsOperator):
@@ -168,6 +168,176 @@ class ListWorkflowsOperator(Bitrix24Operator):
         return [workflow.row() for workflow in found]
 
 
+class _CleanUpOperator(Bitrix24Operator):
+    """Lists, checks, ends, lists again.
+
+    :param action: ``terminate`` or ``kill``.
+    :param status: status text to show on the record.
+    :param max_workflows: how many may be ended at most.
+    :param dry_run: end nothing, only report.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "status", "max_workflows", "is_dry_run")
+
+    def __init__(
+        self,
+        *,
+        action: Literal["terminate", "kill"] = "terminate",
+        status: str | None = None,
+        max_workflows: int | str | None = None,
+        dry_run: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.action = action
+        self.status = status
+        self.max_workflows = max_workflows
+        # Airflow's operators have a method dry_run().
+        self.is_dry_run = dry_run
+
+    @abstractmethod
+    def _finder(self) -> Finder:
+        """Give what finds the workflows, or refuse what would find too much."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """End what was found and return the report."""
+        if self.action not in {"terminate", "kill"}:
+            raise ValueError(f"action must be 'terminate' or 'kill', not {self.action!r}")
+        if self.action == "kill" and self.status is not None:
+            raise ValueError("status goes with action 'terminate': 'kill' leaves no record to show it on")
+        most = None if self.max_workflows is None else as_number(self.max_workflows, "max_workflows")
+        dry_run = as_switch(self.is_dry_run, "dry_run")
+        finder, client, began = self._finder(), self.hook.get_conn(), time.monotonic()
+        report = self.hook.run(
+            clean_up(finder, self._end, max_workflows=most, dry_run=dry_run, in_flight=client.in_flight)
+        )
+        done = report.json() | {
+            "seconds": round(time.monotonic() - began, 1),
+            "requests": client.stats.requests,
+            "refusals": client.stats.refusals,
+            "paused_seconds": round(client.stats.paused, 1),
+        }
+        self.log.info(
+            "%d workflows match; by template: %s; by age: %s; the first: %s",
+            report.found, report.by_template, report.by_age, [one["id"] for one in report.sample],
+        )  # fmt: skip
+        if report.appeared:
+            self.log.warning("%d more match meanwhile, and were not touched", len(report.appeared))
+        if dry_run:
+            self.log.info("Dry run: nothing was ended")
+            return done
+        return finish(context, done, report.end.stopped_by)
+
+    def _end(self, workflow_id: str) -> Call:
+        if self.action == "kill":
+            return calls.kill_workflow(workflow_id)
+        return calls.terminate_workflow(workflow_id, self.status)
+
+
+class CleanUpWorkflowsOperator(_CleanUpOperator):
+    """Ends all running workflows that match a filter: lists them, checks, ends, and lists again.
+
+    Made for ten or a hundred thousand of them: batches with several requests under way, kept within the portal's
+    limits, with progress in the log. Only workflows of the first list are ended; one that starts meanwhile and
+    matches is left and reported as ``appeared``. Safe to retry: the retry goes on with what is left.
+
+    Returns the report of ``TerminateWorkflowOperator``, and ``by_template``, ``by_age``, ``sample``, ``appeared``,
+    ``seconds``, ``requests``, ``refusals`` and ``paused_seconds``.
+
+    .. seealso:: API page "How to Mass Finish Workflows with Date Filter"
+
+    :param filters: Bitrix24's FILTER object, as for ``ListWorkflowsOperator``. (templated)
+    :param stuck_for: only workflows whose lock ended this long ago; Bitrix24 calls them stuck after 5 minutes.
+    :param all_workflows: an empty filter is refused unless this is true.
+    :param action: ``terminate`` keeps the record, ``kill`` erases it. ``kill`` needs ``filters`` that name a
+        template, a date or an id.
+    :param status: status text to show on the record, with ``terminate``. (templated)
+    :param max_workflows: if more match, none is ended and the task fails. (templated)
+    :param dry_run: end nothing, only report what would be ended. (templated, as ``is_dry_run``)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises FilterError: if the filter is not one that Bitrix24 would apply, or is too wide; nothing is sent then.
+    :raises TooManyWorkflowsError: if more than ``max_workflows`` match; none is ended then.
+    :raises NotAllEndedError: if any workflow could not be ended.
+    """
+
+    template_fields: Sequence[str] = (*_CleanUpOperator.template_fields, "filters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    ui_color = "#1a8fb8"
+
+    def __init__(
+        self,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        stuck_for: timedelta | None = None,
+        all_workflows: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.stuck_for = stuck_for
+        self.all_workflows = all_workflows
+
+    def _finder(self) -> Finder:
+        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        if not wanted.conditions and not self.all_workflows:
+            raise FilterError("filters is empty, which means every running workflow; say so with all_workflows=True")
+        named = WorkflowFilter.parse(self.filters)
+        if self.action == "kill" and not any(condition.narrows for condition in named.conditions):
+            raise FilterError(
+                "filters must name a TEMPLATE_ID, an ID or a date (STARTED, MODIFIED, OWNED_UNTIL) with action 'kill', "
+                "which nobody can take back"
+            )
+        return matching(wanted, self.hook.get_conn().in_flight)
+
+
+class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
+    """Ends the running workflows that wait for an employee who has left.
+
+    Finds the user, the open workflow tasks of that user on all pages, and ends their workflows, with the same care
+    and the same report as :class:`CleanUpWorkflowsOperator`. An employee who is still active is refused.
+
+    .. seealso:: API page "How to Complete Business Processes of a Terminated Employee"
+
+    :param user_id: id of the user; or give ``name`` and ``last_name``. (templated)
+    :param name: first name of a dismissed employee. (templated)
+    :param last_name: last name. (templated)
+    :param action: ``terminate`` keeps the record, ``kill`` erases it.
+    :param status: status text to show on the record, with ``terminate``. (templated)
+    :param max_workflows: if more are found, none is ended and the task fails. (templated)
+    :param dry_run: end nothing, only report what would be ended. (templated, as ``is_dry_run``)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scopes ``bizproc`` and ``user``. (templated)
+    :raises EmployeeError: if there is no such dismissed employee, or more than one; nothing is ended then.
+    :raises TooManyWorkflowsError: if more than ``max_workflows`` are found; none is ended then.
+    :raises NotAllEndedError: if any workflow could not be ended.
+    """
+
+    template_fields: Sequence[str] = (*_CleanUpOperator.template_fields, "user_id", "name", "last_name")
+    ui_color = "#1a8fb8"
+
+    def __init__(
+        self,
+        *,
+        user_id: int | str | None = None,
+        name: str | None = None,
+        last_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.user_id = user_id
+        self.name = name
+        self.last_name = last_name
+
+    def _finder(self) -> Finder:
+        if (self.user_id is None) != bool(self.name and self.last_name):
+            raise ValueError("give either user_id, or name and last_name")
+        user_id = None if self.user_id is None else as_number(self.user_id, "user_id")
+        user = self.hook.run(find_employee(user_id=user_id, name=self.name, last_name=self.last_name))
+        self.log.info("User %d, %s %s, is dismissed", user.id, user.name, user.last_name)
+        return waiting_for(user.id, self.hook.get_conn().in_flight)
+
+
 class _FlowOperator(Bitrix24Operator):
     """Works on one flow.
 
@@ -183,13 +353,9 @@ class _FlowOperator(Bitrix24Operator):
 
     @property
     def _id(self) -> int:
-        try:
-            number = int(self.flow_id)
-        except (TypeError, ValueError):
-            number = 0
-        if number < 1:
+        if not re.fullmatch(r"[1-9]\d*", str(self.flow_id).strip()):
             raise ValueError(f"flow_id must be the number of a flow, not {self.flow_id!r}")
-        return number
+        return int(self.flow_id)
 
     def _push_link(self, context: Context, transition: FlowTransition) -> None:
         base_url, flow = self.hook.get_conn().portal.base_url, transition.after
@@ -221,10 +387,7 @@ class FlowActivateOperator(_FlowOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Bring the flow into the wanted state and return the state before and after."""
-        active = {"True": True, "False": False}.get(str(self.active).strip())
-        if active is None:
-            raise ValueError(f"active must be True or False, not {self.active!r}")
-        transition = self.hook.run(switch_flow(self._id, active))
+        transition = self.hook.run(switch_flow(self._id, as_switch(self.active, "active")))
         self._push_link(context, transition)
         words = {True: "on", False: "off"}
         self.log.info(

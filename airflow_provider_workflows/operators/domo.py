@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_workflows.domo.plans import cancel_instances, check_instance_ids
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
-from airflow_provider_workflows.operators.ids import as_ids
+from airflow_provider_workflows.operators.arguments import as_ids
 from airflow_provider_workflows.operators.reports import finish
 
 if TYPE_CHECKING:
@@ -91,4 +91,4 @@ class DomoCancelOperator(DomoOperator):
         # Airflow looks for an address also where there is no one thing to link to.
         seen = list(report.instances.values())
         InstanceLink().push(context, InstanceLink.url(account.base_url, seen[0]) if len(seen) == 1 else "")
-        return finish(context, report)
+        return finish(context, report.json(), report.stopped_by)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_workflows.bitrix24.plans import EndReport
-from airflow_provider_workflows.domo.plans import CancelReport
+from airflow_provider_workflows.rest.errors import ApiError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -33,22 +32,23 @@ class NotAllEndedError(Exception):
         return f"{len(self.failed)} of {self.requested} could not be ended: {first}{more}"
 
 
-def finish(context: Context, report: EndReport | CancelReport) -> dict[str, Any]:
+def finish(context: Context, report: dict[str, Any], stopped_by: ApiError | None) -> dict[str, Any]:
     """Give the report as the task's result.
 
     :param context: the task's context.
     :param report: what was done.
+    :param stopped_by: the error after which no more was tried.
     :raises NotAllEndedError: if any failed, after the report was pushed to XCom.
     :raises ApiError: the same, if one error stopped it all before anything was done.
     """
-    done = report.json()
+    requested, failed = report["requested"], report["failed"]
     log.info(
         "Of %d requested: %d ended, %d had ended already, %d failed",
-        report.requested, len(report.ended), len(report.already_ended), len(report.failed),
+        requested, len(report["ended"]), len(report["already_ended"]), len(failed),
     )  # fmt: skip
-    if not report.failed:
-        return done
-    context["ti"].xcom_push(key="return_value", value=done)
-    if report.stopped_by is not None and len(report.failed) == report.requested:
-        raise report.stopped_by
-    raise NotAllEndedError(report.failed, report.requested)
+    if not failed:
+        return report
+    context["ti"].xcom_push(key="return_value", value=report)
+    if stopped_by is not None and len(failed) == requested:
+        raise stopped_by
+    raise NotAllEndedError(failed, requested)

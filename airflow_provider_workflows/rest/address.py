@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import SplitResult, urlsplit
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 def base_url(host: str | None, scheme: str | None = None, port: int | None = None) -> str:
@@ -26,6 +28,22 @@ def base_url(host: str | None, scheme: str | None = None, port: int | None = Non
     if scheme == "http" and not _is_loopback(host):
         raise ValueError("schema 'http' is only for loopback hosts: a credential would be sent in clear text")
     return f"{scheme}://{host}" + (f":{port}" if port else "")
+
+
+def split_address(url: str) -> SplitResult:
+    """Take a URL apart, so that each part of it can be read.
+
+    :param url: the URL.
+    :raises ValueError: if it is none; unlike the library's, the text does not repeat it.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None:
+        raise ValueError("host is not a valid address")
+    return parts
 
 
 def _is_loopback(host: str) -> bool:

@@ -40,10 +40,10 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(call)
         self.call = call
-        self.code = code
+        self.code = redact(code) if code else code
         self.http_status = http_status
         self.text = redact(text) if text else text
-        self.trace = trace
+        self.trace = redact(trace) if trace else trace
         self.retry_after = retry_after
 
     def __str__(self) -> str:

@@ -1,7 +1,8 @@
 """Procedures of several calls, written once for every driver.
 
-A plan is a generator: it yields calls and pauses, is sent each call's result, and has each failed call's
+A plan is a generator: it yields steps, is sent each step's result, and has a failed call's
 :class:`~airflow_provider_workflows.rest.errors.ApiError` raised at its ``yield``. It never sleeps or sends.
+A step is a vendor's call (send it, wait for its result), or one of the classes here.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Sendable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A step of a plan: wait before the next one.
+    """Wait before the next step.
 
     :param seconds: how long.
     :param reason: why, for the log.
@@ -45,16 +46,64 @@ class Pause:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Send a call, and go on while it is under way.
+
+    :param call: the call.
+    :param tag: given back with its outcome.
+    """
+
+    call: Sendable
+    tag: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Wait for one of the submitted calls; its result is :class:`Collected`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A submitted call that is not under way any more.
+
+    :param tag: what it was submitted with.
+    :param outcome: its result or error.
+    """
+
+    tag: Any
+    outcome: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Tell the log how far a long job is.
+
+    :param done: how many are done.
+    :param total: of how many.
+    :param what: what they are.
+    """
+
+    done: int
+    total: int
+    what: str
+
+
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-Step: TypeAlias = Sendable | Pause
+Step: TypeAlias = Sendable | Pause | Submit | Collect | Progress
 Plan: TypeAlias = Generator[Step, Any, T]
 
 
-def growing_delays(attempts: int = ATTEMPTS, first: float = 1.0) -> Iterator[float]:
-    """Give the delays between so many attempts: doubling up to 30 s, each jittered by half."""
-    for nth in range(attempts - 1):
-        yield random.uniform(0.5, 1.0) * min(LONGEST_DELAY, first * 2**nth)  # noqa: S311
+def growing_delay(nth: int) -> float:
+    """Give the delay after so many failures in a row: doubling from 1 s up to 30 s, jittered by half."""
+    return random.uniform(0.5, 1.0) * min(LONGEST_DELAY, 2.0 ** max(0, nth - 1))  # noqa: S311
+
+
+def growing_delays(attempts: int = ATTEMPTS) -> Iterator[float]:
+    """Give the delays between so many attempts."""
+    for nth in range(1, attempts):
+        yield growing_delay(nth)
 
 
 def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:

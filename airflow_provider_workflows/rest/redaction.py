@@ -1,14 +1,20 @@
-"""Keeps credentials out of error texts and of the HTTP libraries' log lines."""
+"""Keeps credentials out of error texts, of tracebacks' variables and of the HTTP libraries' log lines."""
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
 MASK = "***"
 
 #: Loggers of the HTTP libraries that print request paths, where a webhook code stands.
 NOISY_LOGGERS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _secrets: set[str] = set()
 
@@ -33,3 +39,24 @@ def redact(text: str) -> str:
 def _hide_secrets(record: logging.LogRecord) -> bool:
     record.msg, record.args = redact(record.getMessage()), ()
     return True
+
+
+def hide_frames(function: Callable[P, R]) -> Callable[P, R]:
+    """Have whatever a function raises show none of its frames: their variables hold a credential.
+
+    Some loggers and test runners print the variables of every frame. What the exception says must be enough.
+
+    :param function: a function that is given a credential, or handles one.
+    """
+
+    @functools.wraps(function)
+    def hidden(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:  # also a task's timeout, which strikes anywhere
+            failure = error.with_traceback(None)
+            failure.__cause__ = failure.__context__ = None
+        del args, kwargs
+        raise failure
+
+    return hidden

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.plans import watch_workflows
+from airflow_provider_workflows.bitrix24.listing import watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 
 if TYPE_CHECKING:

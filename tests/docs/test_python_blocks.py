@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
@@ -65,7 +66,7 @@ def states(control):
 def test_the_first_dag_of_the_readme_ends_old_workflows(portal):
     (block,) = python_blocks("README.md")
     assert len(block.strip().splitlines()) <= 10, "the README promises ten lines"
-    namespace = {}
+    namespace: dict[str, Any] = {}
     exec(block, namespace)  # noqa: S102
     dag = namespace["old"].dag
     assert dag.task_dict["end"].upstream_task_ids == {"old"}
@@ -78,7 +79,7 @@ def test_the_first_dag_of_the_readme_ends_old_workflows(portal):
 
 @pytest.fixture
 def tasks():
-    namespace = {}
+    namespace: dict[str, Any] = {}
     with DAG("docs", schedule=None, start_date=datetime(2026, 1, 1)):
         for block in python_blocks("docs/operators.md"):
             exec(block, namespace)  # noqa: S102

@@ -125,6 +125,7 @@ def test_as_a_program_it_shows_connections_and_stops_at_an_interrupt():
     command += ["--set", "bucket_capacity=50", "--set", "language=ru"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         try:
+            assert program.stdout is not None
             lines = [program.stdout.readline() for _ in range(5)]
             control = Control(lines[0].split()[-1])
             summary = control.summary()

@@ -1,8 +1,9 @@
-"""Ids as they reach an operator: given, from XCom, or out of a template."""
+"""Arguments as they reach an operator: given, from XCom, or as the text that a template makes of them."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,3 +30,28 @@ def as_ids(value: Any, argument: str) -> list[str]:
         if not isinstance(one, str) or one.strip() in {"", "None"}:
             raise ValueError(f"{argument}: {one!r} is not an id (did a template or an upstream task give nothing?)")
     return [one.strip() for one in ids]
+
+
+def as_number(value: Any, argument: str) -> int:
+    """Give a whole number of 1 or more.
+
+    :param value: a number, or one as a text.
+    :param argument: the operator's argument, for the error.
+    :raises ValueError: if it is none.
+    """
+    if isinstance(value, bool) or not re.fullmatch(r"0*[1-9]\d*", str(value).strip()):
+        raise ValueError(f"{argument} must be a whole number of 1 or more, not {value!r}")
+    return int(value)
+
+
+def as_switch(value: Any, argument: str) -> bool:
+    """Give a truth value.
+
+    :param value: ``True`` or ``False``, or one as a text.
+    :param argument: the operator's argument, for the error.
+    :raises ValueError: if it is neither.
+    """
+    switch = {"True": True, "False": False}.get(str(value).strip())
+    if switch is None:
+        raise ValueError(f"{argument} must be True or False, not {value!r}")
+    return switch

@@ -1,0 +1,157 @@
+"""Bulk clean-up: list, check, end, list again. Ends nothing that was not seen, and never more than was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from airflow_provider_workflows.bitrix24.calls import Call
+from airflow_provider_workflows.bitrix24.ending import EndReport, end_workflows
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.listing import find_workflows
+from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
+from airflow_provider_workflows.rest.plans import Plan
+
+#: How many workflows a report shows as a sample.
+SAMPLE = 20
+AGES = {"over a year": 365, "over 90 days": 90, "over 30 days": 30, "over 7 days": 7}
+
+
+class TooManyWorkflowsError(Exception):
+    """More workflows match than may be ended; none was.
+
+    :param found: how many match.
+    :param allowed: how many may be ended.
+    """
+
+    def __init__(self, found: int, allowed: int) -> None:
+        super().__init__(found, allowed)
+        self.found = found
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found} workflows match, more than max_workflows={self.allowed}; none was ended. "
+            "Narrow the filter, or raise max_workflows"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is kept of a workflow until it is ended.
+
+    :param template_id: its template.
+    :param started: its start, as ISO 8601.
+    """
+
+    template_id: int | None
+    started: str | None
+
+    @classmethod
+    def of(cls, workflow: Workflow) -> Seen:
+        """Keep what is needed of a row."""
+        started = workflow.started
+        return cls(workflow.template_id, started.isoformat() if isinstance(started, datetime) else started)
+
+
+#: Finds what is to be ended, by id. It is run again afterwards, to see what is left.
+Finder: TypeAlias = Callable[[], Plan[dict[str, Seen]]]
+
+
+@dataclass(slots=True)
+class CleanUpReport:
+    """What a clean-up found and did.
+
+    :param end: what became of each workflow; empty in a dry run.
+    :param found: how many matched.
+    :param by_template: template to how many matched.
+    :param by_age: age to how many matched.
+    :param sample: the first of them.
+    :param appeared: ids that matched only afterwards; they were not touched.
+    :param dry_run: whether nothing was to be ended.
+    """
+
+    end: EndReport
+    found: int
+    by_template: dict[str, int] = field(default_factory=dict)
+    by_age: dict[str, int] = field(default_factory=dict)
+    sample: list[dict[str, Any]] = field(default_factory=list)
+    appeared: list[str] = field(default_factory=list)
+    dry_run: bool = False
+
+    def json(self) -> dict[str, Any]:
+        """Give it as an XCom value."""
+        return self.end.json() | {
+            "requested": self.found,
+            "by_template": self.by_template,
+            "by_age": self.by_age,
+            "sample": self.sample,
+            "appeared": self.appeared,
+            "dry_run": self.dry_run,
+        }
+
+
+def matching(wanted: WorkflowFilter, in_flight: int = IN_FLIGHT) -> Finder:
+    """Find the running workflows that match a filter."""
+    select = sorted({"ID", "STARTED", "TEMPLATE_ID", *(condition.field for condition in wanted.conditions)})
+
+    def find() -> Plan[dict[str, Seen]]:
+        return (yield from find_workflows(wanted, Seen.of, select=select, in_flight=in_flight))
+
+    return find
+
+
+def clean_up(
+    find: Finder,
+    end: Callable[[str], Call],
+    *,
+    max_workflows: int | None = None,
+    dry_run: bool = False,
+    in_flight: int = IN_FLIGHT,
+    now: datetime | None = None,
+) -> Plan[CleanUpReport]:
+    """End what a finder finds, and look again.
+
+    :param find: finds them.
+    :param end: gives the call that ends one.
+    :param max_workflows: how many may be ended at most.
+    :param dry_run: end nothing, only report.
+    :param in_flight: requests under way at once.
+    :param now: the present, for ages.
+    :raises TooManyWorkflowsError: if more are found; none is ended then.
+    """
+    seen = yield from find()
+    report = _describe(seen, now or datetime.now(UTC))
+    report.dry_run = dry_run
+    if max_workflows is not None and len(seen) > max_workflows and not dry_run:
+        raise TooManyWorkflowsError(len(seen), max_workflows)
+    if dry_run or not seen:
+        return report
+    report.end = yield from end_workflows(seen, end, in_flight=in_flight)
+    if report.end.stopped_by is None:
+        left = yield from find()
+        report.appeared = [workflow_id for workflow_id in left if workflow_id not in seen]
+        report.end.still_running([workflow_id for workflow_id in left if workflow_id in seen])
+    return report
+
+
+def _describe(seen: Mapping[str, Seen], now: datetime) -> CleanUpReport:
+    return CleanUpReport(
+        end=EndReport(requested=0),
+        found=len(seen),
+        by_template=dict(Counter(str(one.template_id) for one in seen.values()).most_common()),
+        by_age=dict(Counter(_age(one.started, now) for one in seen.values()).most_common()),
+        sample=[{"id": workflow_id} | asdict(seen[workflow_id]) for workflow_id in list(seen)[:SAMPLE]],
+    )
+
+
+def _age(started: str | None, now: datetime) -> str:
+    try:
+        age = now - datetime.fromisoformat(started or "")
+    except (ValueError, TypeError):
+        return "unknown"
+    return next((words for words, days in AGES.items() if age > timedelta(days=days)), "up to 7 days")

@@ -1,0 +1,111 @@
+"""Ending running workflows, and telling truly what became of each."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_workflows.bitrix24.calls import Call, Reply
+from airflow_provider_workflows.bitrix24.listing import running_workflows
+from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, send_each
+from airflow_provider_workflows.rest.errors import ApiError, UnknownOutcomeError
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Plan
+
+
+@dataclass(slots=True)
+class EndReport:
+    """What became of the workflows that were to be ended.
+
+    :param requested: how many.
+    :param ended: ids that do not run any more after our call, or after one whose reply was lost.
+    :param already_ended: ids that were not running.
+    :param failed: id to reason: these may still run.
+    :param stopped_by: the error after which no more were tried.
+    """
+
+    requested: int
+    ended: list[str] = field(default_factory=list)
+    already_ended: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped_by: ApiError | None = None
+
+    def stop(self, error: ApiError, workflow_ids: Iterable[str]) -> None:
+        """Note that an error ended the work, and with it those of the workflows that nothing is known of."""
+        known = {*self.ended, *self.already_ended, *self.failed}
+        self.failed |= {workflow_id: str(error) for workflow_id in workflow_ids if workflow_id not in known}
+        self.stopped_by = error
+
+    def still_running(self, workflow_ids: Iterable[str]) -> None:
+        """Correct the report by what was read afterwards."""
+        running = {workflow_id for workflow_id in workflow_ids if workflow_id not in self.failed}
+        if running:
+            self.ended = [workflow_id for workflow_id in self.ended if workflow_id not in running]
+            self.already_ended = [workflow_id for workflow_id in self.already_ended if workflow_id not in running]
+            self.failed |= dict.fromkeys(running, "the portal confirmed its end, but it still runs")
+
+    def json(self) -> dict[str, Any]:
+        """Give it as an XCom value."""
+        return {
+            "requested": self.requested,
+            "ended": self.ended,
+            "already_ended": self.already_ended,
+            "failed": self.failed,
+            "dry_run": False,
+        }
+
+
+def check_workflow_ids(workflow_ids: Iterable[str]) -> list[str]:
+    """Check workflow ids and leave out repetitions.
+
+    :raises ValueError: for what cannot be an id, e.g. an empty text: the portal's answer to it is not defined.
+    """
+    ids = list(dict.fromkeys(workflow_ids))
+    for workflow_id in ids:
+        if not isinstance(workflow_id, str) or not re.fullmatch(r"[0-9A-Za-z.]{1,32}", workflow_id):
+            raise ValueError(f"workflow_id: {workflow_id!r} is not a workflow id such as '66e412fdc9bd44.36306599'")
+    return ids
+
+
+def end_workflows(
+    workflow_ids: Iterable[str], end: Callable[[str], Call], *, in_flight: int = IN_FLIGHT
+) -> Plan[EndReport]:
+    """End workflows, up to 50 to a request, and tell what became of each.
+
+    Whatever the portal did not clearly confirm is settled by reading whether it still runs.
+
+    :param workflow_ids: the ids.
+    :param end: gives the call that ends one: ``calls.terminate_workflow`` or ``calls.kill_workflow``.
+    :param in_flight: requests under way at once.
+    :raises ValueError: if one is not an id; nothing is sent then.
+    """
+    ids = check_workflow_ids(workflow_ids)
+    report = EndReport(requested=len(ids))
+    maybe_ended: set[str] = set()
+    tries: Counter[str] = Counter()
+
+    def ended(workflow_id: str, _: Reply) -> None:
+        report.ended.append(workflow_id)
+
+    def settle(errors: Mapping[str, ApiError]) -> Plan[list[str]]:
+        unknown = {workflow_id for workflow_id, error in errors.items() if isinstance(error, UnknownOutcomeError)}
+        maybe_ended.update(unknown)
+        tries.update(unknown)
+        running = yield from running_workflows(errors)
+        again = []
+        for workflow_id, error in errors.items():
+            if workflow_id not in running:
+                (report.ended if workflow_id in maybe_ended else report.already_ended).append(workflow_id)
+            elif workflow_id in unknown and tries[workflow_id] < ATTEMPTS:
+                again.append(workflow_id)
+            else:
+                report.failed[workflow_id] = error.reason
+        return again
+
+    try:
+        yield from send_each(ids, end, ended, settle, what="workflows", in_flight=in_flight)
+    except ApiError as error:
+        report.stop(error, ids)
+    return report

@@ -1,0 +1,179 @@
+"""Finding running workflows."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Call, Reply
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, read_all, read_pages
+from airflow_provider_workflows.rest.errors import (
+    UnreadableReplyError,
+)
+from airflow_provider_workflows.rest.plans import Plan, read_as, send
+
+log = logging.getLogger(__name__)
+
+OLDEST_FIRST = {"STARTED": "asc", "ID": "asc"}
+
+K = TypeVar("K")
+
+
+def find_workflows(
+    wanted: WorkflowFilter,
+    keep: Callable[[Workflow], K],
+    *,
+    limit: int | None = None,
+    select: Sequence[str] = WORKFLOW_FIELDS,
+    in_flight: int = IN_FLIGHT,
+) -> Plan[dict[str, K]]:
+    """Read the running workflows that match, the oldest first, from all pages.
+
+    Takes one request for the first page, and one for each further 50 pages.
+
+    :param wanted: which; each row that comes back is checked against it again.
+    :param keep: gives what to keep of each.
+    :param limit: how many at most; all by default.
+    :param select: the fields to read.
+    :param in_flight: requests under way at once.
+    :returns: by id, what was kept of each.
+    """
+    first: Reply = yield from send(_page(wanted, select))
+    return (yield from _read_on(first, wanted, keep, limit, select, in_flight))
+
+
+def list_workflows(
+    wanted: WorkflowFilter, *, limit: int | None = None, in_flight: int = IN_FLIGHT
+) -> Plan[list[Workflow]]:
+    """Read the running workflows that match, the oldest first, with all their fields.
+
+    :param wanted: which.
+    :param limit: how many at most; all by default.
+    :param in_flight: requests under way at once.
+    """
+    found = yield from find_workflows(wanted, lambda workflow: workflow, limit=limit, in_flight=in_flight)
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """How many workflows match, and which.
+
+    :param count: how many.
+    :param ids: ids of up to 1,000, the oldest first; ``None`` if the count is not in the wanted range.
+    """
+
+    count: int
+    ids: list[str] | None
+
+
+def watch_workflows(
+    wanted: WorkflowFilter, *, min_count: int, max_count: int | None, limit: int = 1000
+) -> Plan[Sighting]:
+    """Count the running workflows that match, and read their ids once the count is in range.
+
+    Takes one request of one page while it is not.
+
+    :param wanted: which.
+    :param min_count: the range's lower end.
+    :param max_count: its upper end; ``None`` for no upper end.
+    :param limit: how many ids to read at most.
+    """
+    select = sorted({"ID", *(condition.field for condition in wanted.conditions)})
+    in_range = range(min_count, sys.maxsize if max_count is None else max_count + 1)
+    first: Reply = yield from send(_page(wanted, select))
+    if first.total is None:
+        raise UnreadableReplyError("bizproc.workflow.instances", text="the reply has no total")
+    count = first.total
+    if not all(wanted.matches(workflow) for workflow in _workflows(first)):
+        # The portal does not filter as asked, so its count is of something else.
+        count = len((yield from _read_on(first, wanted, _nothing, None, select)))
+    if count not in in_range:
+        return Sighting(count, None)
+    found = yield from _read_on(first, wanted, _nothing, limit, select)
+    if len(found) < min(count, limit):
+        # Some have ended meanwhile, or the portal's total counts what does not match.
+        count = len(found)
+    return Sighting(count, list(found) if count in in_range else None)
+
+
+def read_workflows(
+    workflow_ids: Iterable[str], keep: Callable[[Workflow], K], *, select: Sequence[str] = WORKFLOW_FIELDS
+) -> Plan[dict[str, K]]:
+    """Read the workflows with these ids that are running, 50 to a request.
+
+    :param workflow_ids: the ids to look for.
+    :param keep: gives what to keep of each.
+    :param select: the fields to read.
+    :returns: by id, what was kept of each.
+    """
+    running: dict[str, K] = {}
+    ids = list(workflow_ids)
+    for some in (ids[start : start + BATCH] for start in range(0, len(ids), BATCH)):
+        reads = [calls.list_workflows(select=select, filters={"ID": workflow_id}) for workflow_id in some]
+        replies = yield from read_all(reads)
+        for workflow_id, reply in zip(some, replies, strict=True):
+            for workflow in _workflows(reply):
+                if workflow.id != workflow_id:
+                    raise UnreadableReplyError(reads[0].method, text="the portal does not filter workflows by ID")
+                running[workflow_id] = keep(workflow)
+    return running
+
+
+def running_workflows(workflow_ids: Iterable[str]) -> Plan[set[str]]:
+    """Tell which of these workflows are running.
+
+    :param workflow_ids: the ids to look for, 50 to a request.
+    """
+    return set((yield from read_workflows(workflow_ids, _nothing, select=["ID"])))
+
+
+def _page(wanted: WorkflowFilter, select: Sequence[str], start: int = 0) -> Call:
+    return calls.list_workflows(select=select, filters=wanted.params(), order=OLDEST_FIRST, start=start)
+
+
+def _nothing(_: Workflow) -> None:
+    """Keep only the id."""
+
+
+def _read_on(
+    first: Reply,
+    wanted: WorkflowFilter,
+    keep: Callable[[Workflow], K],
+    limit: int | None,
+    select: Sequence[str],
+    in_flight: int = IN_FLIGHT,
+) -> Plan[dict[str, K]]:
+    """Collect what matches on the first page and on those after it."""
+    pages: dict[int, dict[str, K]] = {}
+    rows = 0
+
+    def collect(start: int, reply: Reply) -> int:
+        nonlocal rows
+        workflows = list(_workflows(reply))
+        rows += len(workflows)
+        pages[start] = {workflow.id: keep(workflow) for workflow in workflows if wanted.matches(workflow)}
+        return len(pages[start])
+
+    page = partial(_page, wanted, select)
+    yield from read_pages(first, page, collect, limit=limit, what="pages of workflows", in_flight=in_flight)
+    found = {workflow_id: kept for nth in sorted(pages) for workflow_id, kept in pages[nth].items()}
+    if rows > len(found):
+        log.warning("Left out %d of %d rows: they do not match the filter, or came twice", rows - len(found), rows)
+    return dict(islice(found.items(), limit))
+
+
+def _workflows(reply: Reply) -> Iterator[Workflow]:
+    method = "bizproc.workflow.instances"
+    if not isinstance(reply.result, list):
+        raise UnreadableReplyError(method, text="the result is not a list")
+    for row in reply.result:
+        yield read_as(Workflow, row, method)

@@ -1,0 +1,86 @@
+"""Keeps one process's requests to a portal within the portal's limits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_provider_workflows.bitrix24.bucket_store import BucketStore, MemoryBucketStore
+from airflow_provider_workflows.bitrix24.calls import Call, Reply
+from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
+from airflow_provider_workflows.bitrix24.pacing import Bucket, Limits, OperatingTime
+from airflow_provider_workflows.rest.errors import ApiError, RateLimitError
+
+
+class PortalPace:
+    """Says when a call may be sent to a portal, and learns from what comes back. Safe for threads.
+
+    :param limits: the portal's limits.
+    :param store: where the bucket is kept; default: in this object.
+    :param clock: gives the Unix time; for tests.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, store: BucketStore | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._limits = limits or Limits()
+        self._store = store or MemoryBucketStore()
+        self._clock = clock
+        self._operating = OperatingTime(self._limits.operating_limit)
+        self._lock = threading.Lock()
+
+    def enter(self, call: Call) -> float:
+        """Take a place for the call.
+
+        :returns: seconds to wait before it is sent.
+        :raises OperatingTimeLimitError: if one of its methods has no running time left; nothing is to be sent then.
+        """
+        methods = _methods(call)
+        with self._lock:
+            held = self._operating.hold(methods, self._clock())
+            if held <= 0:
+                self._operating.sent(methods)
+        if held > 0:
+            raise OperatingTimeLimitError(str(call), text="held back: its running time is used up", retry_after=held)
+        return self._store.change(lambda bucket: self._bucket(bucket).reserve(self._clock(), self._limits))
+
+    def leave(self, call: Call, outcome: Reply | ApiError) -> None:
+        """Learn from what became of a call. Errors of a blocked method are given the time to wait.
+
+        :param call: the call.
+        :param outcome: its reply or error.
+        """
+        with self._lock:
+            self._operating.answered(_methods(call))
+            self._learn(call, outcome)
+        if isinstance(outcome, RateLimitError):
+            self._store.change(lambda bucket: (0.0, self._bucket(bucket).refused(self._clock(), self._limits)))
+        elif isinstance(outcome, Reply):
+            self._store.change(lambda bucket: (0.0, self._bucket(bucket).answered(self._limits)))
+
+    def _learn(self, call: Call, outcome: Reply | ApiError) -> None:
+        now = self._clock()
+        if isinstance(outcome, OperatingTimeLimitError):
+            outcome.retry_after = self._operating.blocked(call.method, now)
+        elif isinstance(outcome, Reply):
+            times: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+            times[call.method].append(outcome.time)
+            for key, command in call.commands.items():
+                part = outcome.result[key]
+                if isinstance(part, Reply):
+                    times[command.method].append(part.time)
+            for method, some in times.items():
+                self._operating.learn(method, some, now)
+            for key, command in call.commands.items():
+                if isinstance(outcome.result[key], OperatingTimeLimitError):
+                    outcome.result[key].retry_after = self._operating.blocked(command.method, now)
+
+    def _bucket(self, bucket: Bucket | None) -> Bucket:
+        return bucket or Bucket(empty_at=0.0, drain=self._limits.bucket_drain)
+
+
+def _methods(call: Call) -> Counter[str]:
+    return Counter([call.method, *(command.method for command in call.commands.values())])

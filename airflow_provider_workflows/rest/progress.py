@@ -1,0 +1,61 @@
+"""The log lines of long work: how far it is, how fast it goes, what holds it up."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from airflow_provider_workflows.rest.plans import Progress
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two lines.
+INTERVAL = 15.0
+
+
+@dataclass(slots=True)
+class Stats:
+    """What a client has done so far.
+
+    :param requests: HTTP requests sent.
+    :param refusals: those of them that the server refused for now.
+    :param paused: seconds waited after refusals and failures, and for running time.
+    """
+
+    requests: int = 0
+    refusals: int = 0
+    paused: float = 0.0
+
+
+class ProgressLog:
+    """Logs the progress of one plan, a line every 15 s at most.
+
+    :param stats: the client's; shown in the lines.
+    :param clock: seconds; for tests.
+    """
+
+    def __init__(self, stats: Stats, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stats = stats
+        self._clock = clock
+        self._what = ""
+        self._shown = 0.0
+        self._done = 0
+
+    def show(self, step: Progress) -> None:
+        """Log how far the work is, unless that was told just now."""
+        now = self._clock()
+        if step.what != self._what:
+            self._what, self._shown, self._done = step.what, now, step.done
+        if now - self._shown < INTERVAL:
+            return
+        rate = (step.done - self._done) / (now - self._shown)
+        left = step.total - step.done
+        self._shown, self._done = now, step.done
+        log.info(
+            "%s: %d of %d done, %d left, %.1f a second, %d refusals, %.0f s paused; about %s to go",
+            step.what.capitalize(), step.done, step.total, left, rate, self._stats.refusals, self._stats.paused,
+            timedelta(seconds=round(left / rate)) if rate > 0 else "an unknown time",
+        )  # fmt: skip

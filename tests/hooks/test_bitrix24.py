@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import json
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+import responses
+from airflow.providers.common.compat.sdk import Connection, redact
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.client import Bitrix24Client
+from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.rest.errors import AuthenticationError
+from airflow_provider_workflows.rest.plans import send
+from tests.rest.loopback import closed_port
+
+CODE = "h00kc0de0facme"
+TOKEN = "h00kt0ken0facme"
+WEBHOOK = Portal("https://acme.bitrix24.com", 17, CODE)
+BY_TOKEN = Portal("https://acme.bitrix24.com", None, TOKEN)
+
+
+def hook_of(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Bitrix24Hook:
+    """Give the hook of a connection as the form stores it: what is left blank is an empty text."""
+    blank: dict[str, Any] = {"host": "", "login": "", "password": "", "schema": "", "port": None, "extra": "{}"}
+    connection = Connection(conn_id="b24", conn_type="bitrix24", description="", **(blank | fields))
+    monkeypatch.setattr(Bitrix24Hook, "get_connection", lambda self, conn_id: connection)
+    return Bitrix24Hook("b24")
+
+
+def hook_from(monkeypatch: pytest.MonkeyPatch, variable: str | dict[str, Any]) -> Bitrix24Hook:
+    """Give the hook of a connection in an environment variable."""
+    text = variable if isinstance(variable, str) else json.dumps(variable)
+    monkeypatch.setenv("AIRFLOW_CONN_B24", text)
+    return Bitrix24Hook("b24")
+
+
+class TestForm:
+    def test_host_user_id_and_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_of(monkeypatch, host="acme.bitrix24.com", login="17", password=CODE)
+        assert hook.get_conn().portal == WEBHOOK
+
+    def test_blank_fields_may_also_be_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_of(monkeypatch, host="acme.bitrix24.com", login="17", password=CODE, schema=None, extra=None)
+        assert hook.get_conn().portal == WEBHOOK
+
+    def test_blank_fields_of_the_extra_count_as_not_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        extra = json.dumps({"access_token": "", "connect_timeout": None, "read_timeout": ""})
+        hook = hook_of(monkeypatch, host="acme.bitrix24.com", login="17", password=CODE, extra=extra)
+        assert hook.get_conn().portal == WEBHOOK
+
+    def test_an_access_token_in_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_of(monkeypatch, host="acme.bitrix24.com", extra=json.dumps({"access_token": f" {TOKEN} "}))
+        assert hook.get_conn().portal == BY_TOKEN
+
+    @pytest.mark.parametrize("host", ["https://acme.bitrix24.com", "https://acme.bitrix24.com/", " acme.bitrix24.com "])
+    def test_the_host_may_be_pasted_from_the_browser(self, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+        assert hook_of(monkeypatch, host=host, login="17", password=CODE).get_conn().portal == WEBHOOK
+        by_token = hook_of(monkeypatch, host=host, extra=json.dumps({"access_token": TOKEN}))
+        assert by_token.get_conn().portal == BY_TOKEN
+
+    def test_the_port_counts_also_when_the_host_is_pasted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_of(monkeypatch, host="http://127.0.0.1", port=8024, login="17", password=CODE)
+        assert hook.get_conn().portal.base_url == "http://127.0.0.1:8024"
+
+    @pytest.mark.parametrize("field", ["host", "password"])
+    @pytest.mark.parametrize(
+        "pasted",
+        [
+            f"https://acme.bitrix24.com/rest/17/{CODE}/",
+            f"https://acme.bitrix24.com/rest/17/{CODE}",
+            f"acme.bitrix24.com/rest/17/{CODE}/",
+            f"https://acme.bitrix24.com/rest/17/{CODE}/bizproc.workflow.instances.json",
+            f" https://acme.bitrix24.com/rest/17/{CODE}/ ",
+        ],
+    )
+    def test_the_webhooks_address_may_be_pasted_into_either_field(
+        self, monkeypatch: pytest.MonkeyPatch, field: str, pasted: str
+    ) -> None:
+        assert hook_of(monkeypatch, **{field: pasted}).get_conn().portal == WEBHOOK
+
+    def test_an_address_pasted_as_code_may_have_its_host_beside_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pasted = f"https://acme.bitrix24.com/rest/17/{CODE}/"
+        assert hook_of(monkeypatch, host="acme.bitrix24.com", password=pasted).get_conn().portal == WEBHOOK
+
+    def test_http_serves_loopback(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_of(monkeypatch, host="127.0.0.1", port=8024, schema="http", login="17", password=CODE)
+        assert hook.get_conn().portal.base_url == "http://127.0.0.1:8024"
+
+    def test_timeouts_come_from_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        extra = json.dumps({"connect_timeout": "2.5", "read_timeout": 90})
+        hook = hook_of(monkeypatch, host="acme.bitrix24.com", login="17", password=CODE, extra=extra)
+        assert hook.get_conn()._timeouts == (2.5, 90.0)
+
+
+class TestEnvironmentVariable:
+    def test_as_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(
+            monkeypatch,
+            {"conn_type": "bitrix24", "host": "acme.bitrix24.com", "login": "17", "password": CODE},
+        )
+        assert hook.get_conn().portal == WEBHOOK
+
+    def test_as_json_with_an_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(
+            monkeypatch,
+            {
+                "conn_type": "bitrix24",
+                "host": "acme.bitrix24.com",
+                "extra": {"access_token": TOKEN, "read_timeout": 99},
+            },
+        )
+        assert hook.get_conn().portal == BY_TOKEN
+        assert hook.get_conn()._timeouts[1] == 99
+
+    def test_as_an_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert hook_from(monkeypatch, f"bitrix24://17:{CODE}@acme.bitrix24.com").get_conn().portal == WEBHOOK
+
+    def test_as_an_address_with_an_access_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(monkeypatch, f"bitrix24://acme.bitrix24.com/?access_token={TOKEN}&connect_timeout=4")
+        assert hook.get_conn().portal == BY_TOKEN
+        assert hook.get_conn()._timeouts[0] == 4
+
+    def test_as_an_address_on_loopback(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(monkeypatch, f"bitrix24://17:{CODE}@127.0.0.1:8024/http")
+        assert hook.get_conn().portal.base_url == "http://127.0.0.1:8024"
+
+    @pytest.mark.parametrize("end", ["/", "", "/bizproc.workflow.instances", "/profile.json"])
+    def test_as_the_webhooks_own_address(self, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+        hook = hook_from(monkeypatch, f"https://acme.bitrix24.com/rest/17/{CODE}{end}")
+        assert hook.get_conn().portal == WEBHOOK
+
+    def test_as_the_webhooks_own_address_with_a_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(monkeypatch, f"https://b24.acme.example:8443/rest/17/{CODE}/")
+        assert hook.get_conn().portal.base_url == "https://b24.acme.example:8443"
+
+    def test_as_the_webhooks_own_address_on_loopback(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(monkeypatch, f"http://127.0.0.1:8024/rest/17/{CODE}/")
+        assert hook.get_conn().portal == Portal("http://127.0.0.1:8024", 17, CODE)
+
+    def test_its_http_is_for_loopback_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(monkeypatch, f"http://acme.bitrix24.com/rest/17/{CODE}/")
+        with pytest.raises(ConnectionFieldError, match="schema 'http'"):
+            hook.get_conn()
+
+
+GOOD = {"host": "acme.bitrix24.com", "login": "17", "password": CODE}
+#: What is put into the fields, and the name that the refusal must give.
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"host": ""}, "host"),
+    ({"host": "acme bitrix24"}, "host"),
+    ({"host": f"acme.bitrix24.com:{CODE}"}, "host"),
+    ({"host": f"https://acme.bitrix24.com:{CODE}/"}, "host"),
+    ({"host": f"https://[{CODE}"}, "host"),
+    ({"host": f"acme.bitrix24.com/17/{CODE}"}, "host"),
+    ({"host": f"https://acme.bitrix24.com/rest/{CODE}/", "password": ""}, "host"),
+    ({"host": f"https://acme.bitrix24.com:x{CODE}/rest/17/{CODE}/", "password": ""}, "host"),
+    ({"host": f"ftp://acme.bitrix24.com/rest/17/{CODE}/", "password": ""}, "host"),
+    ({"login": ""}, "login"),
+    ({"login": "admin"}, "login"),
+    ({"login": f"17/{CODE}"}, "login"),
+    ({"password": ""}, "password"),
+    ({"password": f"17/{CODE}"}, "password"),
+    ({"password": f"{CODE} {CODE}"}, "password"),
+    ({"password": f"https://acme.bitrix24.com/rest/{CODE}/"}, "password"),
+    ({"schema": "ftp"}, "schema"),
+    ({"schema": f"x{CODE}"}, "schema"),
+    ({"schema": "http"}, "schema"),
+    ({"host": "http://acme.bitrix24.com"}, "schema"),
+    ({"schema": f"rest/{CODE}", "password": ""}, "host"),
+    ({"extra": json.dumps({"access_token": TOKEN})}, "access_token"),
+    ({"extra": json.dumps({"access_token": f"{TOKEN} x"}), "password": ""}, "access_token"),
+    ({"extra": json.dumps({"access_token": {"a": TOKEN}}), "password": ""}, "access_token"),
+    ({"extra": json.dumps({"acces_token": TOKEN})}, "acces_token"),
+    ({"extra": json.dumps({"webhook": f"https://x/rest/17/{CODE}/"})}, "webhook"),
+    ({"extra": json.dumps({"read_timeout": f"x{CODE}"})}, "read_timeout"),
+    ({"extra": json.dumps({"read_timeout": 0})}, "read_timeout"),
+    ({"extra": json.dumps({"connect_timeout": -1, "read_timeout": "x"})}, "connect_timeout"),
+]
+
+
+class TestBadConnection:
+    @pytest.mark.parametrize(("fields", "name"), BAD)
+    def test_it_is_refused_with_the_fields_name_and_without_its_value(
+        self, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], name: str
+    ) -> None:
+        hook = hook_of(monkeypatch, **(GOOD | fields))
+        with pytest.raises(ConnectionFieldError) as caught:
+            hook.get_conn()
+        said = str(caught.value)
+        assert said.startswith("Connection 'b24': ")
+        assert name in said
+        shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+        assert CODE not in shown
+        assert TOKEN not in shown
+
+    @pytest.mark.parametrize("extra", ["no json", "[]", '"text"', "17", f'{{"access_token": "{TOKEN}"'])
+    def test_an_extra_that_is_no_json_object_is_refused(self, monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
+        connection = type("Fake", (), {"conn_id": "b24", "conn_type": "bitrix24", "extra": extra})()
+        monkeypatch.setattr(Bitrix24Hook, "get_connection", lambda self, conn_id: connection)
+        with pytest.raises(ConnectionFieldError, match=r"^Connection 'b24': extra is not a JSON object$"):
+            Bitrix24Hook("b24").get_conn()
+
+    def test_every_field_at_fault_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_of(monkeypatch, **GOOD, extra=json.dumps({"connect_timeout": -1, "unknown": 1}))
+        with pytest.raises(ConnectionFieldError, match=r"'connect_timeout'.*'unknown'"):
+            hook.get_conn()
+
+    def test_the_refusal_survives_pickling(self) -> None:
+        error = ConnectionFieldError("b24", "host is empty")
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301
+        assert (str(copy), copy.conn_id) == ("Connection 'b24': host is empty", "b24")
+
+    def test_nothing_is_read_before_the_hook_is_used(self) -> None:
+        assert Bitrix24Hook("no_such_connection").bitrix24_conn_id == "no_such_connection"
+
+
+class TestClient:
+    def test_it_is_made_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_of(monkeypatch, **GOOD)
+        client = hook.get_conn()
+        assert isinstance(client, Bitrix24Client)
+        assert hook.get_conn() is client
+
+    @responses.activate
+    def test_the_hook_runs_plans(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        responses.post(f"https://acme.bitrix24.com/rest/17/{CODE}/bizproc.workflow.kill", json={"result": True})
+        reply = hook_of(monkeypatch, **GOOD).run(send(calls.kill_workflow("65e5a449e8f135.21284909")))
+        assert reply.result is True
+
+    @responses.activate
+    def test_failed_calls_come_out_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        url = f"https://acme.bitrix24.com/rest/17/{CODE}/bizproc.workflow.kill"
+        responses.post(url, json={"error": "NO_AUTH_FOUND"}, status=401)
+        with pytest.raises(AuthenticationError):
+            hook_of(monkeypatch, **GOOD).run(send(calls.kill_workflow("65e5a449e8f135.21284909")))
+
+
+class TestMasking:
+    """Airflow masks passwords by itself, but not what stands in a host, nor in a field it does not know."""
+
+    @pytest.mark.parametrize(
+        ("fields", "secret"),
+        [
+            ({"host": "https://acme.bitrix24.com/rest/17/maskH0st0de/"}, "maskH0st0de"),
+            ({"password": "https://acme.bitrix24.com/rest/17/maskPassw0rd/"}, "maskPassw0rd"),
+            ({"host": "acme.bitrix24.com", "extra": json.dumps({"access_token": "maskT0ken"})}, "maskT0ken"),
+        ],
+    )
+    def test_airflow_is_told_the_secret(
+        self, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], secret: str
+    ) -> None:
+        hook = hook_of(monkeypatch, **fields)
+        hook.get_conn()
+        assert redact(f"a line with {secret} in it") == "a line with *** in it"
+
+    def test_what_is_no_secret_is_not_masked(self) -> None:
+        assert redact("maskN0thing") == "maskN0thing"
+
+
+LIST = "https://acme.bitrix24.com/rest/17/{code}/bizproc.workflow.instances"
+
+
+class TestTestConnection:
+    def answer(self, monkeypatch: pytest.MonkeyPatch, status: int, body: Any) -> tuple[bool, str]:
+        with responses.RequestsMock() as web:
+            content = body if isinstance(body, str) else json.dumps(body)
+            web.post(LIST.format(code=CODE), body=content, status=status)
+            ok, said = hook_of(monkeypatch, **GOOD).test_connection()
+        assert "\n" not in said
+        assert CODE not in said
+        return ok, said
+
+    def test_it_works(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = self.answer(monkeypatch, 200, {"result": [{"ID": "1"}], "total": 3})
+        assert answer == (True, "Connected to https://acme.bitrix24.com: 3 workflows are running")
+
+    @pytest.mark.parametrize(
+        ("status", "body", "advice"),
+        [
+            (401, {"error": "NO_AUTH_FOUND", "error_description": "Wrong authorization data"}, "Check the credential"),
+            (401, {"error": "expired_token"}, "fresh access token"),
+            (403, {"error": "insufficient_scope"}, "Add the scope 'bizproc'"),
+            (403, {"error": "ACCESS_DENIED", "error_description": "Access denied!"}, "not an administrator"),
+            (404, {"error": "ERROR_METHOD_NOT_FOUND"}, "lack workflows"),
+            (503, {"error": "QUERY_LIMIT_EXCEEDED"}, "run fewer tasks at once"),
+            (503, {"error": "OVERLOAD_LIMIT"}, "Only Bitrix24's support"),
+            (500, f"<html>{CODE}</html>", "not the JSON object"),
+            (200, f"<html>{CODE}</html>", "not the JSON object"),
+        ],
+    )
+    def test_what_is_wrong_and_what_to_do_is_said_in_a_line(
+        self, monkeypatch: pytest.MonkeyPatch, status: int, body: Any, advice: str
+    ) -> None:
+        ok, said = self.answer(monkeypatch, status, body)
+        assert not ok
+        assert said.startswith("bizproc.workflow.instances: ")
+        assert advice in said
+
+    def test_the_portal_was_renamed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with responses.RequestsMock() as web:
+            location = LIST.format(code=CODE).replace("acme", "new")
+            web.post(LIST.format(code=CODE), status=302, headers={"Location": location})
+            ok, said = hook_of(monkeypatch, **GOOD).test_connection()
+        assert not ok
+        assert "redirected to new.bitrix24.com" in said
+        assert CODE not in said
+
+    def test_the_host_cannot_be_reached_and_nobody_waits_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_of(monkeypatch, **(GOOD | {"host": "127.0.0.1", "port": closed_port(), "schema": "http"}))
+        monkeypatch.setattr(hook.get_conn(), "_sleep", lambda seconds: pytest.fail("it waits"))
+        ok, said = hook.test_connection()
+        assert not ok
+        assert "no connection to the host" in said
+        assert "Check the connection's host" in said
+
+    def test_a_field_is_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ok, said = hook_of(monkeypatch, **(GOOD | {"login": ""})).test_connection()
+        assert not ok
+        assert said.startswith("Connection 'b24': login must be")

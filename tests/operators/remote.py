@@ -1,0 +1,125 @@
+"""Both systems on loopback, and what a task needs to work on them; the folders' ``conftest.py`` import from here."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.rest.client import Client
+from airflow_provider_workflows.simulator import Control, Simulator
+
+CONNECTIONS = ("BITRIX24_DEFAULT", "DOMO_DEFAULT")
+
+
+class VirtualTime:
+    """Stands in for the ``time`` module: who sleeps is there at once, and the simulator is there with them."""
+
+    def __init__(self) -> None:
+        self.naps: list[float] = []
+        self._ahead = 0.0
+
+    def time(self) -> float:
+        """Give the Unix time."""
+        return time.time() + self._ahead
+
+    def monotonic(self) -> float:
+        """Give the time of a clock that is never set."""
+        return time.monotonic() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.naps.append(seconds)
+        self._ahead += seconds
+
+
+class TaskInstance:
+    """Takes XComs; what is no JSON fails the test, as it would fail the task."""
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[Simulator]:
+    """Give a simulator that lasts for the session."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give what defines an Airflow connection to the simulator."""
+
+    def connect(name: str, **fields: Any) -> None:
+        host, port = simulator.host.split(":")
+        place = {"conn_type": name.split("_")[0].lower(), "host": host, "port": int(port), "schema": "http"}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(place | fields))
+
+    return connect
+
+
+def render(operator: BaseOperator, **values: Any) -> None:
+    """Fill in an operator's templates, as Airflow does before the task runs."""
+    context: Any = values
+    operator.render_template_fields(context)
+
+
+def install(clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    """Have the clients sleep by a clock, and the simulator go by it.
+
+    :param clock: the clock.
+    :param monkeypatch: puts everything back.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith("airflow_provider_workflows.simulator.") and getattr(module, "time", None) is time:
+            monkeypatch.setattr(module, "time", clock)
+    make = Client.__init__
+
+    def make_sleepless(self: Client, *args: Any, **given: Any) -> None:
+        make(self, *args, **given | {"sleep": clock.sleep})
+
+    monkeypatch.setattr(Client, "__init__", make_sleepless)
+    make_pace = PortalPace.__init__
+    monkeypatch.setattr(
+        PortalPace, "__init__", lambda self, limits=None, store=None: make_pace(self, limits, clock=clock.time)
+    )
+    return clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    """Have nobody really sleep: neither the clients, nor the simulator that waits with them."""
+    return install(VirtualTime(), monkeypatch)
+
+
+@pytest.fixture
+def control(simulator: Simulator, connect: Callable[..., None], clock: VirtualTime) -> Control:
+    """Give the control of a simulator that is empty, and to which the default connections lead."""
+    simulator.control.reset()
+    settings = simulator.control.settings()
+    connect("BITRIX24_DEFAULT", login="1", password=settings["webhook_code"])
+    connect("DOMO_DEFAULT", password=settings["domo_token"])
+    return simulator.control
+
+
+@pytest.fixture
+def ti() -> TaskInstance:
+    """Give a task instance."""
+    return TaskInstance()
+
+
+@pytest.fixture
+def context(ti: TaskInstance) -> Any:
+    """Give the context that Airflow hands to a task."""
+    return {"ti": ti}

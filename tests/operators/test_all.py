@@ -1,0 +1,207 @@
+"""What a Dag's author may count on with every operator and sensor of this provider."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import socket
+from datetime import datetime
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseHook, BaseOperator
+
+from airflow_provider_workflows.get_provider_info import get_provider_info
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.operators.bitrix24 import (
+    FlowActivateOperator,
+    KillWorkflowOperator,
+    ListWorkflowsOperator,
+    TerminateWorkflowOperator,
+)
+from airflow_provider_workflows.simulator import Control
+from tests.operators.remote import render
+
+#: A value for each argument that some operator requires.
+ARGUMENTS: dict[str, Any] = {
+    "workflow_id": "66e412fdc9bd44.36306599",
+    "instance_id": "2052e10a-d142-4391-a731-2be1ab1c0188",
+    "flow_id": 517,
+    "changes": {"name": "Sales"},
+    "filters": {"TEMPLATE_ID": 1},
+    "template_id": 1,
+    "document_id": ["crm", "CCrmDocumentDeal", "DEAL_1"],
+    "model_id": "a8afdc89-9491-4ee4-b7c3-b9e9b86c0138",
+    "version": "1.0.0",
+    "message_name": "Start AddTwoNumbers",
+}
+
+
+def classes() -> list[type[BaseOperator]]:
+    """Give every operator and sensor that the provider tells Airflow of, whatever is added to it."""
+    info = get_provider_info()
+    names = [name for kind in ("operators", "sensors") for group in info[kind] for name in group["python-modules"]]
+    return [
+        member
+        for name in names
+        for _, member in inspect.getmembers(importlib.import_module(name), inspect.isclass)
+        if member.__module__ == name and issubclass(member, BaseOperator) and member.__name__.endswith(ENDINGS)
+        if not member.__name__.startswith("_") and member.__name__ not in BASES
+    ]
+
+
+ENDINGS = ("Operator", "Sensor")
+BASES = {"Bitrix24Operator", "DomoOperator"}
+
+
+def parameters(operator: type[BaseOperator]) -> dict[str, inspect.Parameter]:
+    """Give the arguments that a class adds to Airflow's own."""
+    ours = [one for one in operator.__mro__ if one.__module__.startswith("airflow_provider_workflows")]
+    return {
+        name: parameter
+        for one in reversed(ours)
+        if "__init__" in vars(one)
+        for name, parameter in inspect.signature(vars(one)["__init__"]).parameters.items()
+        if name not in {"self", "kwargs"}
+    }
+
+
+def required(operator: type[BaseOperator]) -> dict[str, Any]:
+    """Give the arguments that a class cannot do without."""
+    return {
+        name: ARGUMENTS[name]
+        for name, parameter in parameters(operator).items()
+        if parameter.default is inspect.Parameter.empty
+    }
+
+
+every = pytest.mark.parametrize("operator", classes())
+
+
+def test_every_class_is_looked_at() -> None:
+    names = {one.__name__ for one in classes()}
+    assert names >= {
+        "TerminateWorkflowOperator",
+        "KillWorkflowOperator",
+        "ListWorkflowsOperator",
+        "FlowActivateOperator",
+        "FlowUpdateOperator",
+        "DomoCancelOperator",
+        "RunningWorkflowsSensor",
+    }
+
+
+@every
+def test_it_is_made_without_a_connection_or_any_input_and_output(
+    operator: type[BaseOperator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("input or output at parse time")
+
+    operator(task_id="task", **required(operator))  # Airflow itself imports some things only now
+    monkeypatch.setattr(BaseHook, "get_connection", no)
+    monkeypatch.setattr(socket.socket, "connect", no)
+    monkeypatch.setattr("builtins.open", no)
+    made = operator(task_id="task", **required(operator))
+    assert all(getattr(made, name) == value for name, value in required(operator).items())
+
+
+@every
+def test_its_arguments_are_given_by_name(operator: type[BaseOperator]) -> None:
+    assert {parameter.kind for parameter in parameters(operator).values()} == {inspect.Parameter.KEYWORD_ONLY}
+    with pytest.raises((TypeError, AirflowException)):
+        operator("task", **required(operator))  # type: ignore[call-arg]
+
+
+@every
+def test_an_argument_it_does_not_know_is_refused(operator: type[BaseOperator]) -> None:
+    with pytest.raises((TypeError, AirflowException), match="workflow_idd"):
+        operator(task_id="task", workflow_idd="x", **required(operator))
+
+
+@every
+def test_an_argument_it_requires_must_be_given(operator: type[BaseOperator]) -> None:
+    for name in required(operator):
+        given = {other: value for other, value in required(operator).items() if other != name}
+        with pytest.raises((TypeError, AirflowException), match=name):
+            operator(task_id="task", **given)
+
+
+#: Template fields that are not named as their argument: Airflow's operators have a method ``dry_run``.
+ARGUMENT_OF = {"is_dry_run": "dry_run"}
+
+
+@every
+def test_every_template_field_is_an_argument_and_is_rendered(operator: type[BaseOperator]) -> None:
+    fields = list(operator.template_fields)
+    arguments = [ARGUMENT_OF.get(name, name) for name in fields]
+    assert set(arguments) <= set(parameters(operator))
+    assert set(operator.template_fields_renderers) <= set(fields)
+    task = operator(task_id="task", **required(operator) | dict.fromkeys(arguments, "{{ value }}"))
+    render(task, value="rendered")
+    assert [getattr(task, name) for name in fields] == ["rendered"] * len(fields)
+
+
+@every
+def test_it_can_be_mapped_over_whatever_it_takes(operator: type[BaseOperator]) -> None:
+    for field in operator.template_fields:
+        name = ARGUMENT_OF.get(field, field)
+        value = ARGUMENTS.get(name, "another")
+        fixed = {other: given for other, given in required(operator).items() if other != name}
+        with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)):
+            mapped: Any = operator.partial(task_id="task", **fixed).expand(**{name: [value, value]})
+        task = mapped.unmap({name: value})
+        assert isinstance(task, operator)
+        assert {other: getattr(task, other) for other in (field, *fixed)} == {field: value} | fixed
+    with pytest.raises(TypeError, match="workflow_idd"):
+        operator.partial(task_id="task", workflow_idd="x")
+
+
+@every
+def test_it_can_be_copied_as_airflow_does(operator: type[BaseOperator]) -> None:
+    copied = copy.deepcopy(operator(task_id="task", **required(operator)))
+    assert all(getattr(copied, name) == value for name, value in required(operator).items())
+
+
+@every
+def test_the_connection_may_come_from_the_dags_defaults(operator: type[BaseOperator]) -> None:
+    (name,) = (name for name in parameters(operator) if name.endswith("_conn_id"))
+    with DAG("defaults", schedule=None, start_date=datetime(2026, 1, 1), default_args={name: "other"}):
+        task = operator(task_id="task", **required(operator))
+    assert getattr(task, name) == "other"
+
+
+@every
+def test_airflow_is_told_of_its_links(operator: type[BaseOperator]) -> None:
+    told = get_provider_info()["extra-links"]
+    links = [type(link) for link in operator.operator_extra_links or ()]
+    assert {f"{link.__module__}.{link.__qualname__}" for link in links} <= set(told)
+
+
+def test_what_one_task_lists_another_ends_after_it() -> None:
+    with DAG("chained", schedule=None, start_date=datetime(2026, 1, 1)):
+        found = ListWorkflowsOperator(task_id="find")
+        end = KillWorkflowOperator(task_id="end", workflow_id=found.output)  # type: ignore[arg-type]
+    assert end.upstream_task_ids == {"find"}
+
+
+class TestConnection:
+    def test_it_is_read_under_the_rendered_name(self, control: Control, connect: Any, context: Any) -> None:
+        connect("BITRIX24_DEFAULT", login="1", password="no0such0code")
+        connect("BITRIX24_OTHER", login="1", password=control.settings()["webhook_code"])
+        (one,) = control.add_workflows([{}])
+        task = TerminateWorkflowOperator(task_id="end", workflow_id=one, bitrix24_conn_id="{{ portal }}")
+        render(task, portal="bitrix24_other")
+        assert task.execute(context)["ended"] == [one]
+
+    def test_one_that_is_not_there_is_named(self, control: Control, context: Any) -> None:
+        with pytest.raises(Exception, match="bitrix24_nowhere"):
+            FlowActivateOperator(task_id="on", flow_id=1, bitrix24_conn_id="bitrix24_nowhere").execute(context)
+        assert control.requests() == []
+
+    def test_one_that_cannot_be_used_is_told_by_its_field(self, control: Control, connect: Any, context: Any) -> None:
+        connect("BITRIX24_DEFAULT", login="ada", password="sim0webhook0code")
+        with pytest.raises(ConnectionFieldError, match="login must be the webhook's user id"):
+            ListWorkflowsOperator(task_id="list").execute(context)
+        assert control.requests() == []

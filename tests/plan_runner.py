@@ -1,0 +1,51 @@
+"""Runs plans without HTTP and without time passing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.plans import Collect, Collected, Pause, Plan, Progress, Submit
+
+T = TypeVar("T")
+
+
+def run(
+    plan: Plan[T],
+    answer: Callable[[Any], Any],
+    pauses: list[Pause] | None = None,
+    chance: random.Random | None = None,
+) -> T:
+    """Run a plan.
+
+    :param plan: the plan.
+    :param answer: gives the result of a call, or the error that it ends in.
+    :param pauses: where the plan's pauses are noted.
+    :param chance: picks which of the calls under way is done next; the first, if left out.
+    """
+    under_way: list[Submit] = []
+    send: Callable[[], Any] = partial(next, plan)
+    while True:
+        try:
+            step = send()
+        except StopIteration as end:
+            assert not under_way
+            return end.value  # type: ignore[no-any-return]
+        result = None
+        match step:
+            case Pause():
+                if pauses is not None:
+                    pauses.append(step)
+            case Submit():
+                under_way.append(step)
+            case Collect():
+                submitted = under_way.pop(chance.randrange(len(under_way)) if chance else 0)
+                result = Collected(submitted.tag, answer(submitted.call))
+            case Progress():
+                pass
+            case call:
+                result = answer(call)
+        send = partial(plan.throw if isinstance(result, ApiError) else plan.send, result)

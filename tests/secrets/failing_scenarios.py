@@ -1,0 +1,331 @@
+"""Everything that can go wrong, each to an exception that nobody catches.
+
+Not collected by itself: ``test_nothing_leaks.py`` runs it, with the connections in environment variables, and
+looks for the credentials in all that pytest prints. So no variable here may hold one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal, WorkflowFilter, calls, list_workflows
+from airflow_provider_workflows.domo import Account, DomoClient, read_instance
+from airflow_provider_workflows.domo.calls import start_instance
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.operators.bitrix24 import (
+    FlowActivateOperator,
+    FlowUpdateOperator,
+    KillWorkflowOperator,
+    ListWorkflowsOperator,
+    TerminateWorkflowOperator,
+)
+from airflow_provider_workflows.operators.domo import DomoCancelOperator
+from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.plans import send
+from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
+from tests.secrets.answers import FAILURES
+
+log = logging.getLogger(__name__)
+WORKFLOWS = ["65e5a449e8f135.21284909", "65e5a449e8f135.21284910"]
+INSTANCE = "2052e10a-d142-4391-a731-2be1ab1c0188"
+CREDENTIALS = ["webhook", "token", "domo"]
+
+Expect = Callable[[str], None]
+
+
+@pytest.fixture
+def expect(record_property: Callable[[str, object], None]) -> Expect:
+    """Tell the outer test which exception this scenario must end in."""
+    return lambda name: record_property("expected", name)
+
+
+@pytest.fixture(autouse=True)
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Print whatever can be had of an exception, and log it."""
+    try:
+        yield
+    except BaseException as error:
+        seen: BaseException | None = error
+        while seen is not None:
+            print(repr(seen), str(seen), seen.args, vars(seen), pickle.dumps(seen))
+            print("reason", getattr(seen, "reason", None), "failed", getattr(seen, "failed", None))
+            seen = seen.__cause__ or seen.__context__
+        log.exception("failed")
+        raise
+
+
+class TaskInstance:
+    """Prints what is pushed."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        print("XCom", key, json.dumps(value))
+
+
+def hook_of(credential: str, failure: str) -> Any:
+    hook: Any = (DomoHook if credential == "domo" else Bitrix24Hook)(f"{credential}_{failure}")
+    hook.get_conn()._sleep = lambda seconds: None
+    return hook
+
+
+def execute(operator: Any, credential: str, failure: str) -> None:
+    operator.__dict__["hook"] = hook_of(credential, failure)
+    with told():
+        print("XCom return_value", operator.execute({"ti": TaskInstance()}))
+
+
+class TestServer:
+    """Each way in which a server can fail, met by each credential."""
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    @pytest.mark.parametrize("failure", [name for name in FAILURES if name != "running"])
+    def test_client(self, credential: str, failure: str, expect: Expect) -> None:
+        expect(FAILURES[failure].domo if credential == "domo" else FAILURES[failure].bitrix24)
+        hook = hook_of(credential, failure)
+        plan: Any = read_instance(INSTANCE) if credential == "domo" else list_workflows(WorkflowFilter())
+        with told():
+            hook.run(plan)
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    @pytest.mark.parametrize("failure", ["hang", "html_500", "moved", "error_401"])
+    def test_connection_test(self, credential: str, failure: str, expect: Expect) -> None:
+        expect("RuntimeError")
+        raise RuntimeError(hook_of(credential, failure).test_connection())
+
+
+class TestNoServer:
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    def test_nothing_listens(self, credential: str, expect: Expect) -> None:
+        expect("NotConnectedError")
+        with told():
+            hook_of(credential, "unreachable").run(
+                send(start_instance("m", "1", "n") if credential == "domo" else LIST)
+            )
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    def test_the_name_is_unknown(self, credential: str, expect: Expect, monkeypatch: pytest.MonkeyPatch) -> None:
+        def no_such_name(*args: Any, **kwargs: Any) -> Any:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+        expect("NotConnectedError")
+        with told():
+            hook_of(credential, "nowhere").run(send(start_instance("m", "1", "n") if credential == "domo" else LIST))
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    def test_the_task_times_out_meanwhile(self, credential: str, expect: Expect) -> None:
+        def strike(number: int, frame: Any) -> None:
+            raise AirflowTaskTimeout("task timed out")
+
+        expect("AirflowTaskTimeout")
+        hook = hook_of(credential, "hang_long")
+        signal.signal(signal.SIGALRM, strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with told():
+            hook.run(send(start_instance("m", "1", "n") if credential == "domo" else LIST))
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    def test_an_argument_is_no_json(self, credential: str, expect: Expect) -> None:
+        expect("TypeError")
+        data = {"when": object()}
+        with told():
+            hook_of(credential, "unreachable").run(
+                send(start_instance("m", "1", "n", data) if credential == "domo" else calls.update_flow(data))
+            )
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    def test_the_trusted_certificates_are_missing(
+        self, credential: str, expect: Expect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent/ca.pem")
+        expect("OSError")
+        with told():
+            hook_of(credential, "nowhere").run(send(start_instance("m", "1", "n") if credential == "domo" else LIST))
+
+
+LIST = calls.list_workflows(select=["ID"])
+
+
+class TestOperators:
+    @pytest.mark.parametrize("credential", ["webhook", "token"])
+    @pytest.mark.parametrize("operator", [TerminateWorkflowOperator, KillWorkflowOperator])
+    @pytest.mark.parametrize("ids", [WORKFLOWS, WORKFLOWS[:1]])
+    def test_not_all_ended(self, credential: str, operator: Any, ids: list[str], expect: Expect) -> None:
+        expect("NotAllEndedError")
+        execute(operator(task_id="end", workflow_id=ids), credential, "running")
+
+    def test_not_all_cancelled(self, expect: Expect) -> None:
+        expect("NotAllEndedError")
+        execute(DomoCancelOperator(task_id="end", instance_id=INSTANCE), "domo", "running")
+
+    @pytest.mark.parametrize("credential", ["webhook", "token"])
+    def test_stopped_by_one_error(self, credential: str, expect: Expect) -> None:
+        expect("AuthenticationError")
+        execute(TerminateWorkflowOperator(task_id="end", workflow_id=WORKFLOWS), credential, "error_401")
+
+    def test_stopped_by_one_error_in_domo(self, expect: Expect) -> None:
+        expect("AuthenticationError")
+        execute(DomoCancelOperator(task_id="end", instance_id=INSTANCE), "domo", "error_401")
+
+    @pytest.mark.parametrize("credential", ["webhook", "token"])
+    @pytest.mark.parametrize("failure", ["moved", "cut_json", "reset"])
+    def test_listing(self, credential: str, failure: str, expect: Expect) -> None:
+        expect(FAILURES[failure].bitrix24)
+        execute(ListWorkflowsOperator(task_id="list"), credential, failure)
+
+    @pytest.mark.parametrize("credential", ["webhook", "token"])
+    @pytest.mark.parametrize("failure", ["error_zero", "not_promised"])
+    def test_flows(self, credential: str, failure: str, expect: Expect) -> None:
+        expect(FAILURES[failure].bitrix24)
+        execute(FlowActivateOperator(task_id="on", flow_id=517), credential, failure)
+
+    def test_flow_update(self, expect: Expect) -> None:
+        expect("FlowError")
+        execute(FlowUpdateOperator(task_id="set", flow_id=517, changes={"name": "x"}), "webhook", "error_zero")
+
+    @pytest.mark.parametrize("credential", ["webhook", "token"])
+    def test_sensor(self, credential: str, expect: Expect) -> None:
+        expect("WorkflowError")
+        sensor: Any = RunningWorkflowsSensor(task_id="wait")
+        sensor.__dict__["hook"] = hook_of(credential, "error_empty")
+        with told():
+            sensor.poke({})
+
+
+class TestConnections:
+    """Connections that are refused, with the credential in one field or another."""
+
+    @pytest.mark.parametrize("conn_id", json.loads(os.environ["BAD_CONNECTIONS"]))
+    def test_hook(self, conn_id: str, expect: Expect) -> None:
+        expect("ConnectionFieldError")
+        with told():
+            (DomoHook if "domo" in conn_id else Bitrix24Hook)(conn_id).get_conn()
+
+    @pytest.mark.parametrize("conn_id", json.loads(os.environ["BAD_CONNECTIONS"]))
+    def test_connection_test(self, conn_id: str, expect: Expect) -> None:
+        expect("RuntimeError")
+        raise RuntimeError((DomoHook if "domo" in conn_id else Bitrix24Hook)(conn_id).test_connection())
+
+
+class TestNotebook:
+    """The clients by themselves, without Airflow."""
+
+    @pytest.mark.parametrize("variable", json.loads(os.environ["BAD_URLS"]))
+    def test_a_bad_address(self, variable: str, expect: Expect) -> None:
+        expect("ValueError")
+        with told():
+            Portal.from_webhook_url(os.environ[variable])
+
+    def test_a_bad_webhook(self, expect: Expect) -> None:
+        expect("ValueError")
+        with told():
+            Portal.with_webhook("acme.bitrix24.com", 1, os.environ["SECRET_WEBHOOK"] + "/x")
+
+    def test_a_bad_access_token(self, expect: Expect) -> None:
+        expect("ValueError")
+        with told():
+            Portal.with_access_token("acme bitrix24", os.environ["SECRET_TOKEN"])
+
+    def test_a_bad_developer_token(self, expect: Expect) -> None:
+        expect("ValueError")
+        with told():
+            Account.with_token("acme.domo.com", os.environ["SECRET_DOMO"] + " x")
+
+    def test_a_portal_does_not_answer(self, expect: Expect) -> None:
+        expect("NotConnectedError")
+        portal = Portal.with_webhook("127.0.0.1", 1, os.environ["SECRET_WEBHOOK"], "http", int(os.environ["NO_PORT"]))
+        with told(), Bitrix24Client(portal, sleep=lambda seconds: None) as client:
+            client.run(list_workflows(WorkflowFilter()))
+
+    def test_a_domo_account_does_not_answer(self, expect: Expect) -> None:
+        expect("NotConnectedError")
+        account = Account.with_token("127.0.0.1", os.environ["SECRET_DOMO"], "http", int(os.environ["NO_PORT"]))
+        with told(), DomoClient(account, sleep=lambda seconds: None) as client:
+            client.run(read_instance(INSTANCE))
+
+    def test_a_bad_filter(self, expect: Expect) -> None:
+        expect("FilterError")
+        with told(), Bitrix24Client(Portal.with_webhook("127.0.0.1", 1, os.environ["SECRET_WEBHOOK"])) as client:
+            client.run(list_workflows(WorkflowFilter.parse({"NO_FIELD": 1})))
+
+    def test_a_plan_that_fails_by_itself(self, expect: Expect) -> None:
+        def plan() -> Iterator[Any]:
+            raise ApiError("mine", text=os.environ["SECRET_DOMO"])
+            yield
+
+        expect("ApiError")
+        with told(), DomoClient(Account.with_token("127.0.0.1", os.environ["SECRET_DOMO"])) as client:
+            client.run(plan())  # type: ignore[arg-type]
+
+
+class TestControl:
+    """Scenarios that do leak, each in its own way: the outer test must find them all."""
+
+    def test_in_the_message(self, expect: Expect) -> None:
+        expect("RuntimeError")
+        raise RuntimeError(os.environ["CONTROL_MESSAGE"])
+
+    def test_in_a_variable(self, expect: Expect) -> None:
+        expect("RuntimeError")
+        variable = os.environ["CONTROL_VARIABLE"]
+        raise RuntimeError(f"{len(variable)} characters")
+
+    def test_in_an_inner_frames_variable(self, expect: Expect) -> None:
+        def inner(variable: str) -> None:
+            outer()
+
+        def outer() -> None:
+            raise RuntimeError("deep down")
+
+        expect("RuntimeError")
+        inner(os.environ["CONTROL_FRAME"])
+
+    def test_in_the_cause(self, expect: Expect) -> None:
+        expect("RuntimeError")
+        try:
+            raise LookupError(os.environ["CONTROL_CAUSE"])
+        except LookupError as error:
+            raise RuntimeError("because of that") from error
+
+    def test_in_the_log(self, expect: Expect) -> None:
+        expect("RuntimeError")
+        log.debug("%s", os.environ["CONTROL_LOG"])
+        raise RuntimeError("logged")
+
+    def test_in_the_pickle(self, expect: Expect) -> None:
+        expect("RuntimeError")
+        with told():
+            error = RuntimeError("pickled")
+            error.token = os.environ["CONTROL_PICKLE"]  # type: ignore[attr-defined]
+            raise error
+
+    def test_in_an_xcom(self, expect: Expect) -> None:
+        expect("RuntimeError")
+        TaskInstance().xcom_push("return_value", {"failed": {"x": os.environ["CONTROL_XCOM"]}})
+        raise RuntimeError("pushed")
+
+    def test_in_the_http_librarys_debug_lines(self, expect: Expect) -> None:
+        expect("RuntimeError")
+        requests.get(f"http://127.0.0.1:{os.environ['PORT']}/rest/1/" + os.environ["CONTROL_URL"], timeout=5)
+        raise RuntimeError("requested")
+
+    def test_in_the_http_librarys_frames(self, expect: Expect) -> None:
+        expect("ConnectionError")
+        requests.get(f"http://127.0.0.1:{os.environ['NO_PORT']}/rest/1/" + os.environ["CONTROL_LIBRARY"], timeout=5)

@@ -1,0 +1,176 @@
+"""A grep for the credentials over all captured output of all failing tests at DEBUG finds nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.rest.loopback import HANG, closed_port, http, loopback
+from tests.secrets.answers import FAILURES
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = Path(__file__).with_name("failing_scenarios.py")
+
+#: With characters that a URL quotes.
+WEBHOOK, TOKEN, DOMO = "w3bh00k!c0de$7f2a", "acc3ss+t0ken=9e1b", "DDCI|d3vel0per+t0ken"
+CONTROLS = ["MESSAGE", "VARIABLE", "FRAME", "CAUSE", "LOG", "PICKLE", "XCOM", "URL", "LIBRARY"]
+
+
+def connections(host: str, port: int | None, scheme: str, failure: str) -> dict[str, dict[str, Any]]:
+    """Give the connections of all credentials to one server."""
+    place = {"host": host, "port": port, "schema": scheme}
+    timeouts = {"read_timeout": 0.1 if failure == "hang" else 20}
+    return {
+        f"webhook_{failure}": {**place, "login": "1", "password": WEBHOOK, "extra": timeouts},
+        f"token_{failure}": {**place, "extra": {**timeouts, "access_token": TOKEN}},
+        f"domo_{failure}": {**place, "password": DOMO, "extra": timeouts},
+    }
+
+
+ACME = {"host": "acme.bitrix24.com", "login": "1", "password": WEBHOOK}
+ACME_DOMO = {"host": "acme.domo.com", "password": DOMO}
+BAD_CONNECTIONS: dict[str, dict[str, Any] | str] = {
+    "bad_host": ACME | {"host": f"acme.bitrix24.com/{WEBHOOK}"},
+    "bad_host_port": ACME | {"host": f"https://acme.bitrix24.com:{WEBHOOK}/"},
+    "bad_pasted": {"host": f"https://acme.bitrix24.com/rest/{WEBHOOK}/"},
+    "bad_pasted_port": {"host": f"https://acme.bitrix24.com:{WEBHOOK}/rest/1/{WEBHOOK}/"},
+    "bad_pasted_code": ACME | {"password": f"https://acme.bitrix24.com/rest/{WEBHOOK}/"},
+    "bad_code": ACME | {"password": f"1/{WEBHOOK}"},
+    "bad_login": ACME | {"login": WEBHOOK},
+    "bad_scheme": ACME | {"schema": WEBHOOK},
+    "bad_http": ACME | {"schema": "http"},
+    "bad_address": f"http://acme.bitrix24.com/rest/1/{quote(WEBHOOK)}/",
+    "bad_address_path": f"https://acme.bitrix24.com/rest/{quote(WEBHOOK)}/",
+    "bad_extra": ACME | {"extra": {"webhook": WEBHOOK}},
+    "bad_extra_beside": {"host": "acme.bitrix24.com", "extra": {"access_token": TOKEN, "unknown": 1}},
+    "bad_both": ACME | {"extra": {"access_token": TOKEN}},
+    "bad_token": {"host": "acme.bitrix24.com", "extra": {"access_token": f"{TOKEN} {TOKEN}"}},
+    "bad_token_type": {"host": "acme.bitrix24.com", "extra": {"access_token": [TOKEN]}},
+    "bad_timeout": {"host": "acme.bitrix24.com", "extra": {"access_token": TOKEN, "read_timeout": TOKEN}},
+    "bad_domo_host": ACME_DOMO | {"host": f"acme.domo.com/{DOMO}"},
+    "bad_domo_port": ACME_DOMO | {"host": f"https://acme.domo.com:{DOMO}/"},
+    "bad_domo_bracket": ACME_DOMO | {"host": f"https://[{DOMO}"},
+    "bad_domo_token": ACME_DOMO | {"password": f"Token: {DOMO}"},
+    "bad_domo_http": ACME_DOMO | {"schema": "http"},
+    "bad_domo_extra": ACME_DOMO | {"extra": {"token": DOMO}},
+    "bad_domo_path": ACME_DOMO | {"extra": {"instance_path": f"/{DOMO}"}},
+}
+BAD_URLS = {
+    "URL_BARE": f"acme.bitrix24.com/rest/1/{WEBHOOK}/",
+    "URL_HTTP": f"http://acme.bitrix24.com/rest/1/{WEBHOOK}/",
+    "URL_PATH": f"https://acme.bitrix24.com/{WEBHOOK}/",
+    "URL_PORT": f"https://acme.bitrix24.com:{WEBHOOK}/rest/1/{WEBHOOK}/",
+    "URL_BRACKET": f"https://[{WEBHOOK}/rest/1/{WEBHOOK}/",
+    "URL_HOST": f"https://acme bitrix24/rest/1/{WEBHOOK}/",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of all scenarios: what it printed, and each scenario's expected and real exception."""
+
+    printed: str
+    ended: dict[str, tuple[str, str]]
+    counts: dict[str, int]
+
+
+def control(name: str) -> str:
+    return f"c0ntr0l+{name}=leaks"
+
+
+def as_text(name: str, connection: dict[str, Any] | str) -> str:
+    """Give a connection as it stands in an environment variable."""
+    if isinstance(connection, str):
+        return connection
+    return json.dumps({"conn_type": "domo" if "domo" in name else "bitrix24", **connection})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    report = tmp_path_factory.mktemp("secrets") / "report.xml"
+    known: dict[str, dict[str, Any] | str] = dict(BAD_CONNECTIONS)
+    with ExitStack() as stack:
+        known |= connections("acme.example", None, "https", "nowhere")
+        known |= connections("127.0.0.1", closed_port(), "http", "unreachable")
+        answers = {"hang_long": lambda request: HANG} | {name: one.answer for name, one in FAILURES.items()}
+        for name, answer in answers.items():
+            server = stack.enter_context(loopback(answer))
+            known |= connections("127.0.0.1", server.port, "http", name)
+        variables = {
+            **{f"AIRFLOW_CONN_{name.upper()}": as_text(name, one) for name, one in known.items()},
+            **BAD_URLS,
+            **{f"CONTROL_{name}": control(name) for name in CONTROLS},
+            "BAD_CONNECTIONS": json.dumps(list(BAD_CONNECTIONS)),
+            "BAD_URLS": json.dumps(list(BAD_URLS)),
+            "SECRET_WEBHOOK": WEBHOOK,
+            "SECRET_TOKEN": TOKEN,
+            "SECRET_DOMO": DOMO,
+            "PORT": str(stack.enter_context(loopback(lambda request: http())).port),
+            "NO_PORT": str(closed_port()),
+        }
+        options = ["-o", "log_level=DEBUG", "-rA", "--showlocals", "--tb=long", "-vv", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, f"--junitxml={report}", str(SCENARIOS)],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")} | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    (suite,) = ElementTree.parse(report).getroot()  # noqa: S314
+    ended = {}
+    for case in suite.iter("testcase"):
+        expected = "".join(one.get("value", "") for one in case.iter("property"))
+        failure = case.find("failure")
+        raised = "" if failure is None else failure.get("message", "").partition(":")[0]
+        ended[f"{case.get('classname')}.{case.get('name')}"] = (expected, raised.rpartition(".")[2])
+    counts = {name: int(suite.get(name, "-1")) for name in ("tests", "failures", "errors", "skipped")}
+    return Run(done.stdout + done.stderr + report.read_text(), ended, counts)
+
+
+class TestScenarios:
+    """The grep is worth something only if everything went wrong as it was meant to."""
+
+    def test_every_one_fails(self, run: Run) -> None:
+        assert run.counts == {"tests": len(run.ended), "failures": len(run.ended), "errors": 0, "skipped": 0}
+
+    def test_each_ends_in_the_exception_that_it_is_about(self, run: Run) -> None:
+        assert {name: outcome for name, outcome in run.ended.items() if outcome[0] != outcome[1]} == {}
+
+    def test_every_way_to_fail_is_met_by_every_credential(self, run: Run) -> None:
+        met = "\n".join(run.ended)
+        for failure in set(FAILURES) - {"running"}:
+            for credential in ("webhook", "token", "domo"):
+                assert f"test_client[{failure}-{credential}]" in met
+
+    def test_the_http_librarys_debug_lines_are_among_what_is_printed(self, run: Run) -> None:
+        assert '"POST /rest/1/***/bizproc.workflow.instances HTTP/1.1" 401' in run.printed
+        assert "Starting new HTTP connection" in run.printed
+
+    def test_so_are_the_variables_of_frames_of_this_package(self, run: Run) -> None:
+        assert re.search(r"^step +\= Call\(method='bizproc\.workflow\.instances'", run.printed, re.MULTILINE)
+        assert re.search(r"^error +\= .*Error\(", run.printed, re.MULTILINE)
+
+    @pytest.mark.parametrize("name", CONTROLS)
+    def test_a_leak_is_found(self, run: Run, name: str) -> None:
+        assert control(name) in run.printed
+
+
+class TestNothingLeaks:
+    @pytest.mark.parametrize("secret", [WEBHOOK, TOKEN, DOMO])
+    @pytest.mark.parametrize("form", [str, quote, lambda secret: quote(secret, safe=""), repr, json.dumps])
+    def test_no_credential_is_printed_anywhere(self, run: Run, secret: str, form: Callable[[str], str]) -> None:
+        lines = run.printed.splitlines()
+        assert [line[:300] for line in lines if form(secret).strip("'\"") in line] == []

@@ -1,0 +1,234 @@
+"""RunningWorkflowsSensor, against a portal with more or fewer workflows than wanted."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_workflows.bitrix24.errors import NotAdministratorError
+from airflow_provider_workflows.bitrix24.filters import FilterError
+from airflow_provider_workflows.operators.bitrix24 import TerminateWorkflowOperator
+from airflow_provider_workflows.rest.errors import RateLimitError
+from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
+from airflow_provider_workflows.simulator import Control
+from tests.operators.remote import render
+
+OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+
+
+def add(control: Control, count: int, **fields: Any) -> list[str]:
+    """Put running workflows into the portal."""
+    return control.add_workflows([{"ID": f"66e412fdc9bd44.{number:08d}", **fields} for number in range(count)])
+
+
+def poke(context: Any, **how: Any) -> PokeReturnValue:
+    """Look once."""
+    return RunningWorkflowsSensor(task_id="watch", **how).poke(context)
+
+
+class TestRange:
+    @pytest.mark.parametrize(
+        ("count", "how", "met"),
+        [
+            (0, {}, False),
+            (1, {}, True),
+            (70, {}, True),
+            (0, {"min_count": 0, "max_count": 0}, True),
+            (1, {"min_count": 0, "max_count": 0}, False),
+            (0, {"min_count": 0}, True),
+            (4, {"min_count": 5}, False),
+            (5, {"min_count": 5}, True),
+            (5, {"max_count": 5}, True),
+            (6, {"max_count": 5}, False),
+            (60, {"min_count": 60, "max_count": 60}, True),
+            (61, {"min_count": 60, "max_count": 60}, False),
+        ],
+    )
+    def test_it_is_met_when_the_number_lies_in_it(
+        self, control: Control, context: Any, count: int, how: dict, met: bool
+    ) -> None:
+        ids = add(control, count)
+        looked = poke(context, **how)
+        assert (looked.is_done, looked.xcom_value) == (met, ids if met else None)
+
+    @pytest.mark.parametrize("how", [{"min_count": -1}, {"max_count": 0}, {"min_count": 3, "max_count": 2}])
+    def test_one_that_nothing_can_lie_in_is_refused_before_anything_is_sent(
+        self, control: Control, context: Any, how: dict
+    ) -> None:
+        with pytest.raises(ValueError, match="max_count must be min_count"):
+            poke(context, **how)
+        assert control.requests() == []
+
+    def test_workflows_that_have_ended_do_not_count(self, control: Control, context: Any) -> None:
+        ids = add(control, 3)
+        control.finish_workflows(ids[1:])
+        assert poke(context, max_count=1).xcom_value == ids[:1]
+
+    def test_it_waits_until_the_last_is_gone(self, control: Control, context: Any) -> None:
+        ids = add(control, 2)
+        sensor = RunningWorkflowsSensor(task_id="watch", min_count=0, max_count=0)
+        looked = []
+        for id in ids:
+            looked.append(sensor.poke(context).is_done)
+            control.finish_workflows([id])
+        assert [*looked, sensor.poke(context).is_done] == [False, False, True]
+
+
+class TestWhichCount:
+    def test_only_those_that_match_the_filter(self, control: Control, context: Any) -> None:
+        control.add_workflows([{"ID": "a.1", "STARTED": OLD}, {"ID": "b.2", "STARTED": NEW}])
+        assert poke(context, filters={"<STARTED": "2026-01-15"}).xcom_value == ["a.1"]
+        assert not poke(context, filters={"<STARTED": "2025-01-15"}).is_done
+
+    @pytest.mark.parametrize(("stuck_for", "expected"), [(5, ["a.1", "b.2"]), (30, ["a.1"]), (90, None)])
+    def test_stuck_ones_are_those_whose_lock_ended_that_long_ago(
+        self, control: Control, context: Any, stuck_for: int, expected: list[str] | None
+    ) -> None:
+        now = datetime.now(UTC)
+        locks = {"a.1": 60, "b.2": 10, "c.3": 1, "d.4": -4, "e.5": None}
+        control.add_workflows(
+            [
+                {
+                    "ID": id,
+                    "STARTED": OLD,
+                    "OWNED_UNTIL": None if ago is None else (now - timedelta(minutes=ago)).isoformat(),
+                }
+                for id, ago in locks.items()
+            ]
+        )
+        assert poke(context, stuck_for=timedelta(minutes=stuck_for)).xcom_value == expected
+
+    @pytest.mark.parametrize("filters", [{"STARTD": OLD}, {"%ID": "a"}, {"STARTED": "soon"}, "", []])
+    def test_a_filter_that_would_count_more_is_refused_before_anything_is_sent(
+        self, control: Control, context: Any, filters: Any
+    ) -> None:
+        with pytest.raises(FilterError):
+            poke(context, filters=filters)
+        assert control.requests() == []
+
+    def test_a_portal_that_ignores_the_filter_does_not_widen_the_count(
+        self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add(control, 60, TEMPLATE_ID=1)
+        control.add_workflows([{"ID": "f.1", "TEMPLATE_ID": 2, "STARTED": NEW}])
+        monkeypatch.setattr("airflow_provider_workflows.simulator.bitrix24.listing.conditions", lambda *_: ())
+        assert not poke(context, filters={"TEMPLATE_ID": 2}, min_count=2).is_done
+        assert poke(context, filters={"TEMPLATE_ID": 2}, min_count=1, max_count=1).xcom_value == ["f.1"]
+
+    def test_a_template_fills_in_the_values(self, control: Control, context: Any) -> None:
+        control.add_workflows([{"ID": "a.1", "STARTED": OLD}, {"ID": "b.2", "STARTED": NEW}])
+        sensor = RunningWorkflowsSensor(task_id="watch", filters={"<STARTED": "{{ ds }}"})
+        render(sensor, ds="2026-01-15")
+        assert sensor.poke(context).xcom_value == ["a.1"]
+
+
+class TestIds:
+    def test_up_to_a_thousand_come_the_oldest_first(self, control: Control, context: Any) -> None:
+        control.generate_workflows(1200)
+        rows = control.state()["bitrix24"]["workflows"].values()
+        oldest = sorted(rows, key=lambda row: (datetime.fromisoformat(row["STARTED"]), row["ID"]))
+        assert poke(context).xcom_value == [row["ID"] for row in oldest[:1000]]
+
+    def test_they_are_ready_to_be_ended(self, control: Control, context: Any) -> None:
+        add(control, 70)
+        ids = poke(context).xcom_value
+        report = TerminateWorkflowOperator(task_id="end", workflow_id=ids).execute(context)
+        assert sorted(report["ended"]) == ids
+        assert poke(context, min_count=0, max_count=0).is_done
+
+
+class TestCost:
+    @pytest.mark.parametrize("how", [{"min_count": 5000}, {"min_count": 0, "max_count": 0}])
+    def test_a_look_that_does_not_meet_it_is_one_request_for_one_small_page(
+        self, control: Control, context: Any, how: dict
+    ) -> None:
+        control.generate_workflows(2000)
+        assert not poke(context, **how).is_done
+        (sent,) = control.requests()
+        assert (sent["method"], sent["params"]["SELECT"]) == ("bizproc.workflow.instances", ["ID"])
+
+    def test_one_that_meets_it_with_fifty_is_one_request_too(self, control: Control, context: Any) -> None:
+        add(control, 50)
+        assert poke(context).is_done
+        assert len(control.requests()) == 1
+
+
+class TestFaults:
+    @pytest.mark.parametrize("fault", ["refused", "lost_before", "lost_after", "error_500", "truncated", "empty_body"])
+    def test_whatever_breaks_three_times_the_count_is_right(self, control: Control, context: Any, fault: str) -> None:
+        ids = add(control, 3)
+        control.inject(fault, times=3)
+        assert poke(context, min_count=3, max_count=3).xcom_value == ids
+
+    def test_a_portal_that_never_answers_is_an_error_not_an_empty_count(self, control: Control, context: Any) -> None:
+        add(control, 3)
+        control.inject("refused", times=None)
+        with pytest.raises(RateLimitError):
+            poke(context, min_count=0, max_count=0)
+
+    def test_a_credential_that_may_not_count_is_told_at_once(self, control: Control, context: Any) -> None:
+        control.configure(is_admin=False)
+        with pytest.raises(NotAdministratorError):
+            poke(context, min_count=0, max_count=0)
+        assert len(control.requests()) == 1
+
+
+class TestModes:
+    @pytest.fixture
+    def context(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Give the context that a sensor asks for its first start; Airflow 2 asks the database instead."""
+        sensors = sys.modules[BaseSensorOperator.__module__]
+        monkeypatch.setattr(sensors, "_orig_start_date", lambda **_: None, raising=False)
+
+        class Started:
+            dag_id = task_id = run_id = "x"
+            map_index = max_tries = 0
+
+            def get_first_reschedule_date(self, context: Any) -> None:
+                return None
+
+        return {"ti": Started()}
+
+    def test_poking_it_returns_the_ids(self, control: Control, context: Any) -> None:
+        ids = add(control, 2)
+        assert RunningWorkflowsSensor(task_id="watch", mode="poke").execute(context) == ids
+
+    def test_poking_it_looks_until_it_is_met(
+        self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        naps: list[float] = []
+
+        def nap(seconds: float) -> None:
+            naps.append(seconds)
+            if len(naps) == 3:
+                add(control, 1)
+
+        monkeypatch.setattr("time.sleep", nap)
+        sensor = RunningWorkflowsSensor(task_id="watch", mode="poke", poke_interval=30)
+        assert sensor.execute(context) == ["66e412fdc9bd44.00000000"]
+        assert naps == [30, 30, 30]
+
+    def test_rescheduled_it_gives_its_slot_back_and_looks_anew(self, control: Control, context: Any) -> None:
+        def attempt() -> Any:
+            sensor = RunningWorkflowsSensor(task_id="watch", mode="reschedule", poke_interval=600)
+            return sensor.execute(context)
+
+        for _ in range(2):
+            with pytest.raises(AirflowException) as rescheduled:
+                attempt()
+            assert type(rescheduled.value).__name__ == "AirflowRescheduleException"
+            left = rescheduled.value.reschedule_date - datetime.now(UTC)  # type: ignore[attr-defined]
+            assert timedelta(minutes=9) < left <= timedelta(minutes=10)
+        ids = add(control, 1)
+        assert attempt() == ids
+        assert len(control.requests()) == 3
+
+    def test_an_error_is_not_waited_out(self, control: Control, context: Any) -> None:
+        control.configure(is_admin=False)
+        for mode in ("poke", "reschedule"):
+            with pytest.raises(NotAdministratorError):
+                RunningWorkflowsSensor(task_id="watch", mode=mode).execute(context)
