@@ -17,6 +17,7 @@ endif
 UV     := .uv/bin/uv-$(UV_VERSION)
 VENV   := .venv
 VENV_2 := .venv-2.11
+VENV_B := .venv-bench
 READY   := $(VENV)/.ready
 READY_2 := $(if $(PYTHON_2),$(VENV_2)/.ready)
 
@@ -30,7 +31,7 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 demo lock clean
+.PHONY: help test lint test-3.3 test-2.11 demo bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,17 +58,21 @@ demo: RUN := demo
 demo: $(READY) ## Run the example Dags against the simulator: no account needed
 	$(VENV)/bin/python example_dags/demo.py
 
+bench: $(VENV_B)/.ready ## Compare with other clients, in half an hour; BENCH="--quick" takes two minutes
+	$(VENV_B)/bin/python -m benchmarks.run $(BENCH)
+
 lock: $(UV) ## Pin the environments again; with UPGRADE=1 to the newest releases
-	$(call pin,3.3,$(AIRFLOW_3))
-	$(call pin,2.11,$(AIRFLOW_2))
+	$(call pin,airflow-3.3,$(AIRFLOW_3))
+	$(call pin,airflow-2.11,$(AIRFLOW_2))
+	$(call pin,bench,$(AIRFLOW_3),.ci/requirements-bench.in -c .ci/requirements-airflow-3.3.txt)
 
 clean: ## Remove all that make has made
-	rm -rf .airflow .uv $(VENV) $(VENV_2) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .airflow .uv $(VENV) $(VENV_2) $(VENV_B) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 define pin
 	echo apache-airflow==$(2) | $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate \
 		--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
-		--extra simulator pyproject.toml .ci/requirements.in - -o .ci/requirements-airflow-$(1).txt
+		--extra simulator pyproject.toml .ci/requirements.in $(3) - -o .ci/requirements-$(1).txt
 endef
 
 # Airflow as pinned, then this package from the checkout; `check` tells when the pins no longer suit pyproject.toml.
@@ -84,6 +89,9 @@ $(VENV)/.ready: .ci/requirements-airflow-3.3.txt pyproject.toml | $(UV)
 
 $(VENV_2)/.ready: .ci/requirements-airflow-2.11.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON_2),$<)
+
+$(VENV_B)/.ready: .ci/requirements-bench.txt pyproject.toml | $(UV)
+	$(call install,$(PYTHON),$<)
 
 $(UV):
 	$(PYTHON) -m venv --clear .uv

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls
@@ -300,20 +300,34 @@ read_fates = st.sampled_from([None, None, None, RateLimitError("x"), ReplyLostEr
 @st.composite
 def portals(draw: st.DrawFn) -> TinyPortal:
     """Give a portal in which some workflows run, and anything can become of any command and request."""
-    ids = workflow_ids(draw(st.integers(1, 8)))
+    ids = workflow_ids(draw(st.integers(1, MOST)))
     return TinyPortal(
         running=draw(st.sets(st.sampled_from(ids))),
-        request_fates=draw(st.lists(request_fates, max_size=10)),
+        request_fates=draw(st.lists(request_fates, max_size=12)),
         command_fates=draw(st.dictionaries(st.sampled_from(ids), st.lists(fates, max_size=10))),
         read_fates=draw(st.lists(read_fates, max_size=10)),
     )
 
 
-@given(portals(), st.integers(1, 8), st.randoms(use_true_random=False))
+#: Enough for several requests under way at once, with batches as small as this.
+MOST, SMALL_BATCH = 16, 3
+
+
+def end_in_small_batches(portal: TinyPortal, ids: list[str], chance: random.Random) -> EndReport:
+    """Terminate workflows, the requests under way being done in any order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow_provider_workflows.bitrix24.sending.BATCH", SMALL_BATCH)
+        report = run(end_workflows(ids, calls.terminate_workflow), portal, chance=chance)
+    assert all(size <= SMALL_BATCH for size in portal.endings())
+    return report
+
+
+@settings(deadline=None)
+@given(portals(), st.integers(1, MOST), st.randoms(use_true_random=False))
 def test_whatever_happens_the_report_is_true(portal: TinyPortal, count: int, chance: random.Random) -> None:
     ids = workflow_ids(count)
     before = portal.running.copy()
-    report = run(end_workflows(ids, calls.terminate_workflow), portal, chance=chance)
+    report = end_in_small_batches(portal, ids, chance)
 
     # Each id stands in exactly one place.
     assert sorted([*report.ended, *report.already_ended, *report.failed]) == ids
@@ -328,9 +342,12 @@ def test_whatever_happens_the_report_is_true(portal: TinyPortal, count: int, cha
     assert before - portal.running <= {*report.ended, *report.failed}
 
 
-@given(portals(), st.integers(1, 8))
-def test_whatever_happens_nothing_is_sent_again_whose_end_is_known(portal: TinyPortal, count: int) -> None:
-    end(portal, workflow_ids(count))
+@settings(deadline=None)
+@given(portals(), st.integers(1, MOST), st.randoms(use_true_random=False))
+def test_whatever_happens_nothing_is_sent_again_whose_end_is_known(
+    portal: TinyPortal, count: int, chance: random.Random
+) -> None:
+    end_in_small_batches(portal, workflow_ids(count), chance)
     for story in portal.story.values():
         events: Iterator[str] = iter(story)
         for event in events:

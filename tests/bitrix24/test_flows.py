@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
@@ -195,6 +195,7 @@ class TestSwitchFlow:
         assert states(run(switch_flow(517, True), portal)) == (False, True)
         assert portal.changed == 1
 
+    @settings(deadline=None)
     @given(
         st.booleans(),
         st.booleans(),
@@ -264,6 +265,7 @@ class Race:
 
 
 class TestSwitchFlowTogether:
+    @settings(deadline=None)
     @given(st.integers(2, 4), st.booleans(), st.booleans(), st.randoms(use_true_random=False))
     def test_tasks_that_want_the_same_all_see_it_reached(
         self, tasks: int, active: bool, wanted: bool, chance: random.Random
@@ -273,6 +275,7 @@ class TestSwitchFlowTogether:
         assert [states(end)[1] for end in ends if isinstance(end, FlowTransition)] == [wanted] * tasks
         assert race.active is wanted
 
+    @settings(deadline=None)
     @given(st.integers(1, 3), st.booleans(), st.data())
     def test_however_unlucky_the_steps_fall_nobody_is_told_what_is_not_so(
         self, tasks: int, active: bool, data: st.DataObject
@@ -398,6 +401,7 @@ class TestChangeFlow:
             run(change_flow(517, parse_changes({"distributionType": "manually"})), portal)
         assert portal.sent == [GET]
 
+    @settings(deadline=None)
     @given(st.lists(st.sampled_from([None, LOST_BEFORE, LOST_AFTER, *REFUSALS, *UNKNOWN]), max_size=6))
     def test_whatever_is_lost_the_flow_is_as_wanted_or_untouched(self, fates: list[Any]) -> None:
         portal = OneFlow(fates=fates)

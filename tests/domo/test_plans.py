@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.domo.calls import Call
@@ -298,6 +298,7 @@ read_fates = st.sampled_from([None, None, None, RateLimitError("x"), ReplyLostEr
 statuses = st.sampled_from([None, "IN_PROGRESS", "FAILED", "COMPLETED", "CANCELED"])
 
 
+@settings(deadline=None)
 @given(
     st.lists(statuses, min_size=1, max_size=5),
     st.sampled_from([200, 400, 409]),

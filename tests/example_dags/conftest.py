@@ -68,7 +68,7 @@ def dags_test(run: Run, migrated: None, simulator: Simulator) -> DagsTest:
         **variables: str,
     ) -> subprocess.CompletedProcess[str]:
         for name, connection in simulator.connections().items():
-            variables[f"AIRFLOW_CONN_{name}"] = json.dumps(connection)
+            variables[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
         return run(
             "airflow", "dags", "test", dag_id, *([date] if date else []), "--conf", json.dumps(conf or {}),
             AIRFLOW__CORE__DAGS_FOLDER=str(folder), **variables,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,8 +16,6 @@ from airflow_provider_workflows.bitrix24.pace import PortalPace
 from airflow_provider_workflows.rest.client import Client
 from airflow_provider_workflows.simulator import Control, Simulator
 
-CONNECTIONS = ("BITRIX24_DEFAULT", "DOMO_DEFAULT")
-
 
 class VirtualTime:
     """Stands in for the ``time`` module: who sleeps is there at once, and the simulator is there with them."""
@@ -24,6 +23,7 @@ class VirtualTime:
     def __init__(self) -> None:
         self.naps: list[float] = []
         self._ahead = 0.0
+        self._lock = threading.Lock()
 
     def time(self) -> float:
         """Give the Unix time."""
@@ -35,8 +35,9 @@ class VirtualTime:
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
-        self.naps.append(seconds)
-        self._ahead += seconds
+        with self._lock:
+            self.naps.append(seconds)
+            self._ahead += seconds
 
 
 class TaskInstance:
