@@ -6,12 +6,17 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # As in the Makefile, for who runs pytest without it: Airflow must not write to the home of its user.
 _minor = ".".join(version("apache-airflow").split(".")[:2])
 os.environ.setdefault("AIRFLOW_HOME", str(Path(__file__).parents[1] / ".airflow" / _minor))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,10 @@ from airflow_provider_workflows.bitrix24.pacing import Bucket
 log = logging.getLogger(__name__)
 
 
+#: Every writing covers the one before it, however long that was.
+SIZE = 128
+
+
 class BucketStore(Protocol):
     """One portal's bucket, changed by one holder at a time."""
 
@@ -59,8 +63,7 @@ class FileBucketStore:
             fcntl.flock(file, fcntl.LOCK_EX)
             number, bucket = step(_read(file.read()))
             file.seek(0)
-            file.truncate()
-            file.write(json.dumps(asdict(bucket)).encode())
+            file.write(json.dumps(asdict(bucket)).encode().ljust(SIZE))
             return number
 
 

@@ -83,11 +83,12 @@ def end_workflows(
     """
     ids = check_workflow_ids(workflow_ids)
     report = EndReport(requested=len(ids))
+    doubtful: list[str] = []
     maybe_ended: set[str] = set()
     tries: Counter[str] = Counter()
 
-    def ended(workflow_id: str, _: Reply) -> None:
-        report.ended.append(workflow_id)
+    def answered(workflow_id: str, reply: Reply) -> None:
+        (report.ended if reply.result is True else doubtful).append(workflow_id)
 
     def settle(errors: Mapping[str, ApiError]) -> Plan[list[str]]:
         unknown = {workflow_id for workflow_id, error in errors.items() if isinstance(error, UnknownOutcomeError)}
@@ -105,7 +106,10 @@ def end_workflows(
         return again
 
     try:
-        yield from send_each(ids, end, ended, settle, what="workflows", in_flight=in_flight)
+        yield from send_each(ids, end, answered, settle, what="workflows", in_flight=in_flight)
+        running = yield from running_workflows(doubtful)
+        report.ended += [workflow_id for workflow_id in doubtful if workflow_id not in running]
+        report.failed |= dict.fromkeys(running, "the portal did not confirm its end, and it still runs")
     except ApiError as error:
         report.stop(error, ids)
     return report

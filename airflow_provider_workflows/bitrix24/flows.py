@@ -11,8 +11,8 @@ from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.errors import FlowNotReachedError
 from airflow_provider_workflows.bitrix24.flow_changes import FlowChanges, differences, merge, unmet
 from airflow_provider_workflows.bitrix24.models import Flow
-from airflow_provider_workflows.rest.errors import ApiError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import Pause, Plan, read_as, send
+from airflow_provider_workflows.rest.errors import ApiError, RefusedError, UnknownOutcomeError
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Pause, Plan, growing_delay, read_as, send
 
 #: After a lost reply the portal may still be working on the call; it cuts every request after 60 s.
 SETTLING_DELAYS = (0, 1, 2, 4, 8, 15, 30)
@@ -50,26 +50,32 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
     :raises FlowNotReachedError: if it is not there after five toggles: something else toggles it too.
     """
     before = flow = yield from read_flow(flow_id)
-    for nth in range(FLOW_TRIES):
-        if nth and flow.active != active:
-            # Another task toggles it too: step out of its rhythm, and look again before toggling.
-            yield Pause(random.uniform(0, 2**nth), reason=f"flow {flow_id} is switched by someone else too")  # noqa: S311
-            flow = yield from read_flow(flow_id)
-        if flow.active == active:
-            return FlowTransition(before, flow)
+    toggles = refusals = 0
+    while flow.active != active:
+        if toggles == FLOW_TRIES:
+            state, wanted = ("on", "off") if flow.active else ("off", "on")
+            text = f"flow {flow_id} is {state} after {FLOW_TRIES} tries to switch it {wanted}"
+            raise FlowNotReachedError("tasks.flow.Flow.activate", text=text)
         try:
-            yield from send(calls.activate_flow(flow_id))
+            yield calls.activate_flow(flow_id)
+        except RefusedError as error:
+            refusals += 1
+            if refusals == ATTEMPTS:
+                raise
+            yield Pause(max(growing_delay(refusals), error.retry_after or 0), reason=str(error))
+            # Somebody else may have switched it meanwhile.
+            flow = yield from read_flow(flow_id)
+            continue
         except UnknownOutcomeError as error:
             flow = yield from _settled_flow(flow_id, error, lambda seen: seen.active == active)
         else:
             flow = yield from read_flow(flow_id)
-    if flow.active == active:
-        return FlowTransition(before, flow)
-    state, wanted = ("on", "off") if flow.active else ("off", "on")
-    raise FlowNotReachedError(
-        "tasks.flow.Flow.activate",
-        text=f"flow {flow_id} is {state} after {FLOW_TRIES} tries to switch it {wanted}",
-    )
+        toggles += 1
+        if flow.active != active:
+            # Another task toggles it too: step out of its rhythm, and look again before toggling.
+            yield Pause(random.uniform(0, 2**toggles), reason=f"flow {flow_id} is switched by someone else too")  # noqa: S311
+            flow = yield from read_flow(flow_id)
+    return FlowTransition(before, flow)
 
 
 def change_flow(flow_id: int, changes: FlowChanges) -> Plan[FlowTransition]:

@@ -20,7 +20,8 @@ from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_w
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.flow_changes import differences, parse_changes
 from airflow_provider_workflows.bitrix24.flows import FlowTransition, change_flow, switch_flow
-from airflow_provider_workflows.bitrix24.listing import list_workflows
+from airflow_provider_workflows.bitrix24.listing import find_workflows
+from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import FlowLink, WorkflowLink
 from airflow_provider_workflows.operators.arguments import as_ids, as_number, as_switch
@@ -59,7 +60,7 @@ class _EndWorkflowsOperator(Bitrix24Operator):
     template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "workflow_id")
     operator_extra_links = (WorkflowLink(),)
 
-    def __init__(self, *, workflow_id: str | list[str], **kwargs: Any) -> None:
+    def __init__(self, *, workflow_id: str | Sequence[str | Mapping[str, Any]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
 
@@ -163,9 +164,10 @@ class ListWorkflowsOperator(Bitrix24Operator):
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be 1 or more, not {self.limit}")
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
-        found = self.hook.run(list_workflows(wanted, limit=self.limit))
-        self.log.info("%d running workflows match %s", len(found), wanted.params() or "an empty filter")
-        return [workflow.row() for workflow in found]
+        in_flight = self.hook.get_conn().in_flight
+        rows = self.hook.run(find_workflows(wanted, Workflow.row, limit=self.limit, in_flight=in_flight))
+        self.log.info("%d running workflows match %s", len(rows), wanted.params() or "an empty filter")
+        return list(rows.values())
 
 
 class _CleanUpOperator(Bitrix24Operator):

@@ -171,6 +171,21 @@ def test_after_a_lost_reply_it_is_read_what_was_done(count: int, times: int) -> 
     assert portal.endings()[:2] == [count, max(1, count // 2)][:times]
 
 
+def test_an_answer_that_does_not_confirm_the_end_is_settled_by_reading() -> None:
+    done, stubborn = workflow_ids(2)
+    portal = TinyPortal({stubborn})
+    unsure = {method: Reply(False) for method in ENDING}
+
+    def answer(call: Call) -> Reply | ApiError:
+        if any(command.method in ENDING for command in call.commands.values()):
+            return Reply({key: unsure[command.method] for key, command in call.commands.items()})
+        return portal(call)
+
+    report = run(end_workflows([done, stubborn], calls.terminate_workflow), answer)
+    assert report.ended == [done]
+    assert report.failed == {stubborn: "the portal did not confirm its end, and it still runs"}
+
+
 def test_of_a_batch_that_was_cut_only_the_rest_is_sent_again() -> None:
     ids = workflow_ids(50)
     portal = TinyPortal(set(ids), command_fates={one: [LOST_BEFORE] for one in ids[30:]}, request_fates=[LOST_AFTER])

@@ -127,6 +127,18 @@ class TestSwitchFlow:
             run(switch_flow(517, True), portal)
         assert (portal.changed, portal.sent.count(ACTIVATE)) == (0, 8)
 
+    def test_a_refused_toggle_is_not_sent_again_if_someone_else_switched_it_meanwhile(self) -> None:
+        portal = OneFlow(active=False, fates=[REFUSALS[0]])
+
+        def answer(call: Call) -> Reply | ApiError:
+            refused = call.method == ACTIVATE
+            reply = portal(call)
+            portal.active = portal.active or refused
+            return reply
+
+        assert states(run(switch_flow(517, True), answer)) == (False, True)
+        assert (portal.sent, portal.changed) == ([GET, ACTIVATE, GET], 0)
+
     def test_a_rejected_toggle_is_final(self) -> None:
         portal = OneFlow(fates=[FlowError("x", code="0", http_status=400, text="Zugriff verweigert")])
         with pytest.raises(FlowError, match="Zugriff verweigert"):

@@ -1,0 +1,190 @@
+"""What was measured, as tables in Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.imports import Import
+from benchmarks.measure import Measurement
+from benchmarks.memory import Memory
+from benchmarks.scenarios import Group, Scenario
+
+PACKAGES = (
+    "airflow-provider-workflows",
+    "b24pysdk",
+    "fast-bitrix24",
+    "apache-airflow",
+    "apache-airflow-providers-dbt-cloud",
+    "apache-airflow-providers-databricks",
+    "aiohttp",
+)
+PROVIDER, LIMIT = "this provider", "the limit"
+MEMORY_TARGET = 150.0
+IMPORT_TARGET = 80.0
+
+HOW = """\
+How it is measured:
+
+- The simulator runs in a process of its own, anew for each contestant, and each contestant in a fresh process that has
+  imported all it needs before the clock starts. All use TLS, as `b24pysdk` speaks nothing else.
+- Requests, refusals (HTTP 503 or 429) and ended workflows are read from the simulator, not from the clients.
+- *The limit* sends prepared requests, as few as possible, each at the first moment the portal allows, knowing all its
+  limits and who else uses them, and has as many under way as that takes. It is measured like the others.
+- The peers are used as their documentation says: `b24pysdk` with `call_list` and `call_batches`, `fast-bitrix24` with
+  `get_all` and `call`, with their defaults and the portal's figures where they take them. `b24pysdk-70s` has its
+  timeout raised from 10 s to 70 s.
+- *Ratio* is the time divided by that of the limit. Rows of less than a second or so show the work of the client and of
+  the simulator, both in Python, and nothing of a network. Lists are measured three times; the middle run is shown.
+"""
+
+Results = Mapping[str, Sequence[Measurement]]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out a table; all columns but the first and the last are numbers."""
+    marks = ["---"] + ["---:"] * (len(header) - 2) + ["---"]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, marks, *rows]) + "\n"
+
+
+def scenario_table(measurements: Sequence[Measurement]) -> str:
+    """Show one scenario."""
+    limit = next((one.seconds for one in measurements if one.contestant == LIMIT), None)
+    rows = [
+        (
+            one.contestant,
+            _seconds(one.seconds),
+            f"{one.seconds / limit:.2f}" if one.done and limit else "not done",
+            f"{one.requests:,}",
+            f"{one.refused:,}",
+            _result(one),
+        )
+        for one in measurements
+    ]
+    return table(("", "seconds", "ratio", "requests", "refused", "result"), rows)
+
+
+def _result(one: Measurement) -> str:
+    if one.done:
+        return f"{one.ended:,} ended" if one.ended else one.said
+    ended = f"; {one.ended:,} ended" if one.ended else ""
+    return f"{one.said}{ended}".replace("|", "\\|")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f}" if seconds < 10 else f"{seconds:.1f}"
+
+
+def targets_table(groups: Sequence[Group], results: Results) -> str:
+    """Show this provider against its targets. What misses its target is bold."""
+    rows = [
+        _targets(group, scenario, results[scenario.key])
+        for group in groups
+        for scenario in group.scenarios
+        if scenario.key in results
+    ]
+    header = ("", "seconds", "to the limit", "refused", "to the better peer", "the better peer")
+    return table(header, rows)
+
+
+def _targets(group: Group, scenario: Scenario, measurements: Sequence[Measurement]) -> tuple[str, ...]:
+    by_name = {one.contestant: one for one in measurements}
+    ours, limit = by_name.pop(PROVIDER), by_name.pop(LIMIT)
+    peer = min((one for one in by_name.values() if one.done), key=lambda one: one.seconds, default=None)
+    of_limit, refused = round(ours.seconds / limit.seconds, 2), ours.refused / max(1, ours.requests)
+    of_peer = round(ours.seconds / peer.seconds, 2) if peer else None
+    not_done = _mark("not done", met=False)
+    return (
+        f"{group.title}: {scenario.title[0].lower()}{scenario.title[1:]}",
+        _seconds(ours.seconds),
+        _mark(f"{of_limit:.2f}", group.within is None or of_limit <= group.within) if ours.done else not_done,
+        _mark(f"{refused:.1%}", group.refused is None or refused <= group.refused),
+        "" if of_peer is None else _mark(f"{of_peer:.2f}", of_peer <= 1) if ours.done else not_done,
+        peer.contestant if peer else "none is done",
+    )
+
+
+def _mark(text: str, met: bool) -> str:
+    return text if met else f"**{text}**"
+
+
+def memory_table(measured: Sequence[Memory]) -> str:
+    """Show peak memory."""
+    own = {one.action: one.mebibytes for one in measured if one.contestant == PROVIDER}
+    rows = [
+        (
+            f"{one.action} {one.count:,}",
+            one.contestant,
+            _mark(f"{one.mebibytes:.0f}", one.contestant != PROVIDER or one.mebibytes <= MEMORY_TARGET),
+            f"{one.mebibytes / own[one.action]:.2f}",
+            one.said,
+        )
+        for one in measured
+    ]
+    return table(("", "", "MiB", "to this provider", "result"), rows).replace("| --- | ---: |", "| --- | --- |", 1)
+
+
+def imports_table(measured: Sequence[Import]) -> str:
+    """Show import costs."""
+    own = next(one.milliseconds for one in measured if (one.owner, one.what) == (PROVIDER, "all of these"))
+    rows = []
+    for one in measured:
+        whole = one.what == "all of these"
+        missed = whole and one.owner == PROVIDER and one.milliseconds > IMPORT_TARGET
+        times = f"{one.milliseconds / own:.2f}" if whole else ""
+        what = one.what if whole else f"`{one.what}`"
+        rows.append((one.owner, _mark(f"{one.milliseconds:.0f}", not missed), times, what))
+    return table(("", "ms", "to this provider", "module"), rows)
+
+
+def page(
+    groups: Sequence[Group], results: Results, memory: Sequence[Memory], imports: Sequence[Import], minutes: float
+) -> str:
+    """Write the whole page."""
+    parts = [
+        "# Benchmarks\n",
+        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. Not edited by hand.\n",
+        f"{machine()}\n",
+        HOW,
+        "## This provider's targets\n",
+        "Alone at most 1.05 times the limit and no refusals; four processes at most 1.15 times and under 2 % refused; "
+        "never slower than the better peer. What misses its target is **bold**.\n",
+        targets_table(groups, results),
+    ]
+    for group in groups:
+        parts += [f"## {group.title}\n", f"{group.text}\n"]
+        for scenario in group.scenarios:
+            parts += [f"### {scenario.title}\n", scenario_table(results[scenario.key])]
+    parts += [
+        "## Memory\n",
+        f"Peak resident memory above that after the import, with the rows held that a list gives. "
+        f"The portal has no limits here. Target: at most {MEMORY_TARGET:.0f} MiB.\n",
+        memory_table(memory),
+        "## Import\n",
+        f"Milliseconds over `import airflow.sdk`, each in fresh interpreters, the median. Target for all public "
+        f"modules together: under {IMPORT_TARGET:.0f} ms.\n",
+        imports_table(imports),
+    ]
+    return "\n".join(parts)
+
+
+def machine() -> str:
+    """Describe the machine and the versions."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        f"Machine: {os.cpu_count()} cores, {_cpu()}, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}. Versions: {versions}."
+    )
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown processor")

@@ -1,0 +1,56 @@
+"""All benchmarks: ``make bench``. A full run writes docs/benchmarks.md; ``--quick`` and ``--only`` only print."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from benchmarks.imports import measure_imports
+from benchmarks.measure import Measurement, measure
+from benchmarks.memory import Memory, measure_memory
+from benchmarks.page import imports_table, machine, memory_table, page, scenario_table, targets_table
+from benchmarks.portal import ROOT
+from benchmarks.scenarios import GROUPS, QUICK
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+MEMORY, IMPORTS = "memory", "imports"
+
+
+def main() -> None:
+    """Measure what was asked for, print it, and write the page if that was all."""
+    keys = [scenario.key for group in GROUPS for scenario in group.scenarios] + [MEMORY, IMPORTS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}, the last two on a small scale")
+    parser.add_argument("--only", nargs="+", choices=keys, metavar="KEY", help=f"only these of {', '.join(keys)}")
+    options = parser.parse_args()
+    wanted = options.only or (QUICK if options.quick else keys)
+    begun = time.monotonic()
+    print(machine())
+    results: dict[str, list[Measurement]] = {}
+    for group in GROUPS:
+        for scenario in group.scenarios:
+            if scenario.key in wanted:
+                results[scenario.key] = list(measure(scenario))
+                print(f"\n{group.title}: {scenario.title}  ({scenario.key})\n", flush=True)
+                print(scenario_table(results[scenario.key]), flush=True)
+    if results:
+        print(targets_table(GROUPS, results))
+    memory: list[Memory] = []
+    if MEMORY in wanted:
+        count = 10_000 if options.quick else 100_000
+        memory = [
+            measure_memory(contestant, action, count)
+            for action in ("list", "clean up")
+            for contestant in ("this provider", "b24pysdk", "fast-bitrix24")
+        ]
+        print(memory_table(memory), flush=True)
+    imports = measure_imports(1 if options.quick else 5) if IMPORTS in wanted else []
+    if imports:
+        print(imports_table(imports), flush=True)
+    if set(wanted) == set(keys):
+        PAGE.write_text(page(GROUPS, results, memory, imports, (time.monotonic() - begun) / 60))
+        print(f"Written to {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

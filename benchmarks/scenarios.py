@@ -1,0 +1,166 @@
+"""What is measured: jobs, and the portals they are done on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: The bucket of a small cloud plan.
+CAPACITY, DRAIN = 50, 2.0
+PAGE = BATCH = 50
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The portal's limits as the contestants are told them.
+
+    :param bucket_capacity: requests that may go at once.
+    :param bucket_drain: requests a second after that.
+    :param operating_limit: seconds that a method may run in a window.
+    :param operating_window: seconds of that window; 600 unless scaled down.
+    """
+
+    bucket_capacity: int = CAPACITY
+    bucket_drain: float = DRAIN
+    operating_limit: float = 480.0
+    operating_window: float = 600.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job for one process.
+
+    :param action: ``list``, ``end``, or ``clean up``: both.
+    :param url: the portal's address.
+    :param ids: what to end.
+    :param limits: what is known of the portal.
+    :param drain_left: requests a second that other applications leave; only the reference is told.
+    :param command_seconds: how long a command runs; only the reference is told.
+    :param options: of the contestant.
+    """
+
+    action: str
+    url: str
+    ids: list[str] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
+    drain_left: float = DRAIN
+    command_seconds: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        """Give it for the way to another process."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> Job:
+        """Read it in the other process."""
+        return cls(**given | {"limits": Limits(**given["limits"])})
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row for each contestant.
+
+    :param key: short name, for ``--only``.
+    :param title: for the table.
+    :param action: ``list`` or ``end``.
+    :param count: how many workflows run on the portal.
+    :param settings: of the simulator, besides the bucket.
+    :param limits: the portal's limits.
+    :param processes: how many share the job; each lists all, or ends its part.
+    :param cap: seconds after which a contestant is stopped.
+    :param runs: how often each is measured; the median is shown.
+    :param variants: contestants besides the usual ones.
+    """
+
+    key: str
+    title: str
+    action: str
+    count: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    processes: int = 1
+    cap: float = 150.0
+    runs: int = 1
+    variants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scenarios on the same kind of portal.
+
+    :param title: heading.
+    :param text: what the portal is like.
+    :param scenarios: one table each.
+    :param within: target: how many times as long as the limit this provider may take; ``None`` for no target.
+    :param refused: target: the part of its requests that may be refused.
+    """
+
+    title: str
+    text: str
+    scenarios: tuple[Scenario, ...]
+    within: float | None = None
+    refused: float | None = None
+
+
+SLOW = {"command_seconds": 0.5}
+OTHER = {"bucket_other": 1.0}
+#: 480 s in 600 s, at a thirtieth of the time.
+SCALED = Limits(operating_limit=16.0, operating_window=20.0)
+OPERATING = {
+    "operating_model": "documented",
+    "operating_limit": SCALED.operating_limit,
+    "operating_window": SCALED.operating_window,
+    "command_seconds": 0.05,
+}
+
+GROUPS = (
+    Group(
+        "A portal with its limits on",
+        "Bucket of 50 requests that drains 2 a second; commands take as long as the simulator needs for them.",
+        (
+            Scenario("list-3000", "List 3,000", "list", 3_000, runs=3),
+            Scenario("list-30000", "List 30,000", "list", 30_000, runs=3),
+            Scenario("end-3000", "End 3,000", "end", 3_000),
+            Scenario("end-6000", "End 6,000", "end", 6_000),
+        ),
+        within=1.05,
+        refused=0.0,
+    ),
+    Group(
+        "Slow commands",
+        "The same, and each command takes 0.5 s, so that a batch of 50 takes 25 s of the 60 s that a request may "
+        "take. 600 are ended here, as 3,000 such commands would be over the operating limit of 480 s.",
+        (
+            Scenario("slow-list-3000", "List 3,000", "list", 3_000, SLOW, variants=("b24pysdk-70s",), cap=60),
+            Scenario("slow-end-600", "End 600", "end", 600, SLOW, variants=("b24pysdk-70s",), cap=60),
+        ),
+    ),
+    Group(
+        "Another application uses half of the bucket",
+        "It sends one request a second all the time, and no contestant is told, save the limit.",
+        (
+            Scenario("other-list-30000", "List 30,000", "list", 30_000, OTHER),
+            Scenario("other-end-3000", "End 3,000", "end", 3_000, OTHER),
+            Scenario("other-end-6000", "End 6,000", "end", 6_000, OTHER),
+        ),
+    ),
+    Group(
+        "Four processes on one host",
+        "Each ends its quarter, or lists all. The limit is that of one process: the portal counts by address.",
+        (
+            Scenario("four-list-30000", "List 30,000, four times", "list", 30_000, processes=4),
+            Scenario("four-end-3000", "End 3,000", "end", 3_000, processes=4),
+            Scenario("four-end-6000", "End 6,000", "end", 6_000, processes=4),
+        ),
+        within=1.15,
+        refused=0.02,
+    ),
+    Group(
+        "An operating limit that bites",
+        "Scaled down to a thirtieth: a method may run 16 s in a window of 20 s (on a real portal 480 s in 600 s), "
+        "and a command takes 0.05 s. All are told these figures, as far as they can be told.",
+        (Scenario("operating-end-900", "End 900", "end", 900, OPERATING, SCALED, cap=90),),
+    ),
+)
+QUICK = ("list-3000", "end-3000", "four-end-3000", "memory", "imports")
