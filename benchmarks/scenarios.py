@@ -133,7 +133,15 @@ GROUPS = (
         "take. 600 are ended here, as 3,000 such commands would be over the operating limit of 480 s.",
         (
             Scenario("slow-list-3000", "List 3,000", "list", 3_000, SLOW, variants=("b24pysdk-70s",), cap=60),
-            Scenario("slow-end-600", "End 600", "end", 600, SLOW, variants=("b24pysdk-70s",), cap=60),
+            Scenario(
+                "slow-end-600",
+                "End 600",
+                "end",
+                600,
+                SLOW,
+                variants=("b24pysdk-70s", "this provider, 16 in flight"),
+                cap=100,
+            ),
         ),
     ),
     Group(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 #: A request that was slow to arrive makes those after it come closer together, as the portal sees it.
-MARGIN = 0.5
+MARGIN = 0.25
 #: Requests that are refused at about the same time are one sign that others use the bucket, not several.
 SAME_REFUSAL = 5.0
 #: How long the portal blocks a method at most, and how long where it does not tell.

@@ -70,7 +70,7 @@ def send_each(
 ) -> Plan[None]:
     """Send one call for each item, until the outcome of each is known.
 
-    Starts with one request, and has more under way once the portal answers; goes back to one while it refuses.
+    Has several requests under way, and one at a time while the portal refuses.
     Batches are sized by the time that the portal takes for a command, and halved when one is cut.
 
     :param items: what to send a call for.
@@ -83,7 +83,7 @@ def send_each(
     """
     queue, size = deque(items), BatchSize(BATCH)
     total, under_way = len(queue), 0
-    window, flying, setbacks = 1, 0, 0
+    window, flying, setbacks = in_flight, 0, 0
     stopped_by: ApiError | None = None
     while flying or (queue and stopped_by is None):
         while queue and flying < window and stopped_by is None:

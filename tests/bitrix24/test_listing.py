@@ -17,7 +17,7 @@ from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import list_workflows, running_workflows, watch_workflows
-from airflow_provider_workflows.bitrix24.sending import read_all
+from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, read_all
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -222,14 +222,15 @@ class TestListWorkflows:
 
     @pytest.mark.parametrize("first", [[], [None]], ids=["first page", "later pages"])
     @pytest.mark.parametrize("trouble", [BUSY, LOST])
-    def test_a_portal_that_never_answers_is_given_up_after_eight_requests(
+    def test_a_portal_that_never_answers_is_given_up_after_eight_requests_without_an_answer(
         self, trouble: ApiError, first: list[None]
     ) -> None:
         portal = Listing([row(number) for number in range(300)])
         portal.troubles = [*first, *[trouble] * 100]
         with pytest.raises(type(trouble)):
             run(list_workflows(EVERYTHING), portal)
-        assert len(portal.requests) == len(first) + ATTEMPTS
+        # A few more were under way when it gave up.
+        assert len(first) + ATTEMPTS <= len(portal.requests) < len(first) + ATTEMPTS + IN_FLIGHT
 
 
 class TestReadAll:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_workflows.bitrix24.errors import MethodNotFoundError, NotAdministratorError, ScopeError
+from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.operators.bitrix24 import (
     KillWorkflowOperator,
     ListWorkflowsOperator,
@@ -204,7 +205,7 @@ class TestPartialFailure:
             terminate(context, ids)
         assert list(ti.xcoms["return_value"]["failed"]) == ids
         assert set(states(control).values()) == {"running"}
-        assert len(control.requests()) <= 2
+        assert len(control.requests()) <= IN_FLIGHT
 
     def test_no_portal_at_all_is_told_as_such(
         self, control: Control, connect: Any, context: Any, ti: TaskInstance
