@@ -1,0 +1,140 @@
+"""Every fault, at every request of a clean-up of 300 workflows: each is ended once, and no other."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator
+from airflow_provider_workflows.operators.reports import NotAllEndedError
+from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.simulator import Control
+from tests.operators.remote import TaskInstance
+
+MATCHING, OTHERS = 300, 60
+#: Two for the list, six to end them, one to look again; a fault may add some.
+REQUESTS = 9
+FAULTS: list[tuple[str, dict[str, Any]]] = [
+    ("refused", {}),
+    ("slow", {"seconds": 0.02, "done": True}),
+    ("lost_before", {}),
+    ("lost_after", {}),
+    ("cut_after_commands", {"n": 17}),
+    ("error_500", {"done": False}),
+    ("error_500", {"done": True}),
+    ("html", {"status": 502, "done": True}),
+    ("html", {"status": 200, "done": False}),
+    ("truncated", {}),
+    ("redirect", {}),
+    ("empty_body", {"done": True}),
+    ("missing_key", {"index": 3}),
+    ("missing_key", {"index": 3, "done": False}),
+    ("operating_limit", {"method": "batch"}),
+    ("error", {"status": 403, "code": "ACCESS_DENIED"}),
+    ("error", {"status": 503, "code": "OVERLOAD_LIMIT"}),
+]
+#: Those that somebody has to look at; a task gets over the others by itself.
+LASTING = {"redirect", "error"}
+
+
+@pytest.fixture
+def ids(control: Control) -> set[str]:
+    """Fill the portal, and give the ids of the workflows that match."""
+    old = [{"ID": f"a1d.{nth:08d}", "STARTED": "2025-06-01T00:00:00Z", "TEMPLATE_ID": 7} for nth in range(MATCHING)]
+    new = [{"ID": f"0e3.{nth:08d}", "STARTED": "2025-06-01T00:00:00Z", "TEMPLATE_ID": 8} for nth in range(OTHERS)]
+    control.add_workflows(new[:30] + old + new[30:])
+    return {f"a1d.{nth:08d}" for nth in range(MATCHING)}
+
+
+def clean_up(context: Any, action: Any = "terminate") -> dict[str, Any]:
+    """Run the task once."""
+    task = CleanUpWorkflowsOperator(task_id="clean_up", filters={"TEMPLATE_ID": 7}, action=action)
+    report: dict[str, Any] = task.execute(context)
+    return report
+
+
+def assert_ended_once(control: Control, ids: set[str]) -> None:
+    """Look at what really happened in the portal."""
+    effects = Counter(entry["id"] for entry in control.journal())
+    assert effects == dict.fromkeys(ids, 1)
+    states = {id: row["state"] for id, row in control.state()["bitrix24"]["workflows"].items()}
+    assert {id for id, state in states.items() if state == "running"} == states.keys() - ids
+    assert len(states) == MATCHING + OTHERS
+
+
+def assert_true(report: dict[str, Any], ids: set[str]) -> None:
+    """Check that the report tells of each workflow once, and what is so."""
+    told = [*report["ended"], *report["already_ended"], *report["failed"]]
+    assert sorted(told) == sorted(ids)
+    assert report["requested"] == len(ids)
+
+
+def run_until_done(control: Control, context: Any, ti: TaskInstance, ids: set[str], action: str = "terminate") -> bool:
+    """Run the task, and once more if it failed, as Airflow does; check every report on the way.
+
+    :returns: whether the first run was enough.
+    """
+    try:
+        report = clean_up(context, action)
+    except (ApiError, NotAllEndedError):
+        first_failed = True
+    else:
+        first_failed = False
+        assert_true(report, ids)
+        assert set(report["ended"]) == ids
+    if first_failed:
+        ended = {entry["id"] for entry in control.journal()}
+        if "return_value" in ti.xcoms:
+            first = ti.xcoms.pop("return_value")
+            assert_true(first, ids)
+            assert set(first["ended"]) <= ended
+            assert ids - ended <= set(first["failed"])
+        report = clean_up(context, action)
+        assert_true(report, ids - ended)
+    assert not report["failed"]
+    assert_ended_once(control, ids)
+    return not first_failed
+
+
+def test_without_a_fault_it_takes_nine_requests(control: Control, context: Any, ids: set[str]) -> None:
+    report = clean_up(context)
+    assert_true(report, ids)
+    assert (len(control.requests()), report["requests"]) == (REQUESTS, REQUESTS)
+    assert json.loads(json.dumps(report)) == report
+    assert_ended_once(control, ids)
+
+
+@pytest.mark.parametrize("index", range(REQUESTS))
+@pytest.mark.parametrize(("fault", "options"), FAULTS, ids=lambda value: str(value))
+def test_whatever_fails_at_whichever_request_each_is_ended_once(
+    control: Control, context: Any, ti: TaskInstance, ids: set[str], fault: str, options: dict[str, Any], index: int
+) -> None:
+    control.inject(fault, vendor="bitrix24", skip=index, **options)
+    first_was_enough = run_until_done(control, context, ti, ids, action="kill" if index % 2 else "terminate")
+    assert first_was_enough or fault in LASTING
+
+
+@pytest.mark.parametrize("index", [0, 1, 49, 50, 120, 299])
+@pytest.mark.parametrize("method", ["bizproc.workflow.terminate", "bizproc.workflow.instances"])
+def test_a_command_that_the_portal_blocks_for_its_running_time_is_done_later(
+    control: Control, context: Any, ti: TaskInstance, ids: set[str], method: str, index: int
+) -> None:
+    control.inject("operating_limit", method=method, skip=index % 7 if "instances" in method else index)
+    assert run_until_done(control, context, ti, ids)
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+@pytest.mark.parametrize("seed", range(12))
+def test_two_faults_at_once_change_nothing_about_that(
+    control: Control, connect: Any, context: Any, ti: TaskInstance, ids: set[str], seed: int, in_flight: int
+) -> None:
+    code = control.settings()["webhook_code"]
+    connect("BITRIX24_DEFAULT", login="1", password=code, extra={"in_flight": in_flight})
+    passing = [fault for fault in FAULTS if fault[0] not in LASTING]
+    for nth in (seed, seed * 5 + 3):
+        fault, options = passing[nth % len(passing)]
+        control.inject(fault, vendor="bitrix24", skip=nth % REQUESTS, times=2, **options)
+    assert run_until_done(control, context, ti, ids)

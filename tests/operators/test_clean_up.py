@@ -1,0 +1,298 @@
+"""Bulk clean-up, and the guards that keep it from ending more than was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.bitrix24.clean_up import TooManyWorkflowsError
+from airflow_provider_workflows.bitrix24.employees import EmployeeError
+from airflow_provider_workflows.bitrix24.errors import OverloadError
+from airflow_provider_workflows.bitrix24.filters import FilterError
+from airflow_provider_workflows.operators.bitrix24 import (
+    CleanUpEmployeeWorkflowsOperator,
+    CleanUpWorkflowsOperator,
+)
+from airflow_provider_workflows.operators.reports import NotAllEndedError
+from airflow_provider_workflows.simulator import Control
+from tests.operators.remote import TaskInstance, VirtualTime, render
+
+OLD = {"STARTED": "2025-06-01T00:00:00Z", "TEMPLATE_ID": 7}
+NEW = {"STARTED": "2026-11-01T00:00:00Z", "TEMPLATE_ID": 8}
+
+
+def clean_up(context: Any, **arguments: Any) -> dict[str, Any]:
+    """Run a task that cleans up."""
+    task = CleanUpWorkflowsOperator(task_id="clean_up", **{"filters": {"TEMPLATE_ID": 7}} | arguments)
+    report: dict[str, Any] = json.loads(json.dumps(task.execute(context)))
+    return report
+
+
+def states(control: Control) -> list[str]:
+    """Give the states of all workflows."""
+    return [row["state"] for row in control.state()["bitrix24"]["workflows"].values()]
+
+
+class TestReport:
+    def test_tells_what_was_ended_by_template_and_age(self, control: Control, context: Any) -> None:
+        ids = control.add_workflows([OLD] * 3 + [{**NEW, "TEMPLATE_ID": 7}] * 2 + [NEW])
+        report = clean_up(context)
+        assert (report["requested"], sorted(report["ended"])) == (5, sorted(ids[:5]))
+        assert report["by_template"] == {"7": 5}
+        assert report["by_age"]["over a year"] == 3
+        assert [one["id"] for one in report["sample"]] == sorted(ids[:3]) + sorted(ids[3:5])
+        assert (report["requests"], report["refusals"], report["paused_seconds"]) == (3, 0, 0.0)
+        assert (report["appeared"], report["dry_run"], report["failed"]) == ([], False, {})
+
+    def test_nothing_that_matches_is_fine(self, control: Control, context: Any) -> None:
+        control.add_workflows([NEW])
+        report = clean_up(context)
+        assert (report["requested"], report["ended"], len(control.requests())) == (0, [], 1)
+
+    def test_a_sample_is_short(self, control: Control, context: Any) -> None:
+        control.add_workflows([OLD] * 120)
+        assert len(clean_up(context, dry_run=True)["sample"]) == 20
+
+
+class TestDryRun:
+    @pytest.mark.parametrize("dry_run", [True, "True", "{{ wanted }}"])
+    @pytest.mark.parametrize("action", ["terminate", "kill"])
+    def test_shows_what_would_be_ended_and_ends_nothing(
+        self, control: Control, context: Any, dry_run: Any, action: str
+    ) -> None:
+        control.add_workflows([OLD] * 60 + [NEW] * 10)
+        task = CleanUpWorkflowsOperator(
+            task_id="clean_up", filters={"TEMPLATE_ID": 7}, action=action, dry_run=dry_run, max_workflows=5
+        )
+        render(task, wanted=True)
+        report = task.execute(context)
+        assert (report["requested"], report["ended"], report["dry_run"]) == (60, [], True)
+        assert control.journal() == []
+
+    @pytest.mark.parametrize("dry_run", ["", "None", "yes", None])
+    def test_what_is_neither_true_nor_false_is_refused(self, control: Control, context: Any, dry_run: Any) -> None:
+        control.add_workflows([OLD])
+        with pytest.raises(ValueError, match="dry_run must be True or False"):
+            clean_up(context, dry_run=dry_run)
+        assert control.requests() == []
+
+
+class TestGuards:
+    @pytest.mark.parametrize("filters", [None, {}])
+    def test_an_empty_filter_is_refused(self, control: Control, context: Any, filters: Any) -> None:
+        control.add_workflows([OLD, NEW])
+        with pytest.raises(FilterError, match="all_workflows=True"):
+            clean_up(context, filters=filters)
+        assert control.requests() == []
+
+    def test_an_empty_filter_ends_all_if_that_is_said(self, control: Control, context: Any) -> None:
+        control.add_workflows([OLD, NEW])
+        clean_up(context, filters=None, all_workflows=True)
+        assert states(control) == ["terminated", "terminated"]
+
+    @pytest.mark.parametrize("most", [2, "2"])
+    def test_more_than_may_be_ended_means_that_none_is(self, control: Control, context: Any, most: Any) -> None:
+        control.add_workflows([OLD] * 3)
+        with pytest.raises(TooManyWorkflowsError, match=r"3 workflows match, more than max_workflows=2; none was"):
+            clean_up(context, max_workflows=most)
+        assert control.journal() == []
+
+    def test_as_many_as_may_be_ended_are(self, control: Control, context: Any) -> None:
+        control.add_workflows([OLD] * 3)
+        assert len(clean_up(context, max_workflows=3)["ended"]) == 3
+
+    @pytest.mark.parametrize("most", [0, -1, "many", True])
+    def test_a_bound_that_is_no_number_is_refused(self, control: Control, context: Any, most: Any) -> None:
+        with pytest.raises(ValueError, match="max_workflows"):
+            clean_up(context, max_workflows=most)
+        assert control.requests() == []
+
+    @pytest.mark.parametrize(
+        "wide",
+        [
+            {"filters": {"MODULE_ID": "crm"}},
+            {"filters": {"!TEMPLATE_ID": 8}},
+            {"filters": None, "stuck_for": timedelta(minutes=5)},
+            {"filters": None, "all_workflows": True},
+        ],
+    )
+    def test_kill_needs_a_template_a_date_or_an_id(self, control: Control, context: Any, wide: Any) -> None:
+        control.add_workflows([OLD, NEW])
+        with pytest.raises(FilterError, match="must name a TEMPLATE_ID, an ID or a date"):
+            clean_up(context, action="kill", **wide)
+        assert control.requests() == []
+
+    @pytest.mark.parametrize("narrow", [{"TEMPLATE_ID": 7}, {"<STARTED": "2026-01-01"}])
+    def test_kill_erases_what_was_named(self, control: Control, context: Any, narrow: Any) -> None:
+        control.add_workflows([OLD, NEW])
+        clean_up(context, action="kill", filters=narrow)
+        assert sorted(states(control)) == ["killed", "running"]
+
+    def test_an_action_that_does_not_exist_is_refused(self, control: Control, context: Any) -> None:
+        with pytest.raises(ValueError, match="action must be 'terminate' or 'kill'"):
+            clean_up(context, action="cancel")
+
+    def test_kill_leaves_no_record_to_show_a_status_on(self, control: Control, context: Any) -> None:
+        with pytest.raises(ValueError, match="status goes with action 'terminate'"):
+            clean_up(context, action="kill", status="Ended")
+
+    def test_a_misspelt_field_ends_nothing(self, control: Control, context: Any) -> None:
+        control.add_workflows([OLD])
+        with pytest.raises(FilterError, match="TEMPLATEID"):
+            clean_up(context, filters={"TEMPLATEID": 7})
+        assert control.requests() == []
+
+
+class TestMeanwhile:
+    def test_one_that_starts_meanwhile_is_left_and_reported(
+        self, control: Control, context: Any, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = control.add_workflows([OLD] * 3)
+        late: list[str] = []
+        nap = clock.sleep
+
+        def meanwhile(seconds: float) -> None:
+            nap(seconds)
+            late.extend(control.add_workflows([OLD]))
+
+        monkeypatch.setattr(clock, "sleep", meanwhile)
+        # The portal refuses the first attempt to end them, and while the task waits another one starts.
+        control.inject("refused", method="batch")
+        report = clean_up(context)
+        assert (sorted(report["ended"]), sorted(report["appeared"])) == (sorted(ids), sorted(late))
+        assert late
+        rows = control.state()["bitrix24"]["workflows"]
+        assert {rows[id]["state"] for id in late} == {"running"}
+
+    def test_a_retry_goes_on_with_what_is_left(self, control: Control, context: Any, ti: TaskInstance) -> None:
+        ids = control.add_workflows([OLD] * 60)
+        control.inject("error", method="bizproc.workflow.terminate", id=ids[4], status=400, code="", description="Nein")
+        with pytest.raises(NotAllEndedError, match="Nein"):
+            clean_up(context)
+        assert set(ti.xcoms["return_value"]["failed"]) == {ids[4]}
+        assert clean_up(context)["ended"] == [ids[4]]
+        assert set(states(control)) == {"terminated"}
+
+    def test_a_portal_under_overload_is_not_tried_again(self, control: Control, context: Any, clock: Any) -> None:
+        control.add_workflows([OLD])
+        control.configure(overload=True)
+        with pytest.raises(OverloadError, match="Only Bitrix24's support can lift this block"):
+            clean_up(context)
+        assert (len(control.requests()), clock.naps) == (1, [])
+
+
+class TestAtTheLimits:
+    def test_many_are_ended_at_the_buckets_pace_and_never_refused(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        control.generate_workflows(6000, templates=1)
+        control.configure(bucket_capacity=50)
+        began = clock.monotonic()
+        report = clean_up(context, filters={">TEMPLATE_ID": 0})
+        took = clock.monotonic() - began
+        assert (len(report["ended"]), report["refusals"]) == (6000, 0)
+        assert took <= 1.05 * (report["requests"] - 50) / 2 + 5, "at most 5 % more, and what this machine computes"
+
+    def test_another_application_that_uses_half_of_the_bucket_is_given_way(
+        self, control: Control, context: Any
+    ) -> None:
+        control.generate_workflows(6000, templates=1)
+        control.configure(bucket_capacity=50, bucket_other=1.0)
+        report = clean_up(context, filters={">TEMPLATE_ID": 0})
+        assert len(report["ended"]) == 6000
+        assert report["refusals"] < 0.1 * report["requests"]
+
+    @pytest.mark.parametrize("model", ["documented", "ban"])
+    def test_a_method_whose_running_time_is_used_up_is_paused_with_the_time_it_goes_on(
+        self, control: Control, context: Any, clock: VirtualTime, caplog: pytest.LogCaptureFixture, model: str
+    ) -> None:
+        control.generate_workflows(600, templates=1)
+        control.configure(operating_model=model, operating_limit=480.0, operating_per_command=2.0)
+        report = clean_up(context, filters={">TEMPLATE_ID": 0})
+        assert len(report["ended"]) == 600
+        assert report["paused_seconds"] >= 60
+        assert any(record.levelname == "WARNING" and "going on at" in record.message for record in caplog.records)
+
+    def test_a_batch_that_was_cut_is_followed_by_shorter_ones(
+        self, control: Control, context: Any, clock: VirtualTime, connect: Callable[..., None]
+    ) -> None:
+        ids = control.add_workflows([OLD] * 120)
+        for _ in range(2):
+            control.inject("cut_after_commands", n=20, containing="bizproc.workflow.terminate")
+        report = clean_up(context)
+        assert sorted(report["ended"]) == sorted(ids)
+        sizes = [
+            len(entry["commands"])
+            for entry in control.requests(method="batch")
+            if entry["commands"][0][1] == "bizproc.workflow.terminate"
+        ]
+        assert max(sizes) == 50
+        assert min(sizes[3:]) < 50
+
+
+class TestEmployee:
+    @pytest.fixture
+    def gone(self, control: Control) -> list[str]:
+        """Put a dismissed employee into the portal; give the workflows that wait for him."""
+        control.add_users(
+            [
+                {"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False},
+                {"ID": "10", "NAME": "Eve", "LAST_NAME": "Here", "ACTIVE": True},
+                {"ID": "11", "NAME": "Tom", "LAST_NAME": "Twin", "ACTIVE": False},
+                {"ID": "12", "NAME": "Tom", "LAST_NAME": "Twin", "ACTIVE": False},
+            ]
+        )
+        ids = control.add_workflows([OLD] * 130)
+        other = control.add_workflows([NEW] * 5)
+        tasks = [{"WORKFLOW_ID": id, "USER_ID": 9, "STATUS": 0} for id in [*ids, *ids[:20]]]
+        tasks += [{"WORKFLOW_ID": id, "USER_ID": 10, "STATUS": 0} for id in other[:3]]
+        tasks += [{"WORKFLOW_ID": id, "USER_ID": 9, "STATUS": 1} for id in other[3:]]
+        control.add_tasks(tasks)
+        return ids
+
+    @pytest.mark.parametrize("who", [{"user_id": 9}, {"user_id": "9"}, {"name": "Bob", "last_name": "Gone"}])
+    def test_the_workflows_that_wait_for_him_are_ended_from_all_pages(
+        self, control: Control, context: Any, gone: list[str], who: Any
+    ) -> None:
+        report = CleanUpEmployeeWorkflowsOperator(task_id="clean_up", **who).execute(context)
+        assert sorted(report["ended"]) == sorted(gone)
+        rows = control.state()["bitrix24"]["workflows"]
+        assert {id for id, row in rows.items() if row["state"] == "terminated"} == set(gone)
+
+    def test_a_dry_run_ends_nothing(self, control: Control, context: Any, gone: list[str]) -> None:
+        report = CleanUpEmployeeWorkflowsOperator(task_id="clean_up", user_id=9, dry_run=True).execute(context)
+        assert (report["requested"], control.journal()) == (130, [])
+
+    def test_more_than_may_be_ended_means_that_none_is(self, control: Control, context: Any, gone: list[str]) -> None:
+        with pytest.raises(TooManyWorkflowsError):
+            CleanUpEmployeeWorkflowsOperator(task_id="clean_up", user_id=9, max_workflows=129).execute(context)
+        assert control.journal() == []
+
+    @pytest.mark.parametrize(
+        ("who", "error"),
+        [
+            ({"user_id": 10}, "is active"),
+            ({"user_id": 99}, "0 dismissed employees have the id 99"),
+            ({"name": "Eve", "last_name": "Here"}, "0 dismissed employees have the name Eve Here"),
+            (
+                {"name": "Tom", "last_name": "Twin"},
+                "2 dismissed employees have the name Tom Twin: 11, 12; give user_id",
+            ),
+        ],
+    )
+    def test_who_is_not_one_dismissed_employee_is_refused(
+        self, control: Control, context: Any, gone: list[str], who: Any, error: str
+    ) -> None:
+        with pytest.raises(EmployeeError, match=error):
+            CleanUpEmployeeWorkflowsOperator(task_id="clean_up", **who).execute(context)
+        assert control.journal() == []
+
+    @pytest.mark.parametrize("who", [{}, {"name": "Bob"}, {"user_id": 9, "name": "Bob", "last_name": "Gone"}])
+    def test_who_is_meant_must_be_said_in_one_way(self, control: Control, context: Any, who: Any) -> None:
+        with pytest.raises(ValueError, match="give either user_id, or name and last_name"):
+            CleanUpEmployeeWorkflowsOperator(task_id="clean_up", **who).execute(context)
+        assert control.requests() == []
