@@ -86,6 +86,27 @@ def tasks():
     return SimpleNamespace(**{name: task for name, task in namespace.items() if isinstance(task, BaseOperator)})
 
 
+def test_the_clean_ups_of_the_operators_page_end_what_they_say(portal, tasks):
+    portal.add_users([{"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])
+    (waiting,) = portal.add_workflows([OLD])
+    portal.add_tasks([{"WORKFLOW_ID": waiting, "USER_ID": 9, "STATUS": 0}])
+
+    report = tasks.employee.execute(context())
+    assert (report["ended"], report["by_template"]) == ([waiting], {"7": 1})
+
+    filters = {**tasks.clean_up.filters, "<STARTED": "2026-01-01"}
+    report = rendered(tasks.clean_up, filters=filters, is_dry_run="False").execute(context())
+    assert (len(report["ended"]), report["by_template"]) == (1, {"12": 1})
+    assert states(portal) == ["running", "running", "terminated", "terminated"]
+
+
+def test_the_block_of_the_simulator_page_runs():
+    (block,) = python_blocks("docs/simulator.md")
+    namespace: dict[str, Any] = {}
+    exec(block, namespace)  # noqa: S102
+    assert set(namespace["states"].values()) == {"running"}
+
+
 def test_the_tasks_of_the_operators_page_do_what_it_says(portal, tasks):
     rows = rendered(tasks.old_deals, filters={**tasks.old_deals.filters, "<STARTED": "2026-01-01"}).execute(context())
     assert len(rows) == 2

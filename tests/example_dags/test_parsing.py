@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from tests.example_dags.conftest import Run
+
+EVERYWHERE = {
+    "cross_system_cleanup",
+    "dismissed_employee",
+    "holiday_flow_switch",
+    "mass_ending_by_date",
+    "nightly_workflow_cleanup",
+}
+WITH_APPROVALS = {"approved_cleanup"}
+HAS_APPROVALS = find_spec("airflow.sdk") is not None
 
 # Airflow finds the files by itself, with no way to a network or to a database.
 PARSE = """
@@ -33,7 +44,15 @@ print(json.dumps({
             "tags": sorted(dag.tags),
             "catchup": dag.catchup,
             "max_active_runs": dag.max_active_runs,
-            "tasks": [{"id": task.task_id, "owner": task.owner, "retries": task.retries} for task in dag.tasks],
+            "tasks": [
+                {
+                    "id": task.task_id,
+                    "owner": task.owner,
+                    "retries": task.retries,
+                    "after": sorted(task.upstream_task_ids),
+                }
+                for task in dag.tasks
+            ],
         }
         for dag_id, dag in bag.dags.items()
     },
@@ -50,11 +69,17 @@ def parsed(run: Run) -> Any:
 
 def test_every_example_parses_without_network_and_database(parsed):
     assert parsed["errors"] == {}
-    assert sorted(parsed["dags"]) == ["cross_system_cleanup", "holiday_flow_switch", "nightly_workflow_cleanup"]
+    assert set(parsed["dags"]) == EVERYWHERE | (WITH_APPROVALS if HAS_APPROVALS else set())
 
 
 def test_airflow_leaves_the_demo_alone(parsed):
-    assert sorted(parsed["files"]) == [f"{dag_id}.py" for dag_id in sorted(parsed["dags"])]
+    assert set(parsed["files"]) == {f"{dag_id}.py" for dag_id in EVERYWHERE | WITH_APPROVALS}
+
+
+@pytest.mark.skipif(not HAS_APPROVALS, reason="this Airflow has no human-in-the-loop operators")
+def test_a_person_approves_what_was_listed_before_it_is_ended(parsed):
+    tasks = {task["id"]: task["after"] for task in parsed["dags"]["approved_cleanup"]["tasks"]}
+    assert tasks == {"list_stuck": [], "approve": ["list_stuck"], "end_approved": ["approve", "list_stuck"]}
 
 
 def test_every_dag_says_what_it_is_for_and_runs_once_at_a_time(parsed):
