@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import shorten
 
 from benchmarks.imports import Import
 from benchmarks.measure import Measurement
@@ -26,6 +27,7 @@ PACKAGES = (
 PROVIDER, LIMIT = "this provider", "the limit"
 MEMORY_TARGET = 150.0
 IMPORT_TARGET = 80.0
+LONGEST_TEXT = 200
 
 HOW = """\
 How it is measured:
@@ -73,7 +75,7 @@ def _result(one: Measurement) -> str:
     if one.done:
         return f"{one.ended:,} ended" if one.ended else one.said
     ended = f"; {one.ended:,} ended" if one.ended else ""
-    return f"{one.said}{ended}".replace("|", "\\|")
+    return f"{shorten(one.said, LONGEST_TEXT, placeholder=' …')}{ended}".replace("|", "\\|")
 
 
 def _seconds(seconds: float) -> str:
