@@ -83,29 +83,36 @@ def send_each(
     """
     queue, size = deque(items), BatchSize(BATCH)
     total, under_way = len(queue), 0
-    window, flying, setbacks = in_flight, 0, 0
+    window, flying, setbacks, pauses = in_flight, 0, 0, 0
     stopped_by: ApiError | None = None
     while flying or (queue and stopped_by is None):
         while queue and flying < window and stopped_by is None:
             some = [queue.popleft() for _ in range(min(size.now, len(queue)))]
-            yield Submit(_together([call_for(item) for item in some]), some)
+            yield Submit(_together([call_for(item) for item in some]), (pauses, some))
             flying, under_way = flying + 1, under_way + len(some)
         collected: Collected = yield Collect()
-        flying, under_way = flying - 1, under_way - len(collected.tag)
-        window = _learn(collected, size, window, in_flight)
+        pauses_before, some = collected.tag
+        flying, under_way = flying - 1, under_way - len(some)
+        window = _learn(collected.outcome, len(some), size, window, in_flight)
         again: dict[K, ApiError] = {}
         try:
-            again = yield from _handle(collected, done, settle)
+            again = yield from _handle(some, collected.outcome, done, settle)
         except ApiError as error:
             stopped_by = stopped_by or error
         queue.extendleft(reversed(again))
         yield Progress(total - len(queue) - under_way, total, what)
-        setbacks = setbacks + 1 if len(again) == len(collected.tag) else 0
-        if again and stopped_by is None:
+        # What was under way during a pause tells nothing of how things are after it.
+        is_news = pauses_before == pauses
+        if len(again) < len(some):
+            setbacks = 0
+        elif is_news:
+            setbacks += 1
+        if again and is_news and stopped_by is None:
             failure = max(again.values(), key=lambda error: error.retry_after or 0)
             if setbacks >= ATTEMPTS:
                 stopped_by = failure
             elif setbacks or failure.retry_after:
+                pauses += 1
                 yield Pause(max(growing_delay(setbacks), failure.retry_after or 0), reason=str(failure))
     if stopped_by is not None:
         raise stopped_by
@@ -157,9 +164,8 @@ def _read_again(errors: Mapping[int, ApiError]) -> Plan[list[int]]:
     return list(errors)
 
 
-def _learn(collected: Collected, size: BatchSize, window: int, in_flight: int) -> int:
+def _learn(outcome: Reply | ApiError, commands: int, size: BatchSize, window: int, in_flight: int) -> int:
     """Fit the batch size to a request's outcome, and give the number of requests to have under way."""
-    outcome, commands = collected.outcome, len(collected.tag)
     if isinstance(outcome, Reply):
         size.answered(commands, outcome.time.get("duration"))
         return min(in_flight, window + 1)
@@ -170,21 +176,21 @@ def _learn(collected: Collected, size: BatchSize, window: int, in_flight: int) -
 
 
 def _handle(
-    collected: Collected,
+    items: Sequence[K],
+    outcome: Reply | ApiError,
     done: Callable[[K, Reply], None],
     settle: Callable[[Mapping[K, ApiError]], Plan[list[K]]],
 ) -> Plan[dict[K, ApiError]]:
     """Give the items to send again, each with why."""
-    outcomes = _outcomes(collected.tag, collected.outcome)
     again: dict[K, ApiError] = {}
     unclear: dict[K, ApiError] = {}
-    for item, outcome in outcomes.items():
-        if isinstance(outcome, Reply):
-            done(item, outcome)
-        elif isinstance(outcome, RefusedError):
-            again[item] = outcome
+    for item, its_own in _outcomes(items, outcome).items():
+        if isinstance(its_own, Reply):
+            done(item, its_own)
+        elif isinstance(its_own, RefusedError):
+            again[item] = its_own
         else:
-            unclear[item] = outcome
+            unclear[item] = its_own
     if unclear:
         again |= {item: unclear[item] for item in (yield from settle(unclear))}
     return again
