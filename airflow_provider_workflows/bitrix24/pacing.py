@@ -80,6 +80,8 @@ class _Usage:
     cost: float = 0.0
     #: Runs under way.
     flying: int = 0
+    #: What the portal told last of when it forgets some.
+    reset_at: float = 0.0
     blocked_until: float = 0.0
 
     def used(self, now: float) -> float:
@@ -137,19 +139,25 @@ class OperatingTime:
             return
         usage = self._usage(method)
         last = max(known, key=lambda time: float(time["operating"]))
-        reset_at, new = float(last["operating_reset_at"]), float(last["operating"]) - usage.used(now)
+        # It is given in whole seconds.
+        reset_at, new = float(last["operating_reset_at"]) + 1, float(last["operating"]) - usage.used(now)
+        usage.reset_at = reset_at
         usage.window = min(LONGEST_BLOCK, max(usage.window, reset_at - now))
         usage.cost = sum(float(time.get("duration", 0)) for time in known) / len(known)
-        if new > 0:
+        if not float(last["operating"]):
+            usage.pieces.clear()  # A portal that blocks for a fixed time starts again from nothing.
+        elif new > 0:
             # What was used before this process looked goes at the portal's next reset, as far as can be known.
             usage.pieces.append((now + usage.window if usage.pieces else reset_at, new))
 
     def blocked(self, method: str, now: float) -> float:
         """Note that the portal blocks a method, and tell for how many seconds."""
         usage = self._usage(method)
-        usage.used(now)
-        resets = [forgotten_at for forgotten_at, _ in usage.pieces if forgotten_at <= now + LONGEST_BLOCK]
-        usage.blocked_until = min(resets, default=now + USUAL_BLOCK)
+        if usage.blocked_until <= now:
+            usage.used(now)
+            told = [forgotten_at for forgotten_at, _ in usage.pieces if forgotten_at <= now + LONGEST_BLOCK]
+            guessed = [at for at in (usage.reset_at, now + USUAL_BLOCK) if at > now]
+            usage.blocked_until = min(told or guessed)
         return usage.blocked_until - now
 
     def _usage(self, method: str) -> _Usage:

@@ -83,15 +83,16 @@ def send_each(
     """
     queue, size = deque(items), BatchSize(BATCH)
     total, under_way = len(queue), 0
-    window, flying, setbacks, pauses = in_flight, 0, 0, 0
+    window, flying, setbacks, advanced = in_flight, 0, 0, False
+    held_by: ApiError | None = None
     stopped_by: ApiError | None = None
     while flying or (queue and stopped_by is None):
-        while queue and flying < window and stopped_by is None:
+        while queue and flying < window and held_by is None and stopped_by is None:
             some = [queue.popleft() for _ in range(min(size.now, len(queue)))]
-            yield Submit(_together([call_for(item) for item in some]), (pauses, some))
+            yield Submit(_together([call_for(item) for item in some]), some)
             flying, under_way = flying + 1, under_way + len(some)
         collected: Collected = yield Collect()
-        pauses_before, some = collected.tag
+        some = collected.tag
         flying, under_way = flying - 1, under_way - len(some)
         window = _learn(collected.outcome, len(some), size, window, in_flight)
         again: dict[K, ApiError] = {}
@@ -101,19 +102,16 @@ def send_each(
             stopped_by = stopped_by or error
         queue.extendleft(reversed(again))
         yield Progress(total - len(queue) - under_way, total, what)
-        # What was under way during a pause tells nothing of how things are after it.
-        is_news = pauses_before == pauses
-        if len(again) < len(some):
-            setbacks = 0
-        elif is_news:
-            setbacks += 1
-        if again and is_news and stopped_by is None:
-            failure = max(again.values(), key=lambda error: error.retry_after or 0)
+        advanced |= len(again) < len(some)
+        held_by = max([*again.values(), *([held_by] if held_by else [])], key=_retry_after, default=None)
+        # Requests that fail together are one setback, and are waited out once.
+        if held_by is not None and not flying and stopped_by is None:
+            setbacks = 0 if advanced else setbacks + 1
             if setbacks >= ATTEMPTS:
-                stopped_by = failure
-            elif setbacks or failure.retry_after:
-                pauses += 1
-                yield Pause(max(growing_delay(setbacks), failure.retry_after or 0), reason=str(failure))
+                stopped_by = held_by
+            elif setbacks or held_by.retry_after:
+                yield Pause(max(growing_delay(setbacks), _retry_after(held_by)), reason=str(held_by))
+            held_by, advanced = None, False
     if stopped_by is not None:
         raise stopped_by
 
@@ -162,6 +160,10 @@ def _read_again(errors: Mapping[int, ApiError]) -> Plan[list[int]]:
         if not error.retry_helps:
             raise error
     return list(errors)
+
+
+def _retry_after(error: ApiError) -> float:
+    return error.retry_after or 0.0
 
 
 def _learn(outcome: Reply | ApiError, commands: int, size: BatchSize, window: int, in_flight: int) -> int:

@@ -128,7 +128,7 @@ class TestOperatingTime:
     def test_time_goes_on_once_the_portal_forgets(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 470, "operating_reset_at": 1600, "duration": 20}], 1000.0)
-        assert operating.hold({"kill": 1}, 1000.0) == 600
+        assert operating.hold({"kill": 1}, 1000.0) == 601, "the reset is told in whole seconds, rounded down"
         assert operating.hold({"kill": 1}, 1601.0) == 0
 
     def test_requests_under_way_count(self):
@@ -147,12 +147,20 @@ class TestOperatingTime:
     def test_a_blocked_method_waits_until_the_reset_that_the_portal_named(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 400, "operating_reset_at": 1120, "duration": 5}], 1000.0)
-        assert operating.blocked("kill", 1000.0) == 120
-        assert operating.hold({"kill": 1}, 1060.0) == 60
+        assert operating.blocked("kill", 1000.0) == 121
+        assert operating.hold({"kill": 1}, 1060.0) == 61
+        assert operating.blocked("kill", 1100.0) == 21, "who meets the same block later waits no longer"
 
     def test_without_a_named_reset_it_waits_for_five_minutes(self):
         operating = OperatingTime(480)
         assert operating.blocked("kill", 1000.0) == 300
+
+    def test_a_block_that_starts_from_nothing_again_leaves_all_the_time_free(self):
+        operating = OperatingTime(480)
+        operating.learn("kill", [{"operating": 470, "operating_reset_at": 1600, "duration": 20}], 1000.0)
+        operating.learn("kill", [{"operating": 0, "operating_reset_at": 1300, "duration": 20}], 1000.0)
+        assert operating.blocked("kill", 1010.0) == 291
+        assert operating.hold({"kill": 1}, 1301.0) == 0
 
     def test_a_portal_without_this_limit_says_nothing_and_is_not_held_back(self):
         operating = OperatingTime(480)

@@ -53,8 +53,11 @@ class Execution:
     caller: Caller
     entry: dict[str, Any]
     fault: Fault | None = None
-    started: float = field(default_factory=time.time)
+    started: float = field(init=False)
     spent: float = 0.0  # running time of its commands
+
+    def __post_init__(self) -> None:
+        self.started = time.time()
 
     async def single(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         """

@@ -1,0 +1,235 @@
+"""One process's pace: what may be sent now, what has to wait, and what it learns from replies."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal, WorkflowFilter, calls
+from airflow_provider_workflows.bitrix24.bucket_store import FileBucketStore
+from airflow_provider_workflows.bitrix24.calls import Call, Reply
+from airflow_provider_workflows.bitrix24.ending import end_workflows
+from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
+from airflow_provider_workflows.bitrix24.listing import list_workflows
+from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.bitrix24.pacing import Limits
+from airflow_provider_workflows.rest.errors import RateLimitError, ReplyLostError
+from airflow_provider_workflows.simulator import Control, Simulator
+from tests.operators.remote import VirtualTime, install
+
+LIST = calls.list_workflows()
+END = calls.terminate_workflow("66e412fdc9bd44.36306599")
+ENDS = calls.batch({"c0": END, "c1": END})
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def now() -> Clock:
+    return Clock()
+
+
+def used(seconds: float, reset_at: float, each: float = 1.0) -> dict[str, float]:
+    """Give the ``time`` part of a reply."""
+    return {"operating": seconds, "operating_reset_at": reset_at, "duration": each}
+
+
+def answer(pace: PortalPace, call: Call, outcome: Any) -> None:
+    """Have a call sent and answered."""
+    assert pace.enter(call) == 0
+    pace.leave(call, outcome)
+
+
+class TestTheBucket:
+    def test_a_burst_goes_at_once_and_then_two_a_second(self, now: Clock) -> None:
+        pace = PortalPace(clock=now)
+        waits = [pace.enter(LIST) for _ in range(60)]
+        assert waits[:48] == [0.0] * 48
+        assert [round(later - sooner, 6) for sooner, later in pairwise(waits[49:])] == [0.5] * 10
+
+    def test_a_refusal_makes_everybody_wait_who_shares_the_bucket(self, now: Clock, tmp_path: Path) -> None:
+        one, other = (PortalPace(store=FileBucketStore(tmp_path / "bucket"), clock=now) for _ in range(2))
+        assert other.enter(LIST) == 0
+        one.leave(LIST, RateLimitError("batch"))
+        assert other.enter(LIST) > 0
+
+    def test_replies_bring_the_pace_back(self, now: Clock) -> None:
+        pace = PortalPace(clock=now)
+        pace.leave(LIST, RateLimitError("x"))
+
+        def distance() -> float:
+            waits = [pace.enter(LIST) for _ in range(2)]
+            return waits[1] - waits[0]
+
+        assert distance() == pytest.approx(1 / 1.4)
+        for _ in range(60):
+            pace.leave(LIST, Reply([]))
+        assert distance() == pytest.approx(1 / 2)
+
+    def test_an_error_that_is_no_refusal_changes_nothing(self, now: Clock) -> None:
+        pace = PortalPace(clock=now)
+        for _ in range(40):
+            assert pace.enter(END) == 0
+            pace.leave(END, ReplyLostError("x"))
+
+    def test_threads_get_a_place_each(self, now: Clock, tmp_path: Path) -> None:
+        pace = PortalPace(store=FileBucketStore(tmp_path / "bucket"), clock=now)
+        waits: list[float] = []
+        threads = [
+            threading.Thread(target=lambda: waits.extend(pace.enter(LIST) for _ in range(20))) for _ in range(10)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        later = sorted(wait for wait in waits if wait > 0)
+        assert len(waits) == 200
+        assert len(later) == 151
+        assert [round(b - a, 3) for a, b in pairwise(later)] == [0.5] * 150
+
+
+class TestRunningTime:
+    def test_only_the_method_that_has_used_it_up_is_held_back(self, now: Clock) -> None:
+        pace = PortalPace(clock=now)
+        answer(pace, END, Reply(True, time=used(480, now() + 120)))
+        for call in (END, ENDS):
+            with pytest.raises(OperatingTimeLimitError, match="held back") as held:
+                pace.enter(call)
+            assert held.value.retry_after == pytest.approx(121)
+            assert held.value.retry_helps
+        assert pace.enter(LIST) == 0
+        assert pace.enter(calls.batch({"c0": LIST})) == 0
+        now.now += 121.1
+        assert pace.enter(END) == 0
+
+    def test_what_is_held_back_takes_no_place_in_the_bucket(self, now: Clock) -> None:
+        pace = PortalPace(clock=now)
+        answer(pace, END, Reply(True, time=used(480, now() + 120)))
+        for _ in range(100):
+            with pytest.raises(OperatingTimeLimitError):
+                pace.enter(END)
+        assert pace.enter(LIST) == 0
+
+    def test_commands_that_the_portal_blocks_in_a_batch_get_the_time_to_wait(self, now: Clock) -> None:
+        pace = PortalPace(clock=now)
+        blocked = OperatingTimeLimitError(str(END), code="OPERATION_TIME_LIMIT", retry_after=300.0)
+        pace.enter(ENDS)
+        pace.leave(ENDS, Reply({"c0": Reply(True, time=used(490, now() + 42)), "c1": blocked}))
+        assert blocked.retry_after == pytest.approx(43), "as the last good reply says"
+        with pytest.raises(OperatingTimeLimitError):
+            pace.enter(END)
+        assert pace.enter(LIST) == 0
+
+    def test_a_batch_that_is_blocked_as_such_does_not_hold_back_single_calls(self, now: Clock) -> None:
+        pace = PortalPace(clock=now)
+        blocked = OperatingTimeLimitError("batch", code="OPERATION_TIME_LIMIT", retry_after=300.0)
+        pace.enter(ENDS)
+        pace.leave(ENDS, blocked)
+        assert blocked.retry_after == 300
+        with pytest.raises(OperatingTimeLimitError):
+            pace.enter(calls.batch({"c0": LIST}))
+        assert pace.enter(END) == 0
+
+    @pytest.mark.parametrize("outcome", [ReplyLostError("x"), RateLimitError("x"), Reply(True, time=used(1, 1e6 + 9))])
+    def test_what_has_come_back_is_under_way_no_more(self, now: Clock, outcome: Any) -> None:
+        pace = PortalPace(Limits(operating_limit=10), clock=now)
+        answer(pace, END, Reply(True, time=used(1, now() + 9)))
+        for _ in range(30):
+            pace.enter(END)
+            pace.leave(END, outcome)
+
+    def test_what_is_under_way_counts_before_it_comes_back(self, now: Clock) -> None:
+        pace = PortalPace(Limits(operating_limit=10), clock=now)
+        answer(pace, END, Reply(True, time=used(6, now() + 600, each=1.5)))
+        for _ in range(2):
+            pace.enter(END)
+        with pytest.raises(OperatingTimeLimitError):
+            pace.enter(END)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    return install(VirtualTime(), monkeypatch)
+
+
+@pytest.fixture
+def control(clock: VirtualTime) -> Iterator[Control]:
+    with Simulator() as simulator:
+        yield simulator.control
+
+
+@pytest.fixture
+def client(control: Control) -> Iterator[Bitrix24Client]:
+    """Give a client of the simulated portal."""
+    portal = Portal.from_webhook_url(f"{control.url}/rest/1/{control.settings()['webhook_code']}/")
+    with Bitrix24Client(portal, in_flight=1) as client:
+        yield client
+
+
+def refusals(control: Control) -> int:
+    """Count the requests and commands that the portal blocked."""
+    return sum(request["http_status"] == 429 for request in control.requests())
+
+
+class TestOverHttp:
+    def test_ending_pauses_while_reading_goes_on(self, control: Control, client: Bitrix24Client, clock: Any) -> None:
+        control.configure(operating_model="documented", operating_per_command=10.0)
+        ids = control.add_workflows([{"TEMPLATE_ID": 7}] * 120)
+        report = client.run(end_workflows(ids[:100], calls.terminate_workflow, in_flight=1))
+        assert sorted(report.ended) == sorted(ids[:100])
+        assert client.stats.paused >= 300
+        # 1,000 s of 480 are used: there is no time for the next ones, but all of it for reading.
+        paused, naps = client.stats.paused, len(clock.naps)
+        assert len(client.run(list_workflows(WorkflowFilter.parse({"TEMPLATE_ID": 7})))) == 20
+        assert (client.stats.paused, len(clock.naps)) == (paused, naps)
+
+    @pytest.mark.parametrize("model", ["documented", "ban"])
+    def test_all_is_done_at_last_within_few_blocks(
+        self, control: Control, client: Bitrix24Client, clock: VirtualTime, model: str
+    ) -> None:
+        control.configure(operating_model=model, operating_per_command=4.0)
+        ids = control.add_workflows([{}] * 600)
+        began = clock.time()
+        report = client.run(end_workflows(ids, calls.terminate_workflow, in_flight=1))
+        assert sorted(report.ended) == sorted(ids)
+        assert len(control.journal("terminate")) == 600
+        # 2,400 s of running time at 480 s in ten minutes; the ban model charges half of it, and bans for five.
+        allowed = {"documented": 5 * 600.0, "ban": 3 * 300.0}[model]
+        assert clock.time() - began <= allowed + 60
+        assert refusals(control) <= 3
+
+    def test_a_long_pause_is_a_warning_with_its_end(
+        self, control: Control, client: Bitrix24Client, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        control.inject("operating_limit", method="bizproc.workflow.terminate")
+        control.inject("refused", method="batch", skip=0)
+        ids = control.add_workflows([{}] * 10)
+        client.run(end_workflows(ids, calls.terminate_workflow, in_flight=1))
+        levels = {record.levelname: record.message for record in caplog.records if "Pausing" in record.message}
+        assert re.match(r"Pausing for \d\.\d s, going on at \d\d:\d\d:\d\d UTC: batch: HTTP 503", levels["INFO"])
+        assert re.match(r"Pausing for 300\.0 s, going on at \d\d:\d\d:\d\d UTC: bizproc\.", levels["WARNING"])
+
+
+def test_every_call_has_its_own_running_time() -> None:
+    pace = PortalPace(clock=Clock())
+    kill: Call = calls.kill_workflow("1.2")
+    answer(pace, kill, Reply(True, time=used(480, 1_000_060.0)))
+    assert pace.enter(END) == 0
+    with pytest.raises(OperatingTimeLimitError):
+        pace.enter(kill)

@@ -1,0 +1,200 @@
+"""Several requests under way at once, on a portal over HTTP that is slow, refuses, or cuts what takes too long."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal
+from airflow_provider_workflows.bitrix24.calls import terminate_workflow
+from airflow_provider_workflows.bitrix24.ending import EndReport, end_workflows
+from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.bitrix24.pacing import Limits
+from airflow_provider_workflows.simulator import Control, Simulator
+from airflow_provider_workflows.simulator.bitrix24 import portal as simulated_portal
+from tests.operators.remote import VirtualTime, install
+
+TERMINATE = "bizproc.workflow.terminate"
+
+
+class FastTime(VirtualTime):
+    """Stands in for the ``time`` module: so many seconds pass in one, for all alike, whoever sleeps or works."""
+
+    def __init__(self, speed: float) -> None:
+        super().__init__()
+        self.speed = speed
+        self._from = time.time()
+
+    def time(self) -> float:
+        return self._from + (time.time() - self._from) * self.speed
+
+    def monotonic(self) -> float:
+        return self.time()
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.naps.append(seconds)
+        time.sleep(seconds / self.speed)
+
+
+@pytest.fixture
+def control() -> Iterator[Control]:
+    with Simulator() as simulator:
+        yield simulator.control
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    return install(VirtualTime(), monkeypatch)
+
+
+def terminate(control: Control, ids: list[str], in_flight: int = 4, limits: Limits | None = None) -> EndReport:
+    """Terminate workflows over HTTP."""
+    portal = Portal.from_webhook_url(f"{control.url}/rest/1/{control.settings()['webhook_code']}/")
+    with Bitrix24Client(portal, pace=PortalPace(limits), in_flight=in_flight) as client:
+        return client.run(end_workflows(ids, terminate_workflow, in_flight=in_flight))
+
+
+def assert_ended_once(control: Control, ids: list[str], report: EndReport) -> None:
+    assert (sorted(report.ended), report.failed, report.already_ended) == (sorted(ids), {}, [])
+    assert Counter(entry["id"] for entry in control.journal()) == dict.fromkeys(ids, 1)
+
+
+def sizes(control: Control) -> list[int]:
+    """Give the number of commands of each request that ends workflows."""
+    requests = control.requests()
+    batches = [[name for _, name, _ in request["commands"]] for request in requests if request["commands"]]
+    return [len(names) for names in batches if names[0] == TERMINATE]
+
+
+@pytest.fixture
+def company(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Give, for each request in the order of arrival, how many others the portal was working on."""
+    arrivals: list[int] = []
+    under_way = 0
+    exchange: Callable[..., Any] = simulated_portal.exchange  # type: ignore[attr-defined]
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal under_way
+        arrivals.append(under_way)
+        under_way += 1
+        try:
+            return await exchange(*arguments)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(simulated_portal, "exchange", counted)
+    return arrivals
+
+
+class TestUnderWay:
+    @pytest.mark.parametrize("in_flight", [1, 4, 8])
+    def test_a_slow_portal_works_on_as_many_requests_as_allowed_and_no_more(
+        self, control: Control, clock: VirtualTime, company: list[int], in_flight: int
+    ) -> None:
+        ids = control.add_workflows([{}] * 800)
+        control.configure(latency_seconds=0.1)
+        assert_ended_once(control, ids, terminate(control, ids, in_flight))
+        assert max(company) + 1 == in_flight
+
+    def test_one_at_a_time_goes_to_a_portal_that_refuses(
+        self, control: Control, clock: VirtualTime, company: list[int]
+    ) -> None:
+        ids = control.add_workflows([{}] * 1000)
+        control.configure(latency_seconds=0.05)
+        control.inject("refused", times=7)
+        assert_ended_once(control, ids, terminate(control, ids, in_flight=4))
+        statuses = [request["http_status"] for request in control.requests()]
+        assert statuses == [503] * 7 + [200] * 20
+        # The first four were under way before the portal said anything; the eighth is the first one it answers.
+        assert company[:4] == [0, 1, 2, 3]
+        assert company[4:8] == [0] * 4
+        assert max(company[8:]) == 3, "it is trusted again"
+
+    @pytest.mark.parametrize("in_flight", [4, 16, 32])
+    def test_requests_that_are_refused_together_are_one_setback(
+        self, control: Control, clock: VirtualTime, caplog: pytest.LogCaptureFixture, in_flight: int
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        ids = control.add_workflows([{} for _ in range(50 * in_flight)])
+        control.configure(latency_seconds=0.1)  # so that all of them are under way before the first is refused
+        control.inject("refused", times=in_flight)
+        assert_ended_once(control, ids, terminate(control, ids, in_flight, Limits(bucket_capacity=250)))
+        pauses = [record for record in caplog.records if record.message.startswith("Pausing for")]
+        assert len(pauses) == 1, "one pause for all"
+
+    @pytest.mark.parametrize("in_flight", [1, 4])
+    def test_a_block_that_several_requests_meet_is_waited_out_once(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, in_flight: int
+    ) -> None:
+        clock = install(FastTime(300), monkeypatch)
+        ids = control.add_workflows([{} for _ in range(50 * in_flight)])
+        control.configure(latency_seconds=0.1)
+        control.inject("operating_limit", method="batch", times=in_flight)
+        assert_ended_once(control, ids, terminate(control, ids, in_flight))
+        assert 300 <= sum(clock.naps) < 400
+
+    def test_a_portal_that_refuses_for_ever_is_left_alone_after_some_minutes_at_most(
+        self, control: Control, clock: VirtualTime
+    ) -> None:
+        ids = control.add_workflows([{}] * 500)
+        control.inject("refused", times=None)
+        report = terminate(control, ids, in_flight=4)
+        assert sorted(report.failed) == sorted(ids)
+        assert control.journal() == []
+        assert len(control.requests()) <= 8 + 4
+        assert sum(clock.naps) < 180
+
+
+class TestWithinTheBucket:
+    def test_the_portal_never_refuses_and_little_time_is_lost(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = FastTime(10)
+        install(clock, monkeypatch)
+        control.configure(bucket_capacity=20, bucket_drain=2.0)
+        ids = control.add_workflows([{}] * 3000)
+        began = clock.monotonic()
+        assert_ended_once(control, ids, terminate(control, ids, limits=Limits(bucket_capacity=20)))
+        requests = control.requests()
+        assert [request["http_status"] for request in requests] == [200] * 60
+        allowed = (60 - 20) / 2
+        assert allowed - 1 <= clock.monotonic() - began <= 1.05 * allowed + 2, "2 s: what this machine computes"
+
+
+class TestTheSizeOfABatch:
+    @pytest.mark.parametrize("reply", ["html", "reset"])
+    def test_what_the_portal_cuts_after_60_s_is_sent_in_batches_of_half_a_minute(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, reply: str
+    ) -> None:
+        # 2 s a command; 50 of them are cut.
+        clock = FastTime(200)
+        install(clock, monkeypatch)
+        control.configure(
+            method_seconds={TERMINATE: 2 / clock.speed},
+            request_cut_seconds=60 / clock.speed,
+            request_cut_reply=reply,
+        )
+        ids = control.add_workflows([{}] * 160)
+        assert_ended_once(control, ids, terminate(control, ids, in_flight=2))
+        cut = [size for size in sizes(control) if size * 2 > 60]
+        assert cut == [50, 50], "those that were under way before anything was known"
+        assert max(sizes(control)[2:4]) == 25
+        # From the first one on that was answered, none is expected to pass 30 s.
+        assert max(sizes(control)[4:]) <= 15
+
+    def test_a_slow_portal_gets_smaller_batches_before_it_cuts_one(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = FastTime(200)
+        install(clock, monkeypatch)
+        control.configure(method_seconds={TERMINATE: 1 / clock.speed}, request_cut_seconds=60 / clock.speed)
+        ids = control.add_workflows([{}] * 110)
+        assert_ended_once(control, ids, terminate(control, ids, in_flight=1))
+        assert sizes(control)[0] == 50
+        assert max(sizes(control)[1:]) <= 30
