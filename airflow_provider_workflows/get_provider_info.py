@@ -45,7 +45,14 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Bitrix24", "python-modules": [f"{package}.operators.bitrix24"]},
             {"integration-name": "Domo Workflows", "python-modules": [f"{package}.operators.domo"]},
         ],
-        "sensors": [{"integration-name": "Bitrix24", "python-modules": [f"{package}.sensors.bitrix24"]}],
+        "sensors": [
+            {"integration-name": "Bitrix24", "python-modules": [f"{package}.sensors.bitrix24"]},
+            {"integration-name": "Domo Workflows", "python-modules": [f"{package}.sensors.domo"]},
+        ],
+        "triggers": [
+            {"integration-name": "Bitrix24", "python-modules": [f"{package}.triggers.bitrix24"]},
+            {"integration-name": "Domo Workflows", "python-modules": [f"{package}.triggers.domo"]},
+        ],
         "extra-links": [
             f"{package}.links.bitrix24.WorkflowLink",
             f"{package}.links.bitrix24.FlowLink",

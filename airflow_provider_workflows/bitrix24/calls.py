@@ -81,6 +81,17 @@ def list_workflows(
     )
 
 
+def start_workflow(template_id: int, document_id: Sequence[str], parameters: Mapping[str, Any] | None = None) -> Call:
+    """``bizproc.workflow.start``: start a workflow on a document.
+
+    :param template_id: id of the template.
+    :param document_id: module, document type and element, e.g. ``["crm", "CCrmDocumentLead", "LEAD_1"]``.
+    :param parameters: the template's parameters.
+    """
+    params = {"TEMPLATE_ID": template_id, "DOCUMENT_ID": list(document_id), "PARAMETERS": dict(parameters or {})}
+    return Call("bizproc.workflow.start", params)
+
+
 def terminate_workflow(workflow_id: str, status: str | None = None) -> Call:
     """``bizproc.workflow.terminate``: stop a workflow and keep its record.
 

@@ -105,6 +105,46 @@ def matching(wanted: WorkflowFilter, in_flight: int = IN_FLIGHT) -> Finder:
     return find
 
 
+@dataclass(slots=True)
+class CleanUp:
+    """How far a clean-up is, so that it can be laid aside during a long pause.
+
+    :param report: what it found and did so far; ``None`` before it has found anything.
+    :param left: ids that it found and has not dealt with yet.
+    """
+
+    report: CleanUpReport | None = None
+    left: list[str] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any] | None:
+        """Give it as an XCom value; ``None`` if nothing is lost by starting again."""
+        if self.report is None:
+            return None
+        end = self.report.end
+        dealt_with = {*end.ended, *end.already_ended, *end.failed}
+        return {
+            "left": [workflow_id for workflow_id in self.left if workflow_id not in dealt_with],
+            "report": self.report.json(),
+            "unclear": sorted(end.unclear | end.under_way),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> CleanUp:
+        """Read what :meth:`json` gave."""
+        if value is None:
+            return cls()
+        told = value["report"]
+        end = EndReport(
+            requested=told["requested"],
+            ended=told["ended"],
+            already_ended=told["already_ended"],
+            failed=told["failed"],
+            unclear=set(value["unclear"]),
+        )
+        names = ("by_template", "by_age", "sample", "appeared", "dry_run")
+        return cls(CleanUpReport(end, told["requested"], **{name: told[name] for name in names}), value["left"])
+
+
 def clean_up(
     find: Finder,
     end: Callable[[str], Call],
@@ -113,6 +153,7 @@ def clean_up(
     dry_run: bool = False,
     in_flight: int = IN_FLIGHT,
     now: datetime | None = None,
+    so_far: CleanUp | None = None,
 ) -> Plan[CleanUpReport]:
     """End what a finder finds, and look again.
 
@@ -122,26 +163,33 @@ def clean_up(
     :param dry_run: end nothing, only report.
     :param in_flight: requests under way at once.
     :param now: the present, for ages.
+    :param so_far: kept up to date while the work goes on; one that was begun is gone on with.
     :raises TooManyWorkflowsError: if more are found; none is ended then.
     """
-    seen = yield from find()
-    report = _describe(seen, now or datetime.now(UTC))
-    report.dry_run = dry_run
-    if max_workflows is not None and len(seen) > max_workflows and not dry_run:
-        raise TooManyWorkflowsError(len(seen), max_workflows)
-    if dry_run or not seen:
+    so_far = so_far or CleanUp()
+    if so_far.report is None:
+        seen = yield from find()
+        report = _describe(seen, now or datetime.now(UTC))
+        report.dry_run = dry_run
+        if max_workflows is not None and len(seen) > max_workflows and not dry_run:
+            raise TooManyWorkflowsError(len(seen), max_workflows)
+        so_far.report, so_far.left = report, list(seen)
+        del seen
+    report, left = so_far.report, so_far.left
+    if dry_run or not report.found:
         return report
-    report.end = yield from end_workflows(seen, end, in_flight=in_flight)
+    yield from end_workflows(left, end, in_flight=in_flight, report=report.end)
     if report.end.stopped_by is None:
-        left = yield from find()
-        report.appeared = [workflow_id for workflow_id in left if workflow_id not in seen]
-        report.end.still_running([workflow_id for workflow_id in left if workflow_id in seen])
+        matching_now = yield from find()
+        known = {*report.end.ended, *report.end.already_ended, *report.end.failed}
+        report.appeared = [workflow_id for workflow_id in matching_now if workflow_id not in known]
+        report.end.still_running([workflow_id for workflow_id in matching_now if workflow_id in known])
     return report
 
 
 def _describe(seen: Mapping[str, Seen], now: datetime) -> CleanUpReport:
     return CleanUpReport(
-        end=EndReport(requested=0),
+        end=EndReport(requested=len(seen)),
         found=len(seen),
         by_template=dict(Counter(str(one.template_id) for one in seen.values()).most_common()),
         by_age=dict(Counter(_age(one.started, now) for one in seen.values()).most_common()),

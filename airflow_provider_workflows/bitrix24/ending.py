@@ -24,6 +24,8 @@ class EndReport:
     :param already_ended: ids that were not running.
     :param failed: id to reason: these may still run.
     :param stopped_by: the error after which no more were tried.
+    :param unclear: ids that may have been ended by a call whose reply was lost, or did not confirm it.
+    :param under_way: ids whose call was sent last and is not answered.
     """
 
     requested: int
@@ -31,6 +33,8 @@ class EndReport:
     already_ended: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     stopped_by: ApiError | None = None
+    unclear: set[str] = field(default_factory=set)
+    under_way: set[str] = field(default_factory=set)
 
     def stop(self, error: ApiError, workflow_ids: Iterable[str]) -> None:
         """Note that an error ended the work, and with it those of the workflows that nothing is known of."""
@@ -70,7 +74,11 @@ def check_workflow_ids(workflow_ids: Iterable[str]) -> list[str]:
 
 
 def end_workflows(
-    workflow_ids: Iterable[str], end: Callable[[str], Call], *, in_flight: int = IN_FLIGHT
+    workflow_ids: Iterable[str],
+    end: Callable[[str], Call],
+    *,
+    in_flight: int = IN_FLIGHT,
+    report: EndReport | None = None,
 ) -> Plan[EndReport]:
     """End workflows, up to 50 to a request, and tell what became of each.
 
@@ -79,26 +87,36 @@ def end_workflows(
     :param workflow_ids: the ids.
     :param end: gives the call that ends one: ``calls.terminate_workflow`` or ``calls.kill_workflow``.
     :param in_flight: requests under way at once.
+    :param report: filled while the work goes on; one that was begun is gone on with.
     :raises ValueError: if one is not an id; nothing is sent then.
     """
     ids = check_workflow_ids(workflow_ids)
-    report = EndReport(requested=len(ids))
+    report = report or EndReport(requested=len(ids))
     doubtful: list[str] = []
-    maybe_ended: set[str] = set()
     tries: Counter[str] = Counter()
 
+    def ending(workflow_id: str) -> Call:
+        report.under_way.add(workflow_id)
+        return end(workflow_id)
+
     def answered(workflow_id: str, reply: Reply) -> None:
-        (report.ended if reply.result is True else doubtful).append(workflow_id)
+        report.under_way.discard(workflow_id)
+        if reply.result is True:
+            report.ended.append(workflow_id)
+        else:
+            doubtful.append(workflow_id)
+            report.unclear.add(workflow_id)
 
     def settle(errors: Mapping[str, ApiError]) -> Plan[list[str]]:
+        report.under_way.difference_update(errors)
         unknown = {workflow_id for workflow_id, error in errors.items() if isinstance(error, UnknownOutcomeError)}
-        maybe_ended.update(unknown)
+        report.unclear.update(unknown)
         tries.update(unknown)
         running = yield from running_workflows(errors)
         again = []
         for workflow_id, error in errors.items():
             if workflow_id not in running:
-                (report.ended if workflow_id in maybe_ended else report.already_ended).append(workflow_id)
+                (report.ended if workflow_id in report.unclear else report.already_ended).append(workflow_id)
             elif workflow_id in unknown and tries[workflow_id] < ATTEMPTS:
                 again.append(workflow_id)
             else:
@@ -106,7 +124,7 @@ def end_workflows(
         return again
 
     try:
-        yield from send_each(ids, end, answered, settle, what="workflows", in_flight=in_flight)
+        yield from send_each(ids, ending, answered, settle, what="workflows", in_flight=in_flight)
         running = yield from running_workflows(doubtful)
         report.ended += [workflow_id for workflow_id in doubtful if workflow_id not in running]
         report.failed |= dict.fromkeys(running, "the portal did not confirm its end, and it still runs")

@@ -46,7 +46,7 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
     replies: dict[int, Reply] = {}
     for delay in (*growing_delays(), None):
         left = [nth for nth in range(len(reads)) if nth not in replies]
-        call = _together([reads[nth] for nth in left])
+        call = together([reads[nth] for nth in left])
         outcomes = _outcomes(left, (yield from send(call)))
         failures = [outcome for outcome in outcomes.values() if isinstance(outcome, ApiError)]
         replies |= {nth: outcome for nth, outcome in outcomes.items() if isinstance(outcome, Reply)}
@@ -89,12 +89,13 @@ def send_each(
     while flying or (queue and stopped_by is None):
         while queue and flying < window and held_by is None and stopped_by is None:
             some = [queue.popleft() for _ in range(min(size.now, len(queue)))]
-            yield Submit(_together([call_for(item) for item in some]), some)
+            yield Submit(together([call_for(item) for item in some]), some)
             flying, under_way = flying + 1, under_way + len(some)
         collected: Collected = yield Collect()
         some = collected.tag
         flying, under_way = flying - 1, under_way - len(some)
-        window = _learn(collected.outcome, len(some), size, window, in_flight)
+        fit_batch_size(size, len(some), collected.outcome)
+        window = _next_window(collected.outcome, window, in_flight)
         again: dict[K, ApiError] = {}
         try:
             again = yield from _handle(some, collected.outcome, done, settle)
@@ -166,14 +167,24 @@ def _retry_after(error: ApiError) -> float:
     return error.retry_after or 0.0
 
 
-def _learn(outcome: Reply | ApiError, commands: int, size: BatchSize, window: int, in_flight: int) -> int:
-    """Fit the batch size to a request's outcome, and give the number of requests to have under way."""
+def fit_batch_size(size: BatchSize, commands: int, outcome: Reply | ApiError) -> None:
+    """Learn from a request how many commands the next one may carry.
+
+    :param size: what is learnt.
+    :param commands: how many it carried.
+    :param outcome: what became of it.
+    """
     if isinstance(outcome, Reply):
         size.answered(commands, outcome.time.get("duration"))
-        return min(in_flight, window + 1)
-    if isinstance(outcome, (ReplyLostError, ServerError)):
+    elif isinstance(outcome, (ReplyLostError, ServerError)):
         # Perhaps the portal was still working on it when it was cut.
         size.cut(commands)
+
+
+def _next_window(outcome: Reply | ApiError, window: int, in_flight: int) -> int:
+    """Give the number of requests to have under way."""
+    if isinstance(outcome, Reply):
+        return min(in_flight, window + 1)
     return 1 if isinstance(outcome, RefusedError) else window
 
 
@@ -198,11 +209,14 @@ def _handle(
     return again
 
 
-def _together(together: Sequence[Call]) -> Call:
-    """Give one call that does them all; a single one needs no batch around it."""
-    if len(together) == 1:
-        return together[0]
-    return calls.batch({f"c{nth}": call for nth, call in enumerate(together)})
+def together(commands: Sequence[Call]) -> Call:
+    """Give one call that does them all; a single one needs no batch around it.
+
+    :param commands: one to 50 calls.
+    """
+    if len(commands) == 1:
+        return commands[0]
+    return calls.batch({f"c{nth}": call for nth, call in enumerate(commands)})
 
 
 def _outcomes(items: Sequence[K], outcome: Any) -> dict[K, Reply | ApiError]:

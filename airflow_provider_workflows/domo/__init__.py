@@ -8,7 +8,9 @@
 """
 
 from airflow_provider_workflows.domo.account import Account
+from airflow_provider_workflows.domo.cancelling import cancel_instances
 from airflow_provider_workflows.domo.client import DomoClient
-from airflow_provider_workflows.domo.plans import cancel_instances, read_instance, start_instance
+from airflow_provider_workflows.domo.starting import start_instance
+from airflow_provider_workflows.domo.watching import read_instance
 
 __all__ = ["Account", "DomoClient", "cancel_instances", "read_instance", "start_instance"]

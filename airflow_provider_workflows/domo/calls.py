@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from airflow_provider_workflows.domo.account import INSTANCE_PATH
 
@@ -18,6 +19,7 @@ class Call:
     :param path: path below the account's host.
     :param body: JSON body.
     :param repeatable: whether doing it twice has the same effect, and gives the same answer, as once.
+    :param gives_list: whether the reply is a JSON list, and not an object.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Call:
     path: str
     body: Mapping[str, Any] | None = None
     repeatable: bool = False
+    gives_list: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -57,6 +60,16 @@ def get_instance(instance_id: str, path: str = INSTANCE_PATH) -> Call:
     :param path: where it is read.
     """
     return Call(f"read instance {instance_id}", "GET", path.format(instance_id=instance_id), repeatable=True)
+
+
+def list_instances(model_id: str, limit: int = 100) -> Call:
+    """List the latest instances of a workflow model, the newest first. Undocumented by Domo.
+
+    :param model_id: the workflow model's id.
+    :param limit: how many.
+    """
+    query = urlencode({"modelId": model_id, "limit": limit, "offset": 0, "sort": "createdOn:desc"})
+    return Call("list instances", "GET", f"/api/workflow/v1/instances?{query}", repeatable=True, gives_list=True)
 
 
 def get_current_user() -> Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -17,6 +18,15 @@ def _status(value: Any) -> Any:
     return {"null": None, "": None, "CANCELLED": CANCELED}.get(value, value) if isinstance(value, str) else value
 
 
+def _moment(value: Any) -> datetime | None:
+    """Read an ISO date with time zone; what is none is left out, as an instance can be worked on without."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else None
+
+
 class Instance(BaseModel):
     """A workflow instance: one run of a workflow model.
 
@@ -26,6 +36,7 @@ class Instance(BaseModel):
     :param model_id: id of the workflow model.
     :param model_name: name of the model.
     :param model_version: version of the model.
+    :param created_on: when it was created.
     """
 
     model_config = ConfigDict(
@@ -41,6 +52,7 @@ class Instance(BaseModel):
     model_id: str | None = None
     model_name: str | None = None
     model_version: str | None = None
+    created_on: Annotated[datetime | None, BeforeValidator(_moment)] = None
 
     @property
     def terminal(self) -> bool:

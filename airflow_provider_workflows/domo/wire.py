@@ -47,7 +47,7 @@ class DomoWire:
         return outcome
 
 
-def _read(call: Call, response: Response) -> Mapping[str, Any] | ApiError:
+def _read(call: Call, response: Response) -> Mapping[str, Any] | list[Any] | ApiError:
     """Read a response. Errors are returned, not raised: variables here may repeat the credential."""
     if 300 <= response.http_status < 400:
         return _redirected(call, response)
@@ -55,11 +55,14 @@ def _read(call: Call, response: Response) -> Mapping[str, Any] | ApiError:
         reply = json.loads(response.content)
     except ValueError:
         reply = None
-    if isinstance(reply, Mapping):
-        return reply if response.http_status < 300 else _error(call, response, reply)
+    if response.http_status < 300 and isinstance(reply, list if call.gives_list else Mapping):
+        return reply
+    if response.http_status >= 300 and isinstance(reply, Mapping):
+        return _error(call, response, reply)
     if b"Domo - Blocked" in response.content[:2000]:
         return BlockedError(str(call), http_status=response.http_status, text="Domo answers with its 'Blocked' page")
-    return _error(call, response, {"message": "the reply is not the JSON object it should be"})
+    shape = "list" if call.gives_list else "object"
+    return _error(call, response, {"message": f"the reply is not the JSON {shape} it should be"})
 
 
 def _redirected(call: Call, response: Response) -> ApiError:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
 from pydantic import Field, SecretStr
 
 from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.bucket_store import store_for
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
@@ -18,6 +23,7 @@ from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra, read_host
+from airflow_provider_workflows.rest.aio import SharedClients
 from airflow_provider_workflows.rest.client import MOST_IN_FLIGHT
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan, send
@@ -69,7 +75,7 @@ class Bitrix24Hook(BaseHook):
 
     @cached_property
     def _client(self) -> Bitrix24Client:
-        return client_of(self.get_connection(self.bitrix24_conn_id))
+        return client_of(settings_of(self.get_connection(self.bitrix24_conn_id)))
 
     def get_conn(self) -> Bitrix24Client:
         """Give the client, made at the first call.
@@ -77,6 +83,16 @@ class Bitrix24Hook(BaseHook):
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         """
         return self._client
+
+    @asynccontextmanager
+    async def shared_client(self) -> AsyncIterator[AsyncBitrix24Client]:
+        """Give the asynchronous client that all users of this portal in the event loop share.
+
+        :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+        """
+        settings = settings_of(await get_async_connection(self.bitrix24_conn_id, hook=self))
+        async with _shared.use(settings) as client:
+            yield client
 
     def run(self, plan: Plan[T]) -> T:
         """Run a plan of :mod:`airflow_provider_workflows.bitrix24`.
@@ -96,24 +112,66 @@ class Bitrix24Hook(BaseHook):
         return True, f"Connected to {self.get_conn().portal.base_url}: {reply.total} workflows are running"
 
 
+@dataclass(frozen=True, slots=True)
+class PortalSettings:
+    """What a connection says.
+
+    :param portal: the portal and its credential.
+    :param limits: the portal's limits.
+    :param in_flight: requests under way at once in bulk work.
+    :param connect_timeout: seconds for making a connection.
+    :param read_timeout: seconds without a byte of the reply.
+    """
+
+    portal: Portal
+    limits: Limits
+    in_flight: int
+    connect_timeout: float
+    read_timeout: float
+
+
 @hide_frames
-def client_of(connection: Connection) -> Bitrix24Client:
-    """Give a client of the portal that a connection describes.
+def settings_of(connection: Connection) -> PortalSettings:
+    """Read a connection.
 
     :param connection: the Airflow connection.
     :raises ConnectionFieldError: with the field's name.
     """
     extra = read_extra(connection, Bitrix24Extra)
-    portal = portal_of(connection, extra.access_token)
-    mask_secret(portal.secret)
-    limits = Limits(extra.bucket_capacity, extra.bucket_drain, extra.operating_limit)
-    return Bitrix24Client(
-        portal,
-        pace=PortalPace(limits, store_for(portal.base_url)),
-        in_flight=extra.in_flight,
-        connect_timeout=extra.connect_timeout,
-        read_timeout=extra.read_timeout,
+    return PortalSettings(
+        portal_of(connection, extra.access_token),
+        Limits(extra.bucket_capacity, extra.bucket_drain, extra.operating_limit),
+        extra.in_flight,
+        extra.connect_timeout,
+        extra.read_timeout,
     )
+
+
+@hide_frames
+def client_of(settings: PortalSettings) -> Bitrix24Client:
+    """Give a client of a portal; Airflow hides its credential from then on."""
+    mask_secret(settings.portal.secret)
+    return Bitrix24Client(
+        settings.portal,
+        pace=PortalPace(settings.limits, store_for(settings.portal.base_url)),
+        in_flight=settings.in_flight,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+    )
+
+
+@hide_frames
+def _async_client_of(settings: PortalSettings) -> AsyncBitrix24Client:
+    mask_secret(settings.portal.secret)
+    return AsyncBitrix24Client(
+        settings.portal,
+        pace=PortalPace(settings.limits, store_for(settings.portal.base_url)),
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+    )
+
+
+_shared = SharedClients(_async_client_of)
 
 
 @hide_frames

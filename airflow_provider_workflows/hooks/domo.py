@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
 
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
+from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra, read_host
+from airflow_provider_workflows.rest.aio import SharedClients
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan, send
 from airflow_provider_workflows.rest.redaction import hide_frames
@@ -52,7 +58,7 @@ class DomoHook(BaseHook):
 
     @cached_property
     def _client(self) -> DomoClient:
-        return client_of(self.get_connection(self.domo_conn_id))
+        return client_of(settings_of(self.get_connection(self.domo_conn_id)))
 
     def get_conn(self) -> DomoClient:
         """Give the client, made at the first call.
@@ -60,6 +66,16 @@ class DomoHook(BaseHook):
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         """
         return self._client
+
+    @asynccontextmanager
+    async def shared_client(self) -> AsyncIterator[AsyncDomoClient]:
+        """Give the asynchronous client that all users of this account in the event loop share.
+
+        :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+        """
+        settings = settings_of(await get_async_connection(self.domo_conn_id, hook=self))
+        async with _shared.use(settings) as client:
+            yield client
 
     def run(self, plan: Plan[T]) -> T:
         """Run a plan of :mod:`airflow_provider_workflows.domo`.
@@ -82,17 +98,47 @@ class DomoHook(BaseHook):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """What a connection says.
+
+    :param account: the account and its credential.
+    :param connect_timeout: seconds for making a connection.
+    :param read_timeout: seconds without a byte of the reply.
+    """
+
+    account: Account
+    connect_timeout: float
+    read_timeout: float
+
+
 @hide_frames
-def client_of(connection: Connection) -> DomoClient:
-    """Give a client of the account that a connection describes.
+def settings_of(connection: Connection) -> AccountSettings:
+    """Read a connection.
 
     :param connection: the Airflow connection.
     :raises ConnectionFieldError: with the field's name.
     """
     extra = read_extra(connection, DomoExtra)
-    account = account_of(connection, extra.instance_path)
-    mask_secret(account.token)
-    return DomoClient(account, connect_timeout=extra.connect_timeout, read_timeout=extra.read_timeout)
+    return AccountSettings(account_of(connection, extra.instance_path), extra.connect_timeout, extra.read_timeout)
+
+
+@hide_frames
+def client_of(settings: AccountSettings) -> DomoClient:
+    """Give a client of an account; Airflow hides its credential from then on."""
+    mask_secret(settings.account.token)
+    return DomoClient(settings.account, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout)
+
+
+@hide_frames
+def _async_client_of(settings: AccountSettings) -> AsyncDomoClient:
+    mask_secret(settings.account.token)
+    return AsyncDomoClient(
+        settings.account, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout
+    )
+
+
+_shared = SharedClients(_async_client_of)
 
 
 @hide_frames

@@ -32,6 +32,27 @@ def as_ids(value: Any, argument: str) -> list[str]:
     return [one.strip() for one in ids]
 
 
+def as_document_id(value: Any, argument: str) -> tuple[str, str, str]:
+    """Give a Bitrix24 document.
+
+    :param value: a list of module, document type and element, or one as the text that a template makes of it.
+    :param argument: the operator's argument, for the error.
+    :raises ValueError: if it is none.
+    """
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value.strip())
+        except (ValueError, TypeError, SyntaxError):
+            value = [value]
+    parts = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(parts) != 3 or not all(isinstance(part, str) and part.strip() for part in parts):
+        raise ValueError(
+            f"{argument} must be a list of module, document type and element, "
+            f"e.g. ['crm', 'CCrmDocumentLead', 'LEAD_1'], not {value!r}"
+        )
+    return parts[0], parts[1], parts[2]
+
+
 def as_number(value: Any, argument: str) -> int:
     """Give a whole number of 1 or more.
 

@@ -8,27 +8,46 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.clean_up import Finder, clean_up, matching
+from airflow_provider_workflows.bitrix24.clean_up import CleanUp, Finder, clean_up, matching
 from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
 from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.flow_changes import differences, parse_changes
 from airflow_provider_workflows.bitrix24.flows import FlowTransition, change_flow, switch_flow
-from airflow_provider_workflows.bitrix24.listing import find_workflows
+from airflow_provider_workflows.bitrix24.listing import find_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.bitrix24.starting import (
+    Start,
+    await_workflow,
+    find_started,
+    start_workflow,
+    workflows_alike,
+)
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import FlowLink, WorkflowLink
-from airflow_provider_workflows.operators.arguments import as_ids, as_number, as_switch
-from airflow_provider_workflows.operators.reports import finish
+from airflow_provider_workflows.operators.arguments import as_document_id, as_ids, as_number, as_switch
+from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE
+from airflow_provider_workflows.operators.reports import NotAllEndedError, finish
+from airflow_provider_workflows.operators.start_record import StartRecord
+from airflow_provider_workflows.operators.starting import StartOperator
+from airflow_provider_workflows.rest.client import LONG_PAUSE
+from airflow_provider_workflows.rest.plans import Pause, PauseDueError
+from airflow_provider_workflows.rest.progress import Stats
+from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
+from airflow_provider_workflows.triggers.pause import PauseTrigger
+from airflow_provider_workflows.triggers.polling import read_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+#: XCom key under which a clean-up lays its work aside during a long pause.
+SO_FAR = "clean_up_so_far"
 
 
 class Bitrix24Operator(BaseOperator):
@@ -125,6 +144,105 @@ class KillWorkflowOperator(_EndWorkflowsOperator):
         return calls.kill_workflow(workflow_id)
 
 
+class StartWorkflowOperator(StartOperator, Bitrix24Operator):
+    """Starts a workflow on a document, once (``bizproc.workflow.start``).
+
+    Safe to retry: a start whose reply was lost is not sent again; the task looks for the running workflow of this
+    template and document that is new. A retry goes on with what an earlier try started. From Airflow 3.3 on it
+    knows by the task state store; before, it looks for one that started since the Dag run did. A workflow that
+    ended within moments cannot be found so: Bitrix24 lists running ones only. When the task is cleared, it starts
+    another one.
+
+    Returns the workflow's id, ready for :class:`TerminateWorkflowOperator`.
+
+    .. seealso:: API page "Start a Business Process bizproc.workflow.start"
+
+    :param template_id: id of the template. (templated)
+    :param document_id: module, document type and element, e.g. ``["crm", "CCrmDocumentLead", "LEAD_1"]``. (templated)
+    :param parameters: the template's parameters, by name. (templated)
+    :param wait_for_completion: wait until it runs no more. Bitrix24 does not tell how it ended.
+    :param poll_interval: seconds between two looks while waiting.
+    :param wait_timeout: seconds to wait at most, a week by default.
+    :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
+        ``[operators] default_deferrable``.
+    :param cancel_on_kill: terminate the workflow when the task is killed, marked failed or cleared while it waits, or
+        waits too long. While it is deferred, from Airflow 3.3 on.
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises StartUnclearError: if the reply was lost, and not exactly one new workflow runs.
+    :raises StillRunningError: if it has not ended in time.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "template_id", "document_id", "parameters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
+    operator_extra_links = (WorkflowLink(),)
+    ui_color = "#7fc29b"
+
+    def __init__(
+        self,
+        *,
+        template_id: int | str,
+        document_id: Sequence[str],
+        parameters: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.template_id = template_id
+        self.document_id = document_id
+        self.parameters = parameters
+
+    def _check(self) -> None:
+        if self.parameters is not None and not isinstance(self.parameters, Mapping):
+            raise ValueError(f"parameters must be a mapping of names to values, not {type(self.parameters).__name__}")
+        as_document_id(self.document_id, "document_id")
+        as_number(self.template_id, "template_id")
+
+    @property
+    def _what(self) -> Start:
+        return Start(as_number(self.template_id, "template_id"), as_document_id(self.document_id, "document_id"))
+
+    def _earlier(self, record: StartRecord, context: Context) -> str | None:
+        note = record.read()
+        if note and "id" in note:
+            return str(note["id"])
+        if note:
+            return self.hook.run(find_started(self._what, known=note["known"]))
+        if record.is_retry and not record.kept:
+            return self.hook.run(find_started(self._what, since=context["dag_run"].start_date))
+        return None
+
+    def _start(self, record: StartRecord) -> str:
+        known = self.hook.run(workflows_alike(self._what))
+        record.write(known=known)
+        return self.hook.run(start_workflow(self._what, self.parameters, known))
+
+    def _show(self, started: str, context: Context) -> None:
+        WorkflowLink().push(context, WorkflowLink.url(self.hook.get_conn().portal.base_url, started))
+
+    def _runs(self, started: str) -> bool:
+        return bool(self.hook.run(running_workflows([started])))
+
+    def _await(self, started: str) -> bool:
+        return self.hook.run(await_workflow(started, self.wait_timeout, self.poll_interval))
+
+    def _trigger(self, started: str, deadline: float) -> WorkflowsEndedTrigger:
+        return WorkflowsEndedTrigger(
+            bitrix24_conn_id=self.bitrix24_conn_id,
+            workflow_ids=[started],
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+            cancel_on_kill=self.cancel_on_kill,
+        )
+
+    def _cancel(self, started: str) -> None:
+        report = Bitrix24Hook(self.bitrix24_conn_id).run(end_workflows([started], calls.terminate_workflow))
+        if report.failed:
+            raise NotAllEndedError(report.failed, report.requested)
+
+    def _result(self, started: str, context: Context) -> str:
+        return started
+
+
 class ListWorkflowsOperator(Bitrix24Operator):
     """Lists running workflows, the oldest first (``bizproc.workflow.instances``).
 
@@ -170,6 +288,15 @@ class ListWorkflowsOperator(Bitrix24Operator):
         return list(rows.values())
 
 
+def _add(effort: dict[str, Any], stats: Stats) -> dict[str, Any]:
+    """Add what a client has done to what was done before a pause."""
+    return effort | {
+        "requests": effort["requests"] + stats.requests,
+        "refusals": effort["refusals"] + stats.refusals,
+        "paused": effort["paused"] + stats.paused,
+    }
+
+
 class _CleanUpOperator(Bitrix24Operator):
     """Lists, checks, ends, lists again.
 
@@ -177,6 +304,7 @@ class _CleanUpOperator(Bitrix24Operator):
     :param status: status text to show on the record.
     :param max_workflows: how many may be ended at most.
     :param dry_run: end nothing, only report.
+    :param deferrable: pause in the triggerer.
     """
 
     template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "status", "max_workflows", "is_dry_run")
@@ -188,9 +316,11 @@ class _CleanUpOperator(Bitrix24Operator):
         status: str | None = None,
         max_workflows: int | str | None = None,
         dry_run: bool | str = False,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.deferrable = deferrable
         self.action = action
         self.status = status
         self.max_workflows = max_workflows
@@ -207,17 +337,36 @@ class _CleanUpOperator(Bitrix24Operator):
             raise ValueError(f"action must be 'terminate' or 'kill', not {self.action!r}")
         if self.action == "kill" and self.status is not None:
             raise ValueError("status goes with action 'terminate': 'kill' leaves no record to show it on")
+        return self._go_on(context, CleanUp(), {"began": time.time(), "requests": 0, "refusals": 0, "paused": 0.0})
+
+    def resume(self, context: Context, event: Any, effort: dict[str, Any]) -> dict[str, Any]:
+        """Go on after a pause in the triggerer."""
+        read_event(event)
+        so_far = context["ti"].xcom_pull(task_ids=self.task_id, key=SO_FAR, map_indexes=context["ti"].map_index)
+        return self._go_on(context, CleanUp.from_json(so_far), effort)
+
+    def _go_on(self, context: Context, so_far: CleanUp, effort: dict[str, Any]) -> dict[str, Any]:
         most = None if self.max_workflows is None else as_number(self.max_workflows, "max_workflows")
         dry_run = as_switch(self.is_dry_run, "dry_run")
-        finder, client, began = self._finder(), self.hook.get_conn(), time.monotonic()
-        report = self.hook.run(
-            clean_up(finder, self._end, max_workflows=most, dry_run=dry_run, in_flight=client.in_flight)
+        client = self.hook.get_conn()
+        plan = clean_up(
+            self._finder(),
+            self._end,
+            max_workflows=most,
+            dry_run=dry_run,
+            in_flight=client.in_flight,
+            so_far=so_far,
         )
+        try:
+            report = client.run(plan, longest_pause=LONG_PAUSE if self.deferrable else None)
+        except PauseDueError as due:
+            self._pause(context, due.pause, so_far, _add(effort, client.stats))
+        effort = _add(effort, client.stats)
         done = report.json() | {
-            "seconds": round(time.monotonic() - began, 1),
-            "requests": client.stats.requests,
-            "refusals": client.stats.refusals,
-            "paused_seconds": round(client.stats.paused, 1),
+            "seconds": round(time.time() - effort["began"], 1),
+            "requests": effort["requests"],
+            "refusals": effort["refusals"],
+            "paused_seconds": round(effort["paused"], 1),
         }
         self.log.info(
             "%d workflows match; by template: %s; by age: %s; the first: %s",
@@ -229,6 +378,17 @@ class _CleanUpOperator(Bitrix24Operator):
             self.log.info("Dry run: nothing was ended")
             return done
         return finish(context, done, report.end.stopped_by)
+
+    def _pause(self, context: Context, pause: Pause, so_far: CleanUp, effort: dict[str, Any]) -> NoReturn:
+        """Leave the worker to others until the pause is over."""
+        until = time.time() + pause.seconds
+        self.log.warning("Deferred for %.0f s: %s", pause.seconds, pause.reason)
+        context["ti"].xcom_push(key=SO_FAR, value=so_far.json())
+        self.defer(
+            trigger=PauseTrigger(until=until),
+            method_name="resume",
+            kwargs={"effort": effort | {"paused": effort["paused"] + pause.seconds}},
+        )
 
     def _end(self, workflow_id: str) -> Call:
         if self.action == "kill":
@@ -256,6 +416,8 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
     :param status: status text to show on the record, with ``terminate``. (templated)
     :param max_workflows: if more match, none is ended and the task fails. (templated)
     :param dry_run: end nothing, only report what would be ended. (templated, as ``is_dry_run``)
+    :param deferrable: spend the portal's pauses of more than a minute in the triggerer, and leave the worker to
+        others; default: Airflow's option ``[operators] default_deferrable``.
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
     :raises FilterError: if the filter is not one that Bitrix24 would apply, or is too wide; nothing is sent then.
@@ -308,6 +470,8 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
     :param status: status text to show on the record, with ``terminate``. (templated)
     :param max_workflows: if more are found, none is ended and the task fails. (templated)
     :param dry_run: end nothing, only report what would be ended. (templated, as ``is_dry_run``)
+    :param deferrable: spend the portal's pauses of more than a minute in the triggerer, and leave the worker to
+        others; default: Airflow's option ``[operators] default_deferrable``.
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scopes ``bizproc`` and ``user``. (templated)
     :raises EmployeeError: if there is no such dismissed employee, or more than one; nothing is ended then.

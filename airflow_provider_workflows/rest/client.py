@@ -24,7 +24,7 @@ from airflow_provider_workflows.rest.errors import (
     RefusedError,
     ReplyLostError,
 )
-from airflow_provider_workflows.rest.plans import Collect, Collected, Pause, Plan, Progress, Submit
+from airflow_provider_workflows.rest.plans import Collect, Collected, Pause, PauseDueError, Plan, Progress, Submit
 from airflow_provider_workflows.rest.progress import ProgressLog, Stats
 from airflow_provider_workflows.rest.redaction import hide_frames
 
@@ -149,18 +149,22 @@ class Client(Generic[C]):
             self._threads.shutdown()
         self._session.close()
 
-    def run(self, plan: Plan[T]) -> T:
+    def run(self, plan: Plan[T], *, longest_pause: float | None = None) -> T:
         """Run a plan to its end.
 
-        :param plan: a generator of the vendor's ``plans`` module.
+        :param plan: a generator of the vendor's modules.
+        :param longest_pause: seconds that the plan may pause at once; default: as it needs.
         :returns: what the plan returns.
         :raises ApiError: a failed call that the plan does not handle.
+        :raises PauseDueError: if it has to pause for longer.
         """
         flight = _Flight(ProgressLog(self.stats))
         try:
             step = next(plan)
             while True:
                 try:
+                    if isinstance(step, Pause) and longest_pause is not None and step.seconds > longest_pause:
+                        raise PauseDueError(step)
                     result = self._do(step, flight)
                 except ApiError as error:
                     step = plan.throw(error)

@@ -46,6 +46,20 @@ class Pause:
     reason: str
 
 
+class PauseDueError(Exception):
+    """A plan has to pause for longer than its driver was told to wait. The plan is given up; nothing is under way.
+
+    :param pause: the pause.
+    """
+
+    def __init__(self, pause: Pause) -> None:
+        super().__init__(pause)
+        self.pause = pause
+
+    def __str__(self) -> str:
+        return f"to be continued after {self.pause.seconds:.0f} s: {self.pause.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Submit:
     """Send a call, and go on while it is under way.

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
 MASK = "***"
 
 #: Loggers of the HTTP libraries that print request paths, where a webhook code stands.
-NOISY_LOGGERS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
+NOISY_LOGGERS = (
+    "urllib3.connectionpool",
+    "urllib3.connection",
+    "urllib3.util.retry",
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +63,22 @@ def hide_frames(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except BaseException as error:  # also a task's timeout, which strikes anywhere
+            failure = error.with_traceback(None)
+            failure.__cause__ = failure.__context__ = None
+        del args, kwargs
+        raise failure
+
+    return hidden
+
+
+def ahide_frames(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Do for a coroutine function what :func:`hide_frames` does for a function."""
+
+    @functools.wraps(function)
+    async def hidden(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await function(*args, **kwargs)
+        except BaseException as error:  # also a cancellation
             failure = error.with_traceback(None)
             failure.__cause__ = failure.__context__ = None
         del args, kwargs

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.providers.common.compat.sdk import PokeReturnValue
 
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.sensors.deferring import DeferrableSensor
+from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
 
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
 
-
-class RunningWorkflowsSensor(BaseSensorOperator):
+class RunningWorkflowsSensor(DeferrableSensor):
     """Waits until the number of matching running workflows lies in a range.
 
-    By default it waits for at least one; ``min_count=0, max_count=0`` waits until none is left. A poke takes one
-    request. Returns the ids of up to 1,000 of them, the oldest first, ready for ``TerminateWorkflowOperator``.
+    By default it waits for at least one; ``min_count=0, max_count=0`` waits until none is left. A look takes one
+    request; up to 50 deferred sensors of one portal share one. Returns the ids of up to 1,000 of the workflows, the
+    oldest first, ready for ``TerminateWorkflowOperator``.
 
     .. seealso:: API page "Get a list of running workflows bizproc.workflow.instances"
 
@@ -29,6 +29,8 @@ class RunningWorkflowsSensor(BaseSensorOperator):
     :param stuck_for: only workflows whose lock ended this long ago; Bitrix24 calls them stuck after 5 minutes.
     :param min_count: the range's lower end.
     :param max_count: its upper end; ``None`` for no upper end.
+    :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
+        ``[operators] default_deferrable``. It looks every ``poke_interval`` there too.
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
     :raises FilterError: if the filter is not one that Bitrix24 would apply; nothing is sent then.
@@ -60,11 +62,26 @@ class RunningWorkflowsSensor(BaseSensorOperator):
         """The hook; the connection is read at its first use."""
         return Bitrix24Hook(self.bitrix24_conn_id)
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Count the matching workflows."""
+    def _look(self) -> PokeReturnValue:
         if self.min_count < 0 or (self.max_count is not None and self.max_count < self.min_count):
             raise ValueError(f"max_count must be min_count ({self.min_count}) or more, and min_count 0 or more")
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
         seen = self.hook.run(watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count))
         self.log.info("%d running workflows match %s", seen.count, wanted.params() or "an empty filter")
         return PokeReturnValue(is_done=seen.ids is not None, xcom_value=seen.ids)
+
+    def _trigger(self, deadline: float) -> RunningWorkflowsTrigger:
+        return RunningWorkflowsTrigger(
+            bitrix24_conn_id=self.bitrix24_conn_id,
+            filters=WorkflowFilter.parse(self.filters).params(),
+            stuck_for=None if self.stuck_for is None else self.stuck_for.total_seconds(),
+            min_count=self.min_count,
+            max_count=self.max_count,
+            poll_interval=self.poke_interval,
+            deadline=deadline,
+        )
+
+    def _result(self, event: dict[str, Any]) -> list[str]:
+        ids: list[str] = event["workflow_ids"]
+        self.log.info("%d running workflows were seen", len(ids))
+        return ids

@@ -12,14 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.domo.calls import Call
-from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError
-from airflow_provider_workflows.domo.plans import (
-    CancelReport,
-    cancel_instances,
-    check_instance_ids,
-    read_instance,
-    start_instance,
-)
+from airflow_provider_workflows.domo.cancelling import CancelReport, cancel_instances, check_instance_ids
+from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError, StartNotFoundError, StartUnclearError
+from airflow_provider_workflows.domo.starting import start_instance
+from airflow_provider_workflows.domo.watching import read_instance
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -335,15 +331,59 @@ class TestStartAndRead:
     def test_a_start_whose_reply_was_lost_is_raised_and_not_sent_again(self) -> None:
         sent: list[Call] = []
 
-        def host(call: Call) -> ApiError:
+        def host(call: Call) -> Any:
             sent.append(call)
-            return ReplyLostError(call.name)
+            return [] if call.gives_list else ReplyLostError(call.name)
 
-        with pytest.raises(ReplyLostError):
-            run(start_instance("m", "1.0.0", "Start m", {"a": 1}), host)
-        assert [call.body for call in sent] == [
-            {"messageName": "Start m", "version": "1.0.0", "modelId": "m", "data": {"a": 1}}
+        nothing: list[str] = []
+        for known in (None, nothing):
+            sent.clear()
+            with pytest.raises(StartUnclearError):
+                run(start_instance("m", "1.0.0", "Start m", {"a": 1}, known), host)
+            assert [call.body for call in sent if not call.gives_list] == [
+                {"messageName": "Start m", "version": "1.0.0", "modelId": "m", "data": {"a": 1}}
+            ]
+
+    @pytest.mark.parametrize("error", [ReplyLostError, ServerError, UnreadableReplyError])
+    def test_after_a_lost_reply_the_one_new_instance_of_the_version_is_taken(self, error: type[ApiError]) -> None:
+        rows = [
+            {"id": "before", "modelVersion": "1.0.0"},
+            {"id": "other version", "modelVersion": "2.0.0"},
+            {"id": "new", "modelVersion": "1.0.0"},
         ]
+        shown = iter([rows[:2], rows[:2], rows])
+
+        def host(call: Call) -> Any:
+            return next(shown) if call.gives_list else error(call.name)
+
+        assert run(start_instance("m", "1.0.0", "Start m", known=["before"]), host).id == "new"
+
+    def test_two_new_instances_are_none_to_choose_from(self) -> None:
+        def host(call: Call) -> Any:
+            return [{"id": "a"}, {"id": "b"}] if call.gives_list else ReplyLostError(call.name)
+
+        with pytest.raises(StartUnclearError, match="any of these new instances may be it: a, b"):
+            run(start_instance("m", "1.0.0", "Start m", known=[]), host)
+
+    def test_a_404_says_what_it_may_mean(self) -> None:
+        with pytest.raises(StartNotFoundError, match="title of the model's Start shape"):
+            run(start_instance("m", "1.0.0", "Start m"), lambda call: NotFoundError(call.name, http_status=404))
+
+    @pytest.mark.parametrize(
+        ("wrong", "named"),
+        [
+            ({"model_id": ""}, "model_id"),
+            ({"model_id": "a b"}, "model_id"),
+            ({"version": "latest"}, "version"),
+            ({"version": None}, "version"),
+            ({"message_name": " "}, "message_name"),
+            ({"data": "a=1"}, "data"),
+        ],
+    )
+    def test_what_cannot_be_started_is_refused_before_anything_is_sent(self, wrong: Any, named: str) -> None:
+        given = {"model_id": "m", "version": "1.0.0", "message_name": "Start m", "data": None} | wrong
+        with pytest.raises(ValueError, match=f"^{named}"):
+            run(start_instance(**given), lambda call: pytest.fail("sent"))
 
     def test_a_refused_start_is_sent_again(self) -> None:
         fates: list[Any] = [RateLimitError("x"), {"id": "i", "status": None}]

@@ -1,4 +1,4 @@
-"""Domo jobs of several calls, as plans for either driver."""
+"""Cancelling workflow instances, and telling truly what became of each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH
-from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.errors import NotFoundError
-from airflow_provider_workflows.domo.models import CANCELED, COMPLETED, FAILED, IN_PROGRESS, Instance
+from airflow_provider_workflows.domo.models import CANCELED, COMPLETED, Instance
+from airflow_provider_workflows.domo.watching import instance_of, note_unknown, read_instance
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -20,7 +20,7 @@ from airflow_provider_workflows.rest.errors import (
     RejectedError,
     UnknownOutcomeError,
 )
-from airflow_provider_workflows.rest.plans import Pause, Plan, growing_delays, read_as, send
+from airflow_provider_workflows.rest.plans import Pause, Plan, growing_delays
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,26 @@ class CancelReport:
             "dry_run": False,
         }
 
+    @classmethod
+    def from_json(cls, report: Mapping[str, Any]) -> Self:
+        """Read what :meth:`json` gave."""
+        instances = {
+            instance_id: Instance(id=instance_id, status=status) for instance_id, status in report["status"].items()
+        }
+        fields = ("requested", "ended", "already_ended", "failed")
+        return cls(**{name: report[name] for name in fields}, instances=instances)
+
+    def stop(self, error: ApiError, instance_ids: Iterable[str]) -> None:
+        """Note that an error ended the work, and with it those of the instances that nothing is known of."""
+        known = {*self.ended, *self.already_ended, *self.failed}
+        self.failed |= {instance_id: str(error) for instance_id in instance_ids if instance_id not in known}
+        self.stopped_by = error
+
+    @property
+    def still_running(self) -> list[str]:
+        """Ids that Domo took the cancellation of, and that were not seen in a terminal status yet."""
+        return [one for one in self.ended if not self.instances[one].terminal]
+
 
 def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
     """Check workflow instance ids and leave out repetitions.
@@ -69,28 +89,6 @@ def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
                 f"instance_id: {instance_id!r} is not an instance id such as '2052e10a-d142-4391-a731-2be1ab1c0188'"
             )
     return ids
-
-
-def start_instance(
-    model_id: str, version: str, message_name: str, data: Mapping[str, Any] | None = None
-) -> Plan[Instance]:
-    """Start a workflow. A lost reply is raised, not repeated: Domo would start a second instance.
-
-    :param model_id: the workflow model's id.
-    :param version: a deployed and active version, e.g. ``1.1.0``.
-    :param message_name: title of the Start shape.
-    :param data: input values.
-    """
-    return (yield from _instance(calls.start_instance(model_id, version, message_name, data)))
-
-
-def read_instance(instance_id: str, path: str = INSTANCE_PATH) -> Plan[Instance]:
-    """Read a workflow instance. Undocumented by Domo.
-
-    :param instance_id: its id.
-    :param path: where it is read.
-    """
-    return (yield from _instance(calls.get_instance(instance_id, path)))
 
 
 def cancel_instances(
@@ -115,12 +113,10 @@ def cancel_instances(
             yield from _cancel(instance_id, path, report)
             if (nth + 1) % 50 == 0:
                 log.info("%d of %d instances done", nth + 1, len(ids))
-        if wait_for is not None:
-            yield from _wait(report, wait_for, poll_interval, path)
     except ApiError as error:
-        settled = {*report.ended, *report.already_ended, *report.failed}
-        report.failed |= {instance_id: str(error) for instance_id in ids if instance_id not in settled}
-        report.stopped_by = error
+        report.stop(error, ids)
+    if wait_for is not None and report.stopped_by is None:
+        yield from await_cancelled(report, wait_for, poll_interval, path)
     return report
 
 
@@ -129,7 +125,7 @@ def _cancel(instance_id: str, path: str, report: CancelReport) -> Plan[None]:
     for delay in (*growing_delays(), None):
         try:
             # The reply shows the status as it was when the request arrived.
-            instance = yield from _instance(calls.cancel_instance(instance_id))
+            instance = yield from instance_of(calls.cancel_instance(instance_id))
             over = instance.status in {COMPLETED, CANCELED}
             break
         except (AuthenticationError, RedirectedError):
@@ -157,9 +153,28 @@ def _cancel(instance_id: str, path: str, report: CancelReport) -> Plan[None]:
     (report.ended if ours else report.already_ended).append(instance_id)
 
 
-def _wait(report: CancelReport, wait_for: float, poll_interval: float, path: str) -> Plan[None]:
-    """Poll those that were just cancelled until each is in a terminal status."""
-    waited = 0.0
+def await_cancelled(
+    report: CancelReport,
+    wait_for: float,
+    poll_interval: float,
+    path: str = INSTANCE_PATH,
+    waited: float = 0.0,
+) -> Plan[None]:
+    """Poll those that were just cancelled until each is in a terminal status, and correct the report.
+
+    :param report: the report of the cancellation.
+    :param wait_for: seconds to wait at most; it looks once in any case.
+    :param poll_interval: seconds between two looks.
+    :param path: where one instance is read.
+    :param waited: seconds that somebody has waited before.
+    """
+    try:
+        yield from _poll(report, wait_for, poll_interval, path, waited)
+    except ApiError as error:
+        report.stop(error, [])
+
+
+def _poll(report: CancelReport, wait_for: float, poll_interval: float, path: str, waited: float) -> Plan[None]:
     left = [instance_id for instance_id in report.ended if report.instances[instance_id].status != CANCELED]
     while left:
         for instance_id in left:
@@ -172,8 +187,7 @@ def _wait(report: CancelReport, wait_for: float, poll_interval: float, path: str
             if instance.status == COMPLETED:
                 report.ended.remove(instance_id)
                 report.already_ended.append(instance_id)
-            if instance.status not in {None, IN_PROGRESS, COMPLETED, CANCELED, FAILED}:
-                log.warning("Instance %s has the unknown status %r; waiting on", instance_id, instance.status)
+            note_unknown(instance)
         left = [one for one in left if one in report.ended and not report.instances[one].terminal]
         if left and waited >= wait_for:
             break
@@ -198,8 +212,3 @@ def _lose_sight(report: CancelReport, instance_id: str, error: ApiError) -> None
             report.failed[one] = f"cancelled, but its end cannot be seen: {error.reason}"
     if not only_this_one:
         raise error
-
-
-def _instance(call: Call) -> Plan[Instance]:
-    reply = yield from send(call)
-    return read_as(Instance, reply, str(call))

@@ -1,0 +1,58 @@
+"""An asynchronous client of one portal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from airflow_provider_workflows.bitrix24.bucket_store import store_for
+from airflow_provider_workflows.bitrix24.calls import Call
+from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.bitrix24.pacing import Limits
+from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.bitrix24.shared_reads import SharedReads
+from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
+from airflow_provider_workflows.rest.aio import AsyncClient
+from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, READ_TIMEOUT
+
+
+class AsyncBitrix24Client(AsyncClient[Call]):
+    """Runs Bitrix24 plans, many at once; their single reading calls go out together, up to 50 to a request.
+
+    :param portal: the portal and its credential.
+    :param pace: when calls may be sent; default: within the usual limits, shared with this user's other processes
+        on this host.
+    :param connect_timeout: seconds for making a connection, default 10.
+    :param read_timeout: seconds without a byte of the reply, default 70: above the portal's own limit of 60.
+    :param sleep: what waits out a pause; for tests.
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        *,
+        pace: PortalPace | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(
+            Bitrix24Wire(portal),
+            pace=pace or PortalPace(Limits(), store_for(portal.base_url)),
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            sleep=sleep,
+        )
+        self.portal = portal
+        self._reads = SharedReads(super()._attempt)
+
+    async def close(self) -> None:
+        """Stop asking, and close the connections."""
+        self._reads.close()
+        await super().close()
+
+    async def _attempt(self, call: Call) -> Any:
+        if call.repeatable and not call.commands:
+            return await self._reads.ask(call)
+        return await super()._attempt(call)

@@ -1,0 +1,110 @@
+"""Reading calls that are asked for at about the same time, sent together: one portal allows two requests a second."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias
+
+from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
+from airflow_provider_workflows.bitrix24.pacing import BatchSize
+from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, fit_batch_size, together
+from airflow_provider_workflows.rest.errors import (
+    ApiError,
+    AuthenticationError,
+    RedirectedError,
+    RefusedError,
+    ReplyLostError,
+)
+
+#: Seconds to wait for others that ask.
+WINDOW = 0.1
+
+Outcome: TypeAlias = Reply | ApiError
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    call: Call
+    answer: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    askers: int = 0
+
+
+class SharedReads:
+    """Sends reading calls up to 50 to a batch, equal ones once. Belongs to one event loop.
+
+    :param attempt: sends a call and gives its result or error.
+    """
+
+    def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]]) -> None:
+        self._attempt = attempt
+        self._asked: dict[str, _Question] = {}
+        self._size = BatchSize(BATCH)
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._collecting = False
+
+    async def ask(self, call: Call) -> Outcome:
+        """Give the result or error of a reading call. Who is cancelled takes the question back.
+
+        :param call: a call that changes nothing.
+        """
+        key = json.dumps([call.method, call.params])
+        question = self._asked.setdefault(key, _Question(call))
+        question.askers += 1
+        if not self._collecting:
+            self._collecting = True
+            self._spawn(self._send_all())
+        try:
+            outcome = await asyncio.shield(question.answer)
+        finally:
+            question.askers -= 1
+            if not question.askers and self._asked.get(key) is question:
+                del self._asked[key]
+        # Each asker raises it, and an exception keeps where it was raised.
+        return copy.copy(outcome) if isinstance(outcome, ApiError) else outcome
+
+    def close(self) -> None:
+        """Stop sending."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send_all(self) -> None:
+        await asyncio.sleep(WINDOW)
+        while self._asked:
+            await self._slots.acquire()
+            some = [self._asked.pop(key) for key in list(islice(self._asked, self._size.now))]
+            self._spawn(self._send(some))
+        self._collecting = False
+
+    async def _send(self, questions: Sequence[_Question]) -> None:
+        try:
+            outcomes = await self._outcomes([question.call for question in questions])
+        finally:
+            self._slots.release()
+        for question, outcome in zip(questions, outcomes, strict=True):
+            question.answer.set_result(outcome)
+
+    async def _outcomes(self, calls: Sequence[Call]) -> list[Outcome]:
+        if not calls:
+            return []
+        outcome = await self._attempt(together(calls))
+        fit_batch_size(self._size, len(calls), outcome)
+        if len(calls) == 1:
+            return [outcome]
+        if isinstance(outcome, Reply):
+            return list(outcome.result.values())
+        if isinstance(outcome, (RefusedError, ReplyLostError, AuthenticationError, RedirectedError)):
+            return [outcome] * len(calls)
+        # Perhaps it is one of them that the portal cannot answer.
+        half = len(calls) // 2
+        return await self._outcomes(calls[:half]) + await self._outcomes(calls[half:])

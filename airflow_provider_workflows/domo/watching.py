@@ -1,0 +1,76 @@
+"""Reading workflow instances, and waiting for their end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from airflow_provider_workflows.domo import calls
+from airflow_provider_workflows.domo.account import INSTANCE_PATH
+from airflow_provider_workflows.domo.calls import Call
+from airflow_provider_workflows.domo.models import IN_PROGRESS, TERMINAL_STATUSES, Instance
+from airflow_provider_workflows.rest.errors import AuthenticationError, RedirectedError, RejectedError
+from airflow_provider_workflows.rest.plans import Pause, Plan, read_as, send
+
+log = logging.getLogger(__name__)
+
+
+def read_instance(instance_id: str, path: str = INSTANCE_PATH) -> Plan[Instance]:
+    """Read a workflow instance. Undocumented by Domo.
+
+    :param instance_id: its id.
+    :param path: where it is read.
+    """
+    return (yield from instance_of(calls.get_instance(instance_id, path)))
+
+
+def unfinished(instance_ids: Iterable[str], path: str = INSTANCE_PATH) -> Plan[list[str]]:
+    """Look once at instances, and give those that are in no terminal status.
+
+    :param instance_ids: the ids. One that cannot be read for good is left out.
+    :param path: where one instance is read.
+    """
+    left = []
+    for instance_id in instance_ids:
+        try:
+            instance = yield from read_instance(instance_id, path)
+        except (AuthenticationError, RedirectedError):
+            raise
+        except RejectedError as error:
+            log.warning("Instance %s is not watched any more: %s", instance_id, error)
+            continue
+        note_unknown(instance)
+        if not instance.terminal:
+            left.append(instance_id)
+    return left
+
+
+def await_end(instance_id: str, wait_for: float, poll_interval: float, path: str = INSTANCE_PATH) -> Plan[Instance]:
+    """Poll an instance until it is in a terminal status.
+
+    :param instance_id: its id.
+    :param wait_for: seconds to wait at most.
+    :param poll_interval: seconds between two looks.
+    :param path: where one instance is read.
+    :returns: the instance as last seen.
+    """
+    waited = 0.0
+    while True:
+        instance = yield from read_instance(instance_id, path)
+        note_unknown(instance)
+        if instance.terminal or waited >= wait_for:
+            return instance
+        yield Pause(poll_interval, reason=f"instance {instance_id} is {instance.status or 'about to start'}")
+        waited += poll_interval
+
+
+def note_unknown(instance: Instance) -> None:
+    """Log a status that Domo's documentation does not know."""
+    if instance.status not in {None, IN_PROGRESS, *TERMINAL_STATUSES}:
+        log.warning("Instance %s has the unknown status %r; waiting on", instance.id, instance.status)
+
+
+def instance_of(call: Call) -> Plan[Instance]:
+    """Send a call whose reply is an instance."""
+    reply = yield from send(call)
+    return read_as(Instance, reply, str(call))

@@ -1,0 +1,22 @@
+"""What operators and sensors that can wait in the triggerer have in common."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import conf
+
+#: Whether tasks wait in the triggerer unless they are told otherwise.
+DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
+
+
+def deadline_after(seconds: float, execution_timeout: timedelta | None) -> float:
+    """Give the Unix time at which a deferred task stops waiting.
+
+    Airflow does not end deferred tasks at their ``execution_timeout``, so the wait does.
+
+    :param seconds: how long the task may wait.
+    :param execution_timeout: how long Airflow lets it run.
+    """
+    return time.time() + min(seconds, execution_timeout.total_seconds() if execution_timeout else seconds)

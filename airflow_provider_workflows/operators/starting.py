@@ -1,0 +1,145 @@
+"""What operators that start something, and may wait for its end, have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after
+from airflow_provider_workflows.operators.start_record import StartRecord
+from airflow_provider_workflows.triggers.polling import PollTrigger, read_event
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+#: Seconds to wait for the end of what was started: as long as Airflow's sensors wait.
+WEEK = 7 * 24 * 3600.0
+
+
+class StillRunningError(Exception):
+    """What a task started did not end in time."""
+
+
+class StartOperator(BaseOperator):
+    """Starts something once, and may wait for its end.
+
+    :param wait_for_completion: wait until it ends.
+    :param poll_interval: seconds between two looks while waiting.
+    :param wait_timeout: seconds to wait at most.
+    :param deferrable: wait in the triggerer.
+    :param cancel_on_kill: cancel it when the task is killed, or waits too long.
+    """
+
+    _started: str | None = None
+    _record: StartRecord | None = None
+    _killed = False
+
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool = False,
+        poll_interval: float = 30.0,
+        wait_timeout: float = WEEK,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        cancel_on_kill: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.wait_timeout = wait_timeout
+        self.deferrable = deferrable
+        self.cancel_on_kill = cancel_on_kill
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Refuse arguments that cannot be right."""
+
+    @abstractmethod
+    def _earlier(self, record: StartRecord, context: Context) -> str | None:
+        """Give the id of what an earlier try has started, if the task is to go on with it."""
+
+    @abstractmethod
+    def _start(self, record: StartRecord) -> str:
+        """Start it, and give its id."""
+
+    @abstractmethod
+    def _show(self, started: str, context: Context) -> None:
+        """Push a link to it."""
+
+    @abstractmethod
+    def _runs(self, started: str) -> bool:
+        """Look whether it runs."""
+
+    @abstractmethod
+    def _await(self, started: str) -> bool:
+        """Wait in the worker until it ends, and tell whether it still runs."""
+
+    @abstractmethod
+    def _trigger(self, started: str, deadline: float) -> PollTrigger:
+        """Give what waits in the triggerer."""
+
+    @abstractmethod
+    def _cancel(self, started: str) -> None:
+        """End it."""
+
+    @abstractmethod
+    def _result(self, started: str, context: Context) -> Any:
+        """Give the task's result, or raise if it did not end well."""
+
+    def execute(self, context: Context) -> Any:
+        """Start it, and wait for its end if that is wanted."""
+        self._check()
+        record = self._record = StartRecord(context, self)
+        started = self._earlier(record, context)
+        if started is None:
+            started = self._start(record)
+            record.write(id=started)
+            self.log.info("Started %s", started)
+        else:
+            self.log.info("Going on with %s, which an earlier try has started", started)
+        self._started = started
+        if self._killed:
+            self.on_kill()
+        self._show(started, context)
+        if self.wait_for_completion:
+            self._wait(started)
+        return self._result(started, context)
+
+    def _wait(self, started: str) -> None:
+        if not self.deferrable:
+            if self._await(started):
+                self._give_up(started)
+        elif self._runs(started):
+            deadline = deadline_after(self.wait_timeout, self.execution_timeout)
+            self.defer(
+                trigger=self._trigger(started, deadline),
+                method_name="execute_complete",
+                kwargs={"started": started},
+            )
+
+    def execute_complete(self, context: Context, event: Any, started: str) -> Any:
+        """Tell how it ended."""
+        self._started, self._record = started, StartRecord(context, self)
+        if read_event(event) == "timeout" and self._runs(started):
+            self._give_up(started)
+        return self._result(started, context)
+
+    def _give_up(self, started: str) -> None:
+        self.on_kill()
+        ending = "it was cancelled" if self.cancel_on_kill else "it was left running"
+        raise StillRunningError(f"{started} still ran after {self.wait_timeout:.0f} s; {ending}")
+
+    def on_kill(self) -> None:
+        """Cancel what was started. An error is logged, and hides none that came before."""
+        self._killed = True
+        if not self.cancel_on_kill or self._started is None:
+            return
+        try:
+            self._cancel(self._started)
+            if self._record is not None:
+                self._record.forget()
+        except Exception as error:
+            self.log.warning("%s could not be cancelled, and may still run: %s", self._started, error)

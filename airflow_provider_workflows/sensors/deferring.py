@@ -1,0 +1,52 @@
+"""Sensors that can wait in the triggerer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after
+from airflow_provider_workflows.triggers.polling import PollTrigger, read_event
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class DeferrableSensor(BaseSensorOperator):
+    """Looks once in the worker, and then goes on in the triggerer if that is wanted.
+
+    :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
+        ``[operators] default_deferrable``.
+    """
+
+    def __init__(self, *, deferrable: bool = DEFAULT_DEFERRABLE, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deferrable = deferrable
+
+    @abstractmethod
+    def _look(self) -> PokeReturnValue:
+        """Look once."""
+
+    @abstractmethod
+    def _trigger(self, deadline: float) -> PollTrigger:
+        """Give what looks in the triggerer."""
+
+    @abstractmethod
+    def _result(self, event: dict[str, Any]) -> Any:
+        """Give the task's result after the trigger has fired."""
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look, and defer if it is not there yet."""
+        seen = self._look()
+        if self.deferrable and not seen.is_done:
+            deadline = deadline_after(self.timeout, self.execution_timeout)
+            self.defer(trigger=self._trigger(deadline), method_name="execute_complete")
+        return seen
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Give what the trigger has seen."""
+        if read_event(event) == "timeout":
+            raise AirflowSensorTimeout(f"The sensor has timed out after {self.timeout:.0f} s")
+        return self._result(event)

@@ -1,0 +1,95 @@
+"""Sensors for Domo's workflow instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.common.compat.sdk import PokeReturnValue
+
+from airflow_provider_workflows.domo.cancelling import check_instance_ids
+from airflow_provider_workflows.domo.models import COMPLETED, TERMINAL_STATUSES, Instance
+from airflow_provider_workflows.domo.watching import note_unknown, read_instance
+from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.operators.arguments import as_ids
+from airflow_provider_workflows.operators.domo import NotCompletedError
+from airflow_provider_workflows.sensors.deferring import DeferrableSensor
+from airflow_provider_workflows.triggers.domo import InstancesTrigger
+
+
+class DomoWorkflowSensor(DeferrableSensor):
+    """Waits until a workflow instance is in a terminal status: COMPLETED, FAILED or CANCELED.
+
+    Fails on a terminal status that is not wanted. A status that Domo's documentation does not know is logged, and
+    waited out. Returns the instance as Domo shows it, with ``id`` and ``status``.
+
+    .. seealso:: API page "Start a Workflow"
+
+    :param instance_id: id of the instance, or what ``DomoStartOperator`` returns. (templated)
+    :param wanted_statuses: terminal statuses at which the task succeeds.
+    :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
+        ``[operators] default_deferrable``. It looks every ``poke_interval`` there too.
+    :param domo_conn_id: id of the Airflow connection. (templated)
+    :raises NotCompletedError: if it ended with a status that is not wanted.
+    """
+
+    template_fields: Sequence[str] = ("domo_conn_id", "instance_id")
+    ui_color = "#99ccee"
+
+    def __init__(
+        self,
+        *,
+        instance_id: str,
+        wanted_statuses: Sequence[str] = (COMPLETED,),
+        domo_conn_id: str = DomoHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instance_id = instance_id
+        self.wanted_statuses = wanted_statuses
+        self.domo_conn_id = domo_conn_id
+
+    @cached_property
+    def hook(self) -> DomoHook:
+        """The hook; the connection is read at its first use."""
+        return DomoHook(self.domo_conn_id)
+
+    def _id(self) -> str:
+        unknown = set(self.wanted_statuses) - TERMINAL_STATUSES
+        if unknown or not self.wanted_statuses:
+            raise ValueError(
+                f"wanted_statuses must be some of {sorted(TERMINAL_STATUSES)}, not {list(self.wanted_statuses)}"
+            )
+        ids = check_instance_ids(as_ids(self.instance_id, "instance_id"))
+        if len(ids) != 1:
+            raise ValueError(f"instance_id must be one id, not {len(ids)}; map the sensor over them")
+        return ids[0]
+
+    def _look(self) -> PokeReturnValue:
+        instance = self._read()
+        if not instance.terminal:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._judge(instance))
+
+    def _read(self) -> Instance:
+        instance = self.hook.run(read_instance(self._id(), self.hook.get_conn().account.instance_path))
+        note_unknown(instance)
+        self.log.info("Instance %s is %s", instance.id, instance.status or "about to start")
+        return instance
+
+    def _judge(self, instance: Instance) -> dict[str, Any]:
+        if instance.status not in self.wanted_statuses:
+            raise NotCompletedError(instance)
+        return instance.model_dump(by_alias=True, mode="json")
+
+    def _trigger(self, deadline: float) -> InstancesTrigger:
+        return InstancesTrigger(
+            domo_conn_id=self.domo_conn_id,
+            instance_ids=[self._id()],
+            poll_interval=self.poke_interval,
+            deadline=deadline,
+        )
+
+    def _result(self, event: dict[str, Any]) -> dict[str, Any]:
+        return self._judge(self._read())

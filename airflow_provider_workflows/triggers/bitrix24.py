@@ -1,0 +1,202 @@
+"""Triggers that watch Bitrix24's running workflows. All of one portal in one triggerer share their requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_workflows.bitrix24.calls import terminate_workflow
+from airflow_provider_workflows.bitrix24.ending import end_workflows
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.listing import find_workflows, running_workflows, watch_workflows
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.plans import PauseDueError
+from airflow_provider_workflows.triggers.polling import Look, PollTrigger, arguments_of, log, until_next_look
+
+#: Ids that one event carries at most.
+IDS = 1000
+#: Where the asset's state store keeps the ids that were reported.
+REPORTED = "reported_workflow_ids"
+
+
+class RunningWorkflowsTrigger(PollTrigger):
+    """Waits until the number of matching running workflows lies in a range.
+
+    Fires ``{"status": "success", "workflow_ids": [ids of up to 1,000, the oldest first]}``.
+
+    :param bitrix24_conn_id: id of the Airflow connection.
+    :param filters: Bitrix24's FILTER object, as JSON.
+    :param stuck_for: only workflows whose lock ended so many seconds ago.
+    :param min_count: the range's lower end.
+    :param max_count: its upper end; ``None`` for no upper end.
+    :param poll_interval: seconds between two looks.
+    :param deadline: Unix time after which it looks no more.
+    """
+
+    def __init__(
+        self,
+        *,
+        bitrix24_conn_id: str,
+        filters: Mapping[str, Any],
+        stuck_for: float | None,
+        min_count: int,
+        max_count: int | None,
+        poll_interval: float,
+        deadline: float | None,
+    ) -> None:
+        super().__init__(poll_interval=poll_interval, deadline=deadline)
+        self.bitrix24_conn_id = bitrix24_conn_id
+        self.filters = dict(filters)
+        self.stuck_for = stuck_for
+        self.min_count = min_count
+        self.max_count = max_count
+
+    @asynccontextmanager
+    async def _looking(self) -> AsyncIterator[Look]:
+        async with Bitrix24Hook(self.bitrix24_conn_id).shared_client() as client:
+
+            async def look() -> Mapping[str, Any] | None:
+                wanted = wanted_now(self.filters, self.stuck_for)
+                plan = watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count)
+                seen = await client.run(plan, longest_pause=0)
+                return None if seen.ids is None else {"workflow_ids": seen.ids}
+
+            yield look
+
+
+class WorkflowsEndedTrigger(PollTrigger):
+    """Waits until none of certain workflows runs any more.
+
+    :param bitrix24_conn_id: id of the Airflow connection.
+    :param workflow_ids: the workflows.
+    :param poll_interval: seconds between two looks.
+    :param deadline: Unix time after which it looks no more.
+    :param cancel_on_kill: terminate them when the deferred task is killed by a user (Airflow 3.3 and later).
+    """
+
+    def __init__(
+        self,
+        *,
+        bitrix24_conn_id: str,
+        workflow_ids: Sequence[str],
+        poll_interval: float,
+        deadline: float | None,
+        cancel_on_kill: bool = False,
+    ) -> None:
+        super().__init__(poll_interval=poll_interval, deadline=deadline)
+        self.bitrix24_conn_id = bitrix24_conn_id
+        self.workflow_ids = list(workflow_ids)
+        self.cancel_on_kill = cancel_on_kill
+
+    @asynccontextmanager
+    async def _looking(self) -> AsyncIterator[Look]:
+        async with Bitrix24Hook(self.bitrix24_conn_id).shared_client() as client:
+
+            async def look() -> Mapping[str, Any] | None:
+                running = await client.run(running_workflows(self.workflow_ids), longest_pause=0)
+                return None if running else {}
+
+            yield look
+
+    async def on_kill(self) -> None:
+        """Terminate the workflows."""
+        if not self.cancel_on_kill:
+            return
+        async with Bitrix24Hook(self.bitrix24_conn_id).shared_client() as client:
+            report = await client.run(end_workflows(self.workflow_ids, terminate_workflow))
+        log.info("The task was killed. Terminated: %s; failed: %s", report.ended, report.failed)
+
+
+class WorkflowsAppearedTrigger(BaseEventTrigger):
+    """Starts Dags when running workflows appear that match: for Airflow 3's ``AssetWatcher``.
+
+    Fires ``{"workflow_ids": [ids of up to 1,000, the oldest first]}`` once for each appearance: a workflow that goes
+    on matching is not reported again, one that matched no more for a while is. From Airflow 3.3 on the asset's state
+    store keeps what was reported, so that a restart of the triggerer reports nothing twice. An error is logged, and
+    looking goes on.
+
+    :param bitrix24_conn_id: id of the Airflow connection.
+    :param filters: Bitrix24's FILTER object, as for ``ListWorkflowsOperator``.
+    :param stuck_for: only workflows whose lock ended this long ago, or so many seconds; Bitrix24 calls them stuck
+        after 5 minutes.
+    :param poll_interval: seconds between two looks.
+    :raises FilterError: if the filter is not one that Bitrix24 would apply.
+    """
+
+    def __init__(
+        self,
+        *,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        filters: Mapping[str, Any] | None = None,
+        stuck_for: timedelta | float | None = None,
+        poll_interval: float = 60.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bitrix24_conn_id = bitrix24_conn_id
+        self.filters = WorkflowFilter.parse(filters).params()
+        self.stuck_for = stuck_for.total_seconds() if isinstance(stuck_for, timedelta) else stuck_for
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give the class and its arguments."""
+        return f"{__name__}.{type(self).__qualname__}", arguments_of(self)
+
+    def shared_stream_key(self) -> Hashable:
+        """Share the looks with triggers that look for the same."""
+        return (__name__, json.dumps(arguments_of(self)))
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[list[str], None]:
+        """Look again and again, and give the ids of all that match."""
+        async with Bitrix24Hook(kwargs["bitrix24_conn_id"]).shared_client() as client:
+            while True:
+                pause = 0.0
+                try:
+                    wanted = wanted_now(kwargs["filters"], kwargs["stuck_for"])
+                    select = sorted({"ID", *(condition.field for condition in wanted.conditions)})
+                    plan = find_workflows(wanted, lambda _: None, select=select)
+                    yield list(await client.run(plan, longest_pause=0))
+                except PauseDueError as due:
+                    log.warning("A look failed, and it goes on: %s", due.pause.reason)
+                    pause = due.pause.seconds
+                except (ApiError, ValueError) as error:
+                    log.error("A look failed, and it goes on: %s", error)
+                await asyncio.sleep(pause + until_next_look(kwargs["poll_interval"], time.time() + pause))
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[list[str]]) -> AsyncIterator[TriggerEvent]:
+        """Fire for those that were not there at the look before."""
+        store: Any = getattr(self, "asset_state_store", None)
+        reported = set(await store.aget(REPORTED) or ()) if store else set()
+        async for matching in shared_stream:
+            new = [workflow_id for workflow_id in matching if workflow_id not in reported]
+            for first in range(0, len(new), IDS):
+                yield TriggerEvent({"workflow_ids": new[first : first + IDS]})
+            if reported != set(matching):
+                reported = set(matching)
+                if store:
+                    await store.aset(REPORTED, matching)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look alone, as Airflow before 3.3 has no shared streams."""
+        async with aclosing(self.open_shared_stream(arguments_of(self))) as stream:
+            async for event in self.filter_shared_stream(stream):
+                yield event
+
+
+def wanted_now(filters: Mapping[str, Any], stuck_for: float | None) -> WorkflowFilter:
+    """Give the filter of this moment. All that ask at the same second ask the same.
+
+    :param filters: Bitrix24's FILTER object.
+    :param stuck_for: only workflows whose lock ended so many seconds ago.
+    """
+    age = None if stuck_for is None else timedelta(seconds=stuck_for)
+    return WorkflowFilter.parse(filters, stuck_for=age, now=datetime.now(UTC))

@@ -1,0 +1,117 @@
+"""What all triggers that look at something again and again have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, TypeAlias
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.plans import PauseDueError
+
+log = logging.getLogger(__name__)
+
+#: Looks that may fail one after the other, where trying again can help.
+MOST_FAILURES = 10
+
+#: Looks once: gives the event's fields, or ``None`` to wait on.
+Look: TypeAlias = Callable[[], Awaitable[Mapping[str, Any] | None]]
+
+
+class WaitFailedError(Exception):
+    """A deferred task was woken up by something else than what it waits for."""
+
+
+def read_event(event: Any) -> Literal["success", "timeout"]:
+    """Tell what a trigger of this package reports.
+
+    :param event: what Airflow gives to ``execute_complete``.
+    :raises WaitFailedError: if it reports an error, or is no event of ours.
+    """
+    status = event.get("status") if isinstance(event, Mapping) else None
+    if status in ("success", "timeout"):
+        return status  # type: ignore[no-any-return]
+    if status == "error":
+        raise WaitFailedError(str(event.get("message")))
+    raise WaitFailedError(f"The trigger's event is none of this provider's: {event!r}")
+
+
+def until_next_look(interval: float, now: float) -> float:
+    """Give the seconds until the next look: all that look at an interval do so together, and share requests.
+
+    :param interval: seconds between two looks.
+    :param now: Unix time.
+    """
+    return interval - now % interval
+
+
+class PollTrigger(BaseTrigger):
+    """Looks until it sees what it waits for.
+
+    Fires ``{"status": "success", ...}``, ``{"status": "timeout"}`` after the deadline, or
+    ``{"status": "error", "message": ...}`` for an error that waiting cannot mend, or that came ten times in a row.
+
+    :param poll_interval: seconds between two looks.
+    :param deadline: Unix time after which it looks no more; ``None`` for no end.
+    """
+
+    def __init__(self, *, poll_interval: float, deadline: float | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        if poll_interval <= 0:
+            raise ValueError(f"poll_interval must be more than 0 seconds, not {poll_interval}")
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give the class and the arguments of its ``__init__``, which are JSON."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments_of(self)
+
+    @abstractmethod
+    def _looking(self) -> AbstractAsyncContextManager[Look]:
+        """Give what looks."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look until there is something to report."""
+        async with self._looking() as look:
+            yield TriggerEvent(await self._wait(look))
+
+    async def _wait(self, look: Look) -> dict[str, Any]:
+        failures, pause = 0, 0.0
+        while True:
+            now = time.time()
+            wait = pause + until_next_look(self.poll_interval, now + pause)
+            if self.deadline is not None:
+                wait = min(wait, max(0.0, self.deadline - now))
+            await asyncio.sleep(wait)
+            if self.deadline is not None and time.time() >= self.deadline:
+                return {"status": "timeout"}
+            pause = 0.0
+            try:
+                found = await look()
+            except PauseDueError as due:
+                failures += 1
+                if failures >= MOST_FAILURES:
+                    return {
+                        "status": "error",
+                        "message": f"{failures} looks in a row failed, lastly: {due.pause.reason}",
+                    }
+                log.warning("Look %d in a row failed, and it goes on: %s", failures, due.pause.reason)
+                pause = due.pause.seconds
+            except (ApiError, ValueError) as error:
+                return {"status": "error", "message": str(error)}
+            else:
+                failures = 0
+                if found is not None:
+                    return {"status": "success", **found}
+
+
+def arguments_of(trigger: BaseTrigger) -> dict[str, Any]:
+    """Give the arguments of a trigger's ``__init__``; each is kept under its own name."""
+    return {name: getattr(trigger, name) for name in inspect.signature(type(trigger)).parameters}
