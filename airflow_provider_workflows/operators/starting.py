@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from airflow_provider_workflows.triggers.polling import PollTrigger, read_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+log = logging.getLogger(__name__)
 
 #: Seconds to wait for the end of what was started: as long as Airflow's sensors wait.
 WEEK = 7 * 24 * 3600.0
@@ -97,9 +100,9 @@ class StartOperator(BaseOperator):
         if started is None:
             started = self._start(record)
             record.write(id=started)
-            self.log.info("Started %s", started)
+            log.info("Started %s", started)
         else:
-            self.log.info("Going on with %s, which an earlier try has started", started)
+            log.info("Going on with %s, which an earlier try has started", started)
         self._started = started
         if self._killed:
             self.on_kill()
@@ -142,4 +145,4 @@ class StartOperator(BaseOperator):
             if self._record is not None:
                 self._record.forget()
         except Exception as error:
-            self.log.warning("%s could not be cancelled, and may still run: %s", self._started, error)
+            log.warning("%s could not be cancelled, and may still run: %s", self._started, error)
