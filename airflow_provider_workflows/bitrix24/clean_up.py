@@ -125,7 +125,7 @@ class CleanUp:
         return {
             "left": [workflow_id for workflow_id in self.left if workflow_id not in dealt_with],
             "report": self.report.json(),
-            "unclear": sorted(end.unclear | end.under_way),
+            "unclear": sorted(end.unclear),
         }
 
     @classmethod

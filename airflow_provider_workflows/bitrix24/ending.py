@@ -25,7 +25,6 @@ class EndReport:
     :param failed: id to reason: these may still run.
     :param stopped_by: the error after which no more were tried.
     :param unclear: ids that may have been ended by a call whose reply was lost, or did not confirm it.
-    :param under_way: ids whose call was sent last and is not answered.
     """
 
     requested: int
@@ -33,8 +32,7 @@ class EndReport:
     already_ended: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     stopped_by: ApiError | None = None
-    unclear: set[str] = field(default_factory=set)
-    under_way: set[str] = field(default_factory=set)
+    unclear: set[str] = field(default_factory=set, compare=False)
 
     def stop(self, error: ApiError, workflow_ids: Iterable[str]) -> None:
         """Note that an error ended the work, and with it those of the workflows that nothing is known of."""
@@ -95,12 +93,7 @@ def end_workflows(
     doubtful: list[str] = []
     tries: Counter[str] = Counter()
 
-    def ending(workflow_id: str) -> Call:
-        report.under_way.add(workflow_id)
-        return end(workflow_id)
-
     def answered(workflow_id: str, reply: Reply) -> None:
-        report.under_way.discard(workflow_id)
         if reply.result is True:
             report.ended.append(workflow_id)
         else:
@@ -108,7 +101,6 @@ def end_workflows(
             report.unclear.add(workflow_id)
 
     def settle(errors: Mapping[str, ApiError]) -> Plan[list[str]]:
-        report.under_way.difference_update(errors)
         unknown = {workflow_id for workflow_id, error in errors.items() if isinstance(error, UnknownOutcomeError)}
         report.unclear.update(unknown)
         tries.update(unknown)
@@ -124,7 +116,7 @@ def end_workflows(
         return again
 
     try:
-        yield from send_each(ids, ending, answered, settle, what="workflows", in_flight=in_flight)
+        yield from send_each(ids, end, answered, settle, what="workflows", in_flight=in_flight)
         running = yield from running_workflows(doubtful)
         report.ended += [workflow_id for workflow_id in doubtful if workflow_id not in running]
         report.failed |= dict.fromkeys(running, "the portal did not confirm its end, and it still runs")

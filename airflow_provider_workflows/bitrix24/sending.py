@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, PAGE, Call, Reply
@@ -81,40 +83,94 @@ def send_each(
     :param in_flight: requests under way at once.
     :raises ApiError: if nothing goes on; what was under way is collected and settled before.
     """
-    queue, size = deque(items), BatchSize(BATCH)
-    total, under_way = len(queue), 0
-    window, flying, setbacks, advanced = in_flight, 0, 0, False
-    held_by: ApiError | None = None
+    work, size = _Work(deque(items)), BatchSize(BATCH)
+    total, flying, under_way = len(work.queue), 0, 0
+    window, setbacks = in_flight, 0
     stopped_by: ApiError | None = None
-    while flying or (queue and stopped_by is None):
-        while queue and flying < window and held_by is None and stopped_by is None:
-            some = [queue.popleft() for _ in range(min(size.now, len(queue)))]
+    while flying or (work.left and stopped_by is None):
+        while work.goes_on and flying < window and stopped_by is None:
+            some = [work.queue.popleft() for _ in range(min(size.now, len(work.queue)))]
             yield Submit(together([call_for(item) for item in some]), some)
             flying, under_way = flying + 1, under_way + len(some)
-        collected: Collected = yield Collect()
-        some = collected.tag
-        flying, under_way = flying - 1, under_way - len(some)
-        fit_batch_size(size, len(some), collected.outcome)
-        window = _next_window(collected.outcome, window, in_flight)
-        again: dict[K, ApiError] = {}
         try:
-            again = yield from _handle(some, collected.outcome, done, settle)
+            if flying:
+                collected: Collected = yield Collect()
+                some = collected.tag
+                flying, under_way = flying - 1, under_way - len(some)
+                fit_batch_size(size, len(some), collected.outcome)
+                window = _next_window(collected.outcome, window, in_flight)
+                work.sort(some, collected.outcome, done)
+                yield Progress(total - work.left - under_way, total, what)
+                continue
+            # Nothing is under way now. What failed together is settled together, and is one setback.
+            failure = yield from work.settle(settle)
         except ApiError as error:
             stopped_by = stopped_by or error
-        queue.extendleft(reversed(again))
-        yield Progress(total - len(queue) - under_way, total, what)
-        advanced |= len(again) < len(some)
-        held_by = max([*again.values(), *([held_by] if held_by else [])], key=_retry_after, default=None)
-        # Requests that fail together are one setback, and are waited out once.
-        if held_by is not None and not flying and stopped_by is None:
-            setbacks = 0 if advanced else setbacks + 1
-            if setbacks >= ATTEMPTS:
-                stopped_by = held_by
-            elif setbacks or held_by.retry_after:
-                yield Pause(max(growing_delay(setbacks), _retry_after(held_by)), reason=str(held_by))
-            held_by, advanced = None, False
+            continue
+        setbacks = 0 if work.advanced else setbacks + 1
+        work.advanced = False
+        if failure is not None and setbacks >= ATTEMPTS:
+            stopped_by = failure
+        elif failure is not None and (setbacks or failure.retry_after):
+            yield Pause(max(growing_delay(setbacks), _retry_after(failure)), reason=str(failure))
     if stopped_by is not None:
+        with suppress(ApiError):
+            yield from work.settle(settle)
         raise stopped_by
+
+
+@dataclass(slots=True)
+class _Work(Generic[K]):
+    """What :func:`send_each` has to do still.
+
+    :param queue: items to send a call for.
+    :param refused: items whose call was surely not done, with why; they are to be sent again.
+    :param unclear: items of which it is not known, with why.
+    :param failed: whether a whole request failed since the last settlement.
+    :param advanced: whether any item is done since then.
+    """
+
+    queue: deque[K]
+    refused: dict[K, ApiError] = field(default_factory=dict)
+    unclear: dict[K, ApiError] = field(default_factory=dict)
+    failed: bool = False
+    advanced: bool = False
+
+    @property
+    def left(self) -> int:
+        """How many items are not done, but for those under way."""
+        return len(self.queue) + len(self.refused) + len(self.unclear)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more may be sent before something is settled or waited out."""
+        return bool(self.queue) and not (self.failed or self.refused) and len(self.unclear) < BATCH
+
+    def sort(self, items: Sequence[K], outcome: Reply | ApiError, done: Callable[[K, Reply], None]) -> None:
+        """Take in what became of a request."""
+        self.failed |= isinstance(outcome, ApiError)
+        if isinstance(outcome, RejectedError) and len(items) > 1:
+            # A batch that was rejected as a whole: that is nothing about any of its commands.
+            self.queue.extendleft(reversed(items))
+            raise outcome
+        for item, its_own in _outcomes(items, outcome).items():
+            if isinstance(its_own, Reply):
+                done(item, its_own)
+                self.advanced = True
+            elif isinstance(its_own, RefusedError):
+                self.refused[item] = its_own
+            else:
+                self.unclear[item] = its_own
+
+    def settle(self, settle: Callable[[Mapping[K, ApiError]], Plan[list[K]]]) -> Plan[ApiError | None]:
+        """Put back into the queue what is to be sent again, and give the error that is to be waited out."""
+        unclear, self.unclear, self.failed = self.unclear, {}, False
+        again = (yield from settle(unclear)) if unclear else []
+        self.advanced |= len(again) < len(unclear)
+        failures = [*self.refused.values(), *(unclear[item] for item in again)]
+        self.queue.extendleft(reversed([*self.refused, *again]))
+        self.refused = {}
+        return max(failures, key=_retry_after, default=None)
 
 
 def read_pages(
@@ -188,27 +244,6 @@ def _next_window(outcome: Reply | ApiError, window: int, in_flight: int) -> int:
     return 1 if isinstance(outcome, RefusedError) else window
 
 
-def _handle(
-    items: Sequence[K],
-    outcome: Reply | ApiError,
-    done: Callable[[K, Reply], None],
-    settle: Callable[[Mapping[K, ApiError]], Plan[list[K]]],
-) -> Plan[dict[K, ApiError]]:
-    """Give the items to send again, each with why."""
-    again: dict[K, ApiError] = {}
-    unclear: dict[K, ApiError] = {}
-    for item, its_own in _outcomes(items, outcome).items():
-        if isinstance(its_own, Reply):
-            done(item, its_own)
-        elif isinstance(its_own, RefusedError):
-            again[item] = its_own
-        else:
-            unclear[item] = its_own
-    if unclear:
-        again |= {item: unclear[item] for item in (yield from settle(unclear))}
-    return again
-
-
 def together(commands: Sequence[Call]) -> Call:
     """Give one call that does them all; a single one needs no batch around it.
 
@@ -220,14 +255,9 @@ def together(commands: Sequence[Call]) -> Call:
 
 
 def _outcomes(items: Sequence[K], outcome: Any) -> dict[K, Reply | ApiError]:
-    """Give each item's own outcome out of that of the request.
-
-    :raises RejectedError: if a batch as a whole was rejected, which is nothing about any of its commands.
-    """
+    """Give each item's own outcome out of that of the request."""
     if len(items) == 1:
         return {items[0]: outcome}
-    if isinstance(outcome, RejectedError):
-        raise outcome
     if isinstance(outcome, ApiError):
         return dict.fromkeys(items, outcome)
     return dict(zip(items, outcome.result.values(), strict=True))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_workflows.bitrix24.clean_up import TooManyWorkflowsError
 from airflow_provider_workflows.bitrix24.employees import EmployeeError
@@ -19,6 +22,8 @@ from airflow_provider_workflows.operators.bitrix24 import (
 )
 from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.triggers.polling import WaitFailedError
+from tests.operators.deferred import resume, revive
 from tests.operators.remote import TaskInstance, VirtualTime, render
 
 OLD = {"STARTED": "2025-06-01T00:00:00Z", "TEMPLATE_ID": 7}
@@ -296,3 +301,116 @@ class TestEmployee:
         with pytest.raises(ValueError, match="give either user_id, or name and last_name"):
             CleanUpEmployeeWorkflowsOperator(task_id="clean_up", **who).execute(context)
         assert control.requests() == []
+
+
+class TestLongPauses:
+    """A portal that blocks ``terminate`` for minutes, after so many batches."""
+
+    @staticmethod
+    def run_through(
+        context: Any, clock: VirtualTime, meanwhile: Callable[[], object] = lambda: None, **arguments: Any
+    ) -> tuple[dict[str, Any], list[float]]:
+        """Run a task through its pauses, in a new worker after each.
+
+        :returns: its report, and how long each pause was.
+        """
+        pauses: list[float] = []
+
+        def make() -> CleanUpWorkflowsOperator:
+            return CleanUpWorkflowsOperator(
+                task_id="clean_up", **{"filters": {"TEMPLATE_ID": 7}, "deferrable": True} | arguments
+            )
+
+        try:
+            report: dict[str, Any] = make().execute(context)
+            return report, pauses
+        except TaskDeferred as first:
+            deferred = first
+        while True:
+            trigger: Any = revive(deferred.trigger)
+            pauses.append(trigger.until - time.time())
+            clock.sleep(pauses[-1] + 1)
+            meanwhile()
+            try:
+                report = resume(make, context, deferred, {"status": "success"})
+                return report, pauses
+            except TaskDeferred as later:
+                deferred = later
+
+    @pytest.mark.parametrize("blocked", ["bizproc.workflow.terminate", "batch"])
+    @pytest.mark.parametrize("batches_before", [0, 1, 3])
+    def test_are_spent_in_the_triggerer_and_the_work_goes_on_where_it_was(
+        self, control: Control, context: Any, clock: VirtualTime, blocked: str, batches_before: int
+    ) -> None:
+        ids = control.add_workflows([OLD] * 300)
+        skip = batches_before * (50 if blocked != "batch" else 1)
+        control.inject("operating_limit", method=blocked, skip=skip)
+        report, pauses = self.run_through(context, clock)
+        assert pauses == [pytest.approx(300, abs=5)]
+        assert (sorted(report["ended"]), report["failed"], report["already_ended"]) == (sorted(ids), {}, [])
+        assert Counter(entry["id"] for entry in control.journal()) == dict.fromkeys(ids, 1)
+        assert report["requested"] == 300
+        assert report["by_template"] == {"7": 300}
+        assert report["paused_seconds"] >= 300
+        assert report["requests"] == len(control.requests())
+
+    def test_one_that_starts_during_a_pause_is_left_and_reported(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        ids = control.add_workflows([OLD] * 120)
+        control.inject("operating_limit", method="bizproc.workflow.terminate", skip=50)
+        new: list[str] = []
+        report, _ = self.run_through(context, clock, lambda: new.extend(control.add_workflows([OLD])))
+        assert sorted(report["ended"]) == sorted(ids)
+        assert report["appeared"] == new
+        assert states(control).count("running") == 1
+
+    def test_one_that_ends_by_itself_during_a_pause_was_ended_already(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        ids = control.add_workflows([OLD] * 50)
+        control.inject("operating_limit", method="bizproc.workflow.terminate", times=50)
+        report, _ = self.run_through(context, clock, lambda: control.finish_workflows(ids[:5]))
+        assert sorted(report["already_ended"]) == sorted(ids[:5])
+        assert sorted(report["ended"]) == sorted(ids[5:])
+
+    def test_a_pause_of_the_first_list_starts_it_again(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        ids = control.add_workflows([OLD] * 10)
+        control.inject("operating_limit", method="bizproc.workflow.instances")
+        report, pauses = self.run_through(context, clock)
+        assert sorted(report["ended"]) == sorted(ids)
+        assert len(pauses) == 1
+
+    def test_a_pause_of_the_last_list_ends_nothing_twice(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        ids = control.add_workflows([OLD] * 10)
+        control.inject("operating_limit", method="bizproc.workflow.instances", skip=1)
+        report, _ = self.run_through(context, clock)
+        assert sorted(report["ended"]) == sorted(ids)
+        assert len(control.journal()) == 10
+
+    def test_short_pauses_stay_in_the_worker(self, control: Control, context: Any, clock: VirtualTime) -> None:
+        control.add_workflows([OLD] * 10)
+        control.inject("refused", times=3)
+        _, pauses = self.run_through(context, clock)
+        assert pauses == []
+
+    def test_without_deferring_the_worker_waits(self, control: Control, context: Any, clock: VirtualTime) -> None:
+        ids = control.add_workflows([OLD] * 10)
+        control.inject("operating_limit", method="bizproc.workflow.terminate")
+        report, pauses = self.run_through(context, clock, deferrable=False)
+        assert (sorted(report["ended"]), pauses) == (sorted(ids), [])
+        assert sum(clock.naps) >= 300
+
+    @pytest.mark.parametrize("event", [None, {}, {"status": "done"}])
+    def test_an_event_that_is_not_ours_fails_the_task(self, control: Control, context: Any, event: Any) -> None:
+        control.add_workflows([OLD] * 10)
+        control.inject("operating_limit", method="bizproc.workflow.terminate")
+        task = CleanUpWorkflowsOperator(task_id="clean_up", filters={"TEMPLATE_ID": 7}, deferrable=True)
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(context)
+        with pytest.raises(WaitFailedError):
+            resume(lambda: task, context, deferred.value, event)

@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.rest.errors import AccessDeniedError, AuthenticationError, RateLimitError
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.triggers.polling import WaitFailedError
+from tests.operators.deferred import resume, run_through
 from tests.operators.remote import TaskInstance, VirtualTime, render
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -308,3 +311,63 @@ def test_the_status_is_read_where_the_connection_says(control: Control, connect:
         cancel(context, one)
     assert NotFoundError.advice in str(failed.value)
     assert [entry["method"] for entry in control.requests()] == ["cancel", f"GET /api/elsewhere/{one}"]
+
+
+class TestDeferred:
+    @staticmethod
+    def cancel(context: Any, instance_id: Any, **how: Any) -> tuple[Any, int]:
+        """Run a task that waits in the triggerer."""
+        given = {"wait_for_completion": True, "deferrable": True, "poll_interval": 0.05} | how
+        return run_through(lambda: DomoCancelOperator(task_id="cancel", instance_id=instance_id, **given), context)
+
+    @pytest.mark.parametrize("status", [None, "IN_PROGRESS"])
+    def test_it_lasts_until_the_cancellation_has_taken_effect(
+        self, control: Control, context: Any, status: str | None
+    ) -> None:
+        control.configure(cancel_delay=0.3)
+        ids = add(control, 3, status=status)
+        report, deferrals = self.cancel(context, ids)
+        assert report["status"] == dict.fromkeys(ids, "CANCELED")
+        assert (sorted(report["ended"]), report["failed"], deferrals) == (sorted(ids), {}, 1)
+        assert len(control.journal("cancel")) == 3
+
+    def test_what_is_cancelled_at_the_first_look_is_not_waited_for(self, control: Control, context: Any) -> None:
+        ids = add(control, 2)
+        report, deferrals = self.cancel(context, ids)
+        assert (sorted(report["ended"]), deferrals) == (sorted(ids), 0)
+
+    def test_the_report_keeps_what_was_known_before(self, control: Control, context: Any) -> None:
+        control.configure(cancel_delay=0.3)
+        (running,) = add(control, 1)
+        (finished,) = add(control, 1, status="COMPLETED")
+        with pytest.raises(NotAllEndedError, match=UNKNOWN):
+            self.cancel(context, [running, finished, UNKNOWN])
+        report = context["ti"].xcoms["return_value"]
+        assert (report["ended"], report["already_ended"], list(report["failed"])) == ([running], [finished], [UNKNOWN])
+
+    @pytest.mark.parametrize("final", ["COMPLETED", "FAILED"])
+    def test_one_that_ends_by_itself_meanwhile_is_told_as_it_ended(
+        self, control: Control, context: Any, final: str
+    ) -> None:
+        control.configure(cancel_delay=500.0)
+        (one,) = add(control, 1, finishes_after=0.3, final_status=final)
+        report, _ = self.cancel(context, one)
+        assert report["status"] == {one: final}
+        assert report["already_ended" if final == "COMPLETED" else "ended"] == [one]
+
+    def test_one_that_outlasts_the_time_has_failed(self, control: Control, context: Any) -> None:
+        control.configure(cancel_delay=500.0)
+        (slow,) = add(control, 1)
+        with pytest.raises(NotAllEndedError, match="cancelled, but still IN_PROGRESS after 0 s"):
+            self.cancel(context, slow, wait_timeout=0.2)
+
+    @pytest.mark.parametrize("event", [None, {}, {"status": "done"}, {"status": "error", "message": "no"}])
+    def test_an_event_that_is_not_ours_fails_the_task(self, control: Control, context: Any, event: Any) -> None:
+        control.configure(cancel_delay=500.0)
+        operator = DomoCancelOperator(
+            task_id="cancel", instance_id=add(control, 1), wait_for_completion=True, deferrable=True
+        )
+        with pytest.raises(TaskDeferred) as deferred:
+            operator.execute(context)
+        with pytest.raises(WaitFailedError):
+            resume(lambda: operator, context, deferred.value, event)

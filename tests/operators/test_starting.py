@@ -293,7 +293,9 @@ class TestRetry:
         self, system: Any, control: Control, context: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setenv(f"AIRFLOW_CONN_{system.name.upper()}_DEFAULT", f"{system.name}://1:x@127.0.0.1:9/http")
+            patch.setenv(
+                f"AIRFLOW_CONN_{system.name.upper()}_DEFAULT", f"{system.name}://1:n0where0code@127.0.0.1:9/http"
+            )
             with pytest.raises(NotConnectedError):
                 system.operator().execute(context)
         result = system.operator().execute(retry(context))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, BaseSensorOperator, PokeReturnValue
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    TaskDeferred,
+)
 
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError
 from airflow_provider_workflows.bitrix24.filters import FilterError
@@ -15,6 +23,8 @@ from airflow_provider_workflows.operators.bitrix24 import TerminateWorkflowOpera
 from airflow_provider_workflows.rest.errors import RateLimitError
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.triggers.polling import WaitFailedError
+from tests.operators.deferred import fire, resume
 from tests.operators.remote import render
 
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
@@ -232,3 +242,72 @@ class TestModes:
         for mode in ("poke", "reschedule"):
             with pytest.raises(NotAdministratorError):
                 RunningWorkflowsSensor(task_id="watch", mode=mode).execute(context)
+
+
+class TestDeferred:
+    @staticmethod
+    def sensor(**how: Any) -> RunningWorkflowsSensor:
+        """Give a sensor that waits in the triggerer."""
+        return RunningWorkflowsSensor(task_id="watch", **{"deferrable": True, "poke_interval": 0.05, **how})
+
+    def deferred(self, context: Any, **how: Any) -> TaskDeferred:
+        """Have a sensor look in vain."""
+        with pytest.raises(TaskDeferred) as deferred:
+            self.sensor(**how).execute(context)
+        return deferred.value
+
+    def test_it_looks_before_it_defers(self, control: Control, context: Any) -> None:
+        ids = add(control, 3)
+        assert self.sensor().execute(context) == ids
+
+    @pytest.mark.parametrize(
+        ("before", "how", "change"),
+        [
+            (0, {}, lambda control: add(control, 3)),
+            (0, {"filters": {"TEMPLATE_ID": 7}}, lambda control: add(control, 3, TEMPLATE_ID=7)),
+            (0, {"filters": {"<STARTED": datetime(2026, 3, 1, tzinfo=UTC)}}, lambda c: add(c, 3, STARTED=OLD)),
+            (0, {"stuck_for": timedelta(minutes=5)}, lambda control: add(control, 3, OWNED_UNTIL=OLD)),
+        ],
+    )
+    def test_it_gives_the_ids_that_the_trigger_has_seen(
+        self, control: Control, context: Any, before: int, how: Any, change: Any
+    ) -> None:
+        deferred = self.deferred(context, **how)
+        ids = change(control)
+        event = fire(deferred.trigger)
+        assert resume(lambda: self.sensor(**how), context, deferred, event) == ids
+
+    def test_it_waits_until_none_is_left(self, control: Control, context: Any) -> None:
+        ids = add(control, 2)
+        how = {"min_count": 0, "max_count": 0}
+        deferred = self.deferred(context, **how)
+        control.finish_workflows(ids)
+        assert resume(lambda: self.sensor(**how), context, deferred, fire(deferred.trigger)) == []
+
+    def test_it_times_out_as_every_sensor_does(self, control: Control, context: Any) -> None:
+        deferred = self.deferred(context, timeout=0.2)
+        event = fire(deferred.trigger)
+        with pytest.raises(AirflowSensorTimeout, match="timed out"):
+            resume(self.sensor, context, deferred, event)
+
+    def test_a_time_out_can_be_a_skip(self, control: Control, context: Any) -> None:
+        deferred = self.deferred(context, timeout=0.2)
+        with pytest.raises(AirflowSkipException):
+            resume(lambda: self.sensor(soft_fail=True), context, deferred, fire(deferred.trigger))
+
+    @pytest.mark.parametrize("event", [None, {}, {"status": "done"}, {"status": "error", "message": "no"}])
+    def test_an_event_that_is_not_ours_fails_the_task(self, control: Control, context: Any, event: Any) -> None:
+        deferred = self.deferred(context)
+        with pytest.raises(WaitFailedError):
+            resume(self.sensor, context, deferred, event)
+
+    def test_an_error_that_waiting_cannot_mend_fails_the_task(self, control: Control, context: Any) -> None:
+        deferred = self.deferred(context)
+        control.configure(is_admin=False)
+        with pytest.raises(WaitFailedError, match="not an administrator"):
+            resume(self.sensor, context, deferred, fire(deferred.trigger))
+
+    def test_what_is_kept_of_it_holds_no_secret(self, control: Control, context: Any) -> None:
+        deferred = self.deferred(context)
+        secret = control.settings()["webhook_code"]
+        assert secret not in json.dumps([deferred.trigger.serialize(), deferred.kwargs])

@@ -10,7 +10,6 @@ from typing import Any
 
 DEFAULT_MODEL = "a8afdc89-9491-4ee4-b7c3-b9e9b86c0138"
 FINAL = ("COMPLETED", "FAILED", "CANCELED")
-STATUSES = (None, "IN_PROGRESS", *FINAL)
 
 
 def stamp(seconds: float) -> str:
@@ -144,17 +143,17 @@ class Instances:
         Put an instance into the account.
 
         :param fields: fields of the API's instance, of which ``id``, ``modelId``, ``modelName``, ``modelVersion``,
-            ``createdBy``, ``createdOn`` and ``status`` count; and ``starts_after``, ``finishes_after`` (seconds),
+            ``createdBy``, ``createdOn`` and ``status`` (any word, as real accounts may send unknown ones) count; and ``starts_after``, ``finishes_after`` (seconds),
             ``final_status``, ``visible`` and ``data``
         :param user: who is its creator if that is left out
-        :raises ValueError: for an unknown field or status
+        :raises ValueError: for an unknown field, or what is no status
         """
         known = {"id", "modelId", "modelName", "modelVersion", "createdBy", "createdOn", "status"}
         known |= {"starts_after", "finishes_after", "final_status", "visible", "data"}
         if fields.keys() - known:
             raise ValueError(f"An instance has no field {', '.join(sorted(fields.keys() - known))}")
         status = fields.get("status", "IN_PROGRESS")
-        if status not in STATUSES or fields.get("final_status", "COMPLETED") not in FINAL:
+        if not isinstance(status, str | None) or fields.get("final_status", "COMPLETED") not in FINAL:
             raise ValueError(f"An instance has no status {status!r}")
         model_id = fields.get("modelId", DEFAULT_MODEL)
         model = self.models.get(model_id)
