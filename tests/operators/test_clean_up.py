@@ -317,9 +317,8 @@ class TestLongPauses:
         pauses: list[float] = []
 
         def make() -> CleanUpWorkflowsOperator:
-            return CleanUpWorkflowsOperator(
-                task_id="clean_up", **{"filters": {"TEMPLATE_ID": 7}, "deferrable": True} | arguments
-            )
+            given: dict[str, Any] = {"filters": {"TEMPLATE_ID": 7}, "deferrable": True} | arguments
+            return CleanUpWorkflowsOperator(task_id="clean_up", **given)
 
         try:
             report: dict[str, Any] = make().execute(context)

@@ -82,7 +82,7 @@ def test_the_same_workflows_cannot_be_generated_twice(control):
     [
         ("add_workflows", {"COLOUR": 1}),
         ("add_workflows", {"STARTED": "soon"}),
-        ("add_domo_instances", {"status": "ODD"}),
+        ("add_domo_instances", {"status": 7}),
     ],
 )
 def test_a_row_that_cannot_be_is_an_error(control, add, row):

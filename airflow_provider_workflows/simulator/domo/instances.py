@@ -143,8 +143,8 @@ class Instances:
         Put an instance into the account.
 
         :param fields: fields of the API's instance, of which ``id``, ``modelId``, ``modelName``, ``modelVersion``,
-            ``createdBy``, ``createdOn`` and ``status`` (any word, as real accounts may send unknown ones) count; and ``starts_after``, ``finishes_after`` (seconds),
-            ``final_status``, ``visible`` and ``data``
+            ``createdBy``, ``createdOn`` and ``status`` (any word: real accounts may send unknown ones) count; and
+            ``starts_after``, ``finishes_after`` (seconds), ``final_status``, ``visible`` and ``data``
         :param user: who is its creator if that is left out
         :raises ValueError: for an unknown field, or what is no status
         """
