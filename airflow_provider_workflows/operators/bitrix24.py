@@ -32,7 +32,7 @@ from airflow_provider_workflows.bitrix24.starting import (
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import FlowLink, WorkflowLink
 from airflow_provider_workflows.operators.arguments import as_document_id, as_ids, as_number, as_switch
-from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE
+from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, lay_aside, take_up
 from airflow_provider_workflows.operators.reports import NotAllEndedError, finish
 from airflow_provider_workflows.operators.start_record import StartRecord
 from airflow_provider_workflows.operators.starting import StartOperator
@@ -45,9 +45,6 @@ from airflow_provider_workflows.triggers.polling import read_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-#: XCom key under which a clean-up lays its work aside during a long pause.
-SO_FAR = "clean_up_so_far"
 
 
 class Bitrix24Operator(BaseOperator):
@@ -339,11 +336,11 @@ class _CleanUpOperator(Bitrix24Operator):
             raise ValueError("status goes with action 'terminate': 'kill' leaves no record to show it on")
         return self._go_on(context, CleanUp(), {"began": time.time(), "requests": 0, "refusals": 0, "paused": 0.0})
 
-    def resume(self, context: Context, event: Any, effort: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after a pause in the triggerer."""
         read_event(event)
-        so_far = context["ti"].xcom_pull(task_ids=self.task_id, key=SO_FAR, map_indexes=context["ti"].map_index)
-        return self._go_on(context, CleanUp.from_json(so_far), effort)
+        work = take_up(context)
+        return self._go_on(context, CleanUp.from_json(work["so_far"]), work["effort"])
 
     def _go_on(self, context: Context, so_far: CleanUp, effort: dict[str, Any]) -> dict[str, Any]:
         most = None if self.max_workflows is None else as_number(self.max_workflows, "max_workflows")
@@ -383,12 +380,9 @@ class _CleanUpOperator(Bitrix24Operator):
         """Leave the worker to others until the pause is over."""
         until = time.time() + pause.seconds
         self.log.warning("Deferred for %.0f s: %s", pause.seconds, pause.reason)
-        context["ti"].xcom_push(key=SO_FAR, value=so_far.json())
-        self.defer(
-            trigger=PauseTrigger(until=until),
-            method_name="resume",
-            kwargs={"effort": effort | {"paused": effort["paused"] + pause.seconds}},
-        )
+        effort = effort | {"paused": effort["paused"] + pause.seconds}
+        lay_aside(context, {"so_far": so_far.json(), "effort": effort})
+        self.defer(trigger=PauseTrigger(until=until), method_name="execute_complete")
 
     def _end(self, workflow_id: str) -> Call:
         if self.action == "kill":

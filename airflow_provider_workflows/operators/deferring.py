@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+#: XCom key under which a task lays its work aside while it is deferred.
+LAID_ASIDE = "laid_aside"
 
 #: Whether tasks wait in the triggerer unless they are told otherwise.
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -20,3 +27,23 @@ def deadline_after(seconds: float, execution_timeout: timedelta | None) -> float
     :param execution_timeout: how long Airflow lets it run.
     """
     return time.time() + min(seconds, execution_timeout.total_seconds() if execution_timeout else seconds)
+
+
+def lay_aside(context: Context, work: Any) -> None:
+    """Keep what a task needs to go on after it was deferred.
+
+    Airflow passes ``kwargs`` of ``defer()`` on too, but ``airflow dags test`` of Airflow 3.3 loses them.
+
+    :param context: the task's context.
+    :param work: anything that is JSON.
+    """
+    context["ti"].xcom_push(key=LAID_ASIDE, value=work)
+
+
+def take_up(context: Context) -> Any:
+    """Give what the task has laid aside.
+
+    :param context: the task's context.
+    """
+    ti = context["ti"]
+    return ti.xcom_pull(task_ids=ti.task_id, key=LAID_ASIDE, map_indexes=ti.map_index)

@@ -21,7 +21,7 @@ from airflow_provider_workflows.domo.watching import await_end, read_instance, u
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.arguments import as_ids
-from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after
+from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after, lay_aside, take_up
 from airflow_provider_workflows.operators.reports import NotAllEndedError, finish
 from airflow_provider_workflows.operators.start_record import StartRecord
 from airflow_provider_workflows.operators.starting import StartOperator
@@ -126,13 +126,15 @@ class DomoCancelOperator(DomoOperator):
         seen = list(report.instances.values())
         InstanceLink().push(context, InstanceLink.url(account.base_url, seen[0]) if len(seen) == 1 else "")
         if self.wait_for_completion and self.deferrable and report.still_running and report.stopped_by is None:
-            self._wait(report, account.instance_path)
+            self._wait(report, context)
         return finish(context, report.json(), report.stopped_by)
 
-    def _wait(self, report: CancelReport, path: str) -> None:
+    def _wait(self, report: CancelReport, context: Context) -> None:
         """Look once, and defer if that is not enough."""
+        path = self.hook.get_conn().account.instance_path
         left = self.hook.run(unfinished(report.still_running, path))
         if left:
+            lay_aside(context, report.json())
             self.defer(
                 trigger=InstancesTrigger(
                     domo_conn_id=self.domo_conn_id,
@@ -141,14 +143,13 @@ class DomoCancelOperator(DomoOperator):
                     deadline=deadline_after(self.wait_timeout, self.execution_timeout),
                 ),
                 method_name="execute_complete",
-                kwargs={"report": report.json()},
             )
         self.hook.run(await_cancelled(report, 0, self.poll_interval, path))
 
-    def execute_complete(self, context: Context, event: Any, report: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Read how the instances ended and return the report."""
         waited = self.wait_timeout if read_event(event) == "timeout" else 0.0
-        done = CancelReport.from_json(report)
+        done = CancelReport.from_json(take_up(context))
         path = self.hook.get_conn().account.instance_path
         self.hook.run(await_cancelled(done, waited, self.poll_interval, path, waited=waited))
         return finish(context, done.json(), done.stopped_by)

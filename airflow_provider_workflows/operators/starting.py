@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after
+from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after, lay_aside, take_up
 from airflow_provider_workflows.operators.start_record import StartRecord
 from airflow_provider_workflows.triggers.polling import PollTrigger, read_event
 
@@ -108,23 +108,21 @@ class StartOperator(BaseOperator):
             self.on_kill()
         self._show(started, context)
         if self.wait_for_completion:
-            self._wait(started)
+            self._wait(started, context)
         return self._result(started, context)
 
-    def _wait(self, started: str) -> None:
+    def _wait(self, started: str, context: Context) -> None:
         if not self.deferrable:
             if self._await(started):
                 self._give_up(started)
         elif self._runs(started):
+            lay_aside(context, started)
             deadline = deadline_after(self.wait_timeout, self.execution_timeout)
-            self.defer(
-                trigger=self._trigger(started, deadline),
-                method_name="execute_complete",
-                kwargs={"started": started},
-            )
+            self.defer(trigger=self._trigger(started, deadline), method_name="execute_complete")
 
-    def execute_complete(self, context: Context, event: Any, started: str) -> Any:
+    def execute_complete(self, context: Context, event: Any) -> Any:
         """Tell how it ended."""
+        started = take_up(context)
         self._started, self._record = started, StartRecord(context, self)
         if read_event(event) == "timeout" and self._runs(started):
             self._give_up(started)

@@ -80,7 +80,9 @@ class PollTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to report."""
         async with self._looking() as look:
-            yield TriggerEvent(await self._wait(look))
+            event = await self._wait(look)
+        # Only now, as Airflow may take the event and leave this generator where it is.
+        yield TriggerEvent(event)
 
     async def _wait(self, look: Look) -> dict[str, Any]:
         failures, pause = 0, 0.0

@@ -48,6 +48,8 @@ def rendered(task, **arguments):
 
 
 class FakeTaskInstance:
+    try_number, max_tries, map_index = 1, 0, -1
+
     def __init__(self):
         self.xcoms = {}
 
@@ -127,3 +129,21 @@ def test_the_tasks_of_the_operators_page_do_what_it_says(portal, tasks):
 
     report = tasks.cancel.execute(context())
     assert report["status"] == {"2052e10a-d142-4391-a731-2be1ab1c0188": "CANCELED"}
+
+
+def test_the_tasks_of_the_waiting_page_do_what_it_says(portal):
+    portal.add_templates([{"ID": 7}])
+    portal.configure(finishes_after=0.0)
+    namespace: dict[str, Any] = {}
+    for block in python_blocks("docs/waiting.md"):
+        exec(block, namespace)  # noqa: S102
+
+    started = namespace["approval"].execute(context())
+    assert portal.state()["bitrix24"]["workflows"][started]["state"] == "running"
+
+    assert namespace["figures"].execute(context())["status"] == "COMPLETED"
+    assert [entry["data"] for entry in portal.journal("start") if "data" in entry] == [{"region": "EMEA"}]
+
+    assert not namespace["finished"].poke(context())
+    path, arguments = namespace["stuck"].serialize()
+    assert (path.rpartition(".")[2], arguments["stuck_for"]) == ("WorkflowsAppearedTrigger", 3600.0)

@@ -16,9 +16,10 @@ EVERYWHERE = {
     "holiday_flow_switch",
     "mass_ending_by_date",
     "nightly_workflow_cleanup",
+    "start_and_wait",
 }
-WITH_APPROVALS = {"approved_cleanup"}
-HAS_APPROVALS = find_spec("airflow.sdk") is not None
+ON_AIRFLOW_3 = {"approved_cleanup", "stuck_workflows_watcher"}
+IS_AIRFLOW_3 = find_spec("airflow.sdk") is not None
 
 # Airflow finds the files by itself, with no way to a network or to a database.
 PARSE = """
@@ -69,14 +70,14 @@ def parsed(run: Run) -> Any:
 
 def test_every_example_parses_without_network_and_database(parsed):
     assert parsed["errors"] == {}
-    assert set(parsed["dags"]) == EVERYWHERE | (WITH_APPROVALS if HAS_APPROVALS else set())
+    assert set(parsed["dags"]) == EVERYWHERE | (ON_AIRFLOW_3 if IS_AIRFLOW_3 else set())
 
 
 def test_airflow_leaves_the_demo_alone(parsed):
-    assert set(parsed["files"]) == {f"{dag_id}.py" for dag_id in EVERYWHERE | WITH_APPROVALS}
+    assert set(parsed["files"]) == {f"{dag_id}.py" for dag_id in EVERYWHERE | ON_AIRFLOW_3}
 
 
-@pytest.mark.skipif(not HAS_APPROVALS, reason="this Airflow has no human-in-the-loop operators")
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="this Airflow has no human-in-the-loop operators")
 def test_a_person_approves_what_was_listed_before_it_is_ended(parsed):
     tasks = {task["id"]: task["after"] for task in parsed["dags"]["approved_cleanup"]["tasks"]}
     assert tasks == {"list_stuck": [], "approve": ["list_stuck"], "end_approved": ["approve", "list_stuck"]}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -211,3 +213,37 @@ class TestMisspeltFilter:
         settings = control.settings()
         secrets = (settings["webhook_code"], settings["domo_token"])
         assert [line for line in lines if any(secret in line for secret in secrets) and MASKING not in line] == []
+
+
+class TestStartAndWait:
+    @pytest.fixture
+    def busy_people(self, control: Control) -> Iterator[None]:
+        """Have every workflow that is started come to its end a second later."""
+        over = Event()
+
+        def work() -> None:
+            while not over.wait(1.0):
+                control.finish_workflows([id for id, state in states(control).items() if state == "running"])
+
+        worker = Thread(target=work)
+        worker.start()
+        yield
+        over.set()
+        worker.join()
+
+    def test_starts_one_in_each_system_and_waits_for_their_ends(
+        self, dags_test: DagsTest, control: Control, busy_people: None, tmp_path: Path
+    ):
+        control.add_templates([{"ID": 7}])
+        control.configure(finishes_after=1.0)
+        changes = {"        wait_timeout=": "        poll_interval=1,\n        wait_timeout="}
+        folder = variant("start_and_wait", changes, tmp_path)
+
+        done = dags_test("start_and_wait", folder=folder)
+
+        assert done.returncode == 0, done.stdout
+        instance, workflow = control.journal("start")
+        assert control.state()["domo"]["instances"][instance["id"]]["status"] == "COMPLETED"
+        assert states(control) == {workflow["id"]: "finished"}
+        assert workflow["parameters"] == {"execution": instance["id"]}
+        assert [entry["what"] for entry in control.journal() if entry["what"] not in {"start", "finish"}] == []

@@ -32,8 +32,8 @@ def fire(trigger: BaseTrigger, seconds: float = 10.0) -> Any:
 
 def resume(make: Callable[[], BaseOperator], context: Any, deferred: TaskDeferred, event: Any) -> Any:
     """Go on in another worker."""
-    kwargs = json.loads(json.dumps(deferred.kwargs or {}))
-    return make().resume_execution(deferred.method_name, {**kwargs, "event": event}, context)
+    assert not deferred.kwargs, "airflow dags test loses them"
+    return make().resume_execution(deferred.method_name, {"event": event}, context)
 
 
 def run_through(make: Callable[[], BaseOperator], context: Any) -> tuple[Any, int]:

@@ -43,6 +43,7 @@ class VirtualTime:
 class TaskInstance:
     """Takes XComs; what is no JSON fails the test, as it would fail the task."""
 
+    task_id = "task"
     map_index = -1
 
     def __init__(self) -> None:
