@@ -58,7 +58,7 @@ demo: RUN := demo
 demo: $(READY) ## Run the example Dags against the simulator: no account needed
 	$(VENV)/bin/python example_dags/demo.py
 
-bench: $(VENV_B)/.ready ## Compare with other clients, in half an hour; BENCH="--quick" takes two minutes
+bench: $(VENV_B)/.ready ## Compare with other clients, in 40 minutes; BENCH="--quick" takes three
 	$(VENV_B)/bin/python -m benchmarks.run $(BENCH)
 
 lock: $(UV) ## Pin the environments again; with UPGRADE=1 to the newest releases

@@ -68,12 +68,12 @@ def _main() -> None:
 
     job = Job.from_json(json.loads(sys.stdin.readline()))
     run = CONTESTANTS[sys.argv[1]](job)
-    before = _peak()
+    before = peak()
     said = run()
-    print(json.dumps({"mebibytes": (_peak() - before) / 1024, "said": said}))
+    print(json.dumps({"mebibytes": (peak() - before) / 1024, "said": said}))
 
 
-def _peak() -> int:
+def peak() -> int:
     """Give the most resident memory that this process ever had, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])

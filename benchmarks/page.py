@@ -14,6 +14,7 @@ from benchmarks.imports import Import
 from benchmarks.measure import Measurement
 from benchmarks.memory import Memory
 from benchmarks.scenarios import Group, Scenario
+from benchmarks.waiting import Scale, Wait
 
 PACKAGES = (
     "airflow-provider-workflows",
@@ -27,6 +28,8 @@ PACKAGES = (
 PROVIDER, LIMIT = "this provider", "the limit"
 MEMORY_TARGET = 150.0
 IMPORT_TARGET = 80.0
+ROUND_TARGET = 20
+BLOCK_TARGET = 100.0
 LONGEST_TEXT = 200
 
 HOW = """\
@@ -43,6 +46,14 @@ How it is measured:
   given; `fast-bitrix24` has up to 50.
 - *Ratio* is the time divided by that of the limit. Rows of less than a second or so show the work of the client and of
   the simulator, both in Python, and nothing of a network. Lists are measured three times; the middle run is shown.
+"""
+
+WAITING_HOW = """\
+They wait for workflows of one portal, with its limits on, in one event loop, as in Airflow's triggerer. At random
+moments workflows appear for some of them. *One request a sensor* is the same without shared looks; it cannot keep up,
+and is measured for a shorter time. *Ratio* is its requests a second, by this provider's. A block of the event loop is
+what a coroutine that sleeps for 10 ms wakes too late by; most of it is Python's garbage collector, which looks through
+all that Airflow has loaded.
 """
 
 Results = Mapping[str, Sequence[Measurement]]
@@ -172,6 +183,49 @@ def page(
         f"Milliseconds over `import airflow.sdk`, each in fresh interpreters, the median. Target for all public "
         f"modules together: under {IMPORT_TARGET:.0f} ms.\n",
         imports_table(imports),
+    ]
+    return "\n".join(parts)
+
+
+def waiting_table(measured: Sequence[Wait], interval: float) -> str:
+    """Show what waiting takes. What misses its target is bold."""
+    own = measured[0]
+    rows = []
+    for one in measured:
+        ours = one.contestant == PROVIDER
+        latest = f"{one.latest:.1f} s, {one.seen} of {one.appeared} seen"
+        rows.append(
+            (
+                one.contestant,
+                f"{one.seconds:.0f}",
+                f"{one.requests:,}",
+                f"{one.requests / one.seconds / (own.requests / own.seconds):.1f}",
+                _mark(f"{one.most}", not ours or one.most <= ROUND_TARGET),
+                _mark(f"{one.refused}", not ours or not one.refused),
+                _mark(f"{one.blocked:.0f}", not ours or one.blocked <= BLOCK_TARGET),
+                f"{one.blocked_at_start:.0f}",
+                f"{one.mebibytes:.0f}",
+                _mark(latest, not ours or (one.seen == one.appeared and one.latest <= interval + 5)),
+            )
+        )
+    header = (
+        "", "seconds", "requests", "ratio", "most in a round", "refused", "loop blocked, ms", "at the start, ms", "MiB",
+        "seen at the latest after",
+    )  # fmt: skip
+    return table(header, rows)
+
+
+def waiting_section(measured: Sequence[Wait], scale: Scale) -> str:
+    """Write the section about waiting."""
+    parts = [
+        "## Waiting\n",
+        f"{scale.sensors:,} deferred sensors, each with a filter of its own and looking every {scale.interval:.0f} s.\n",
+        WAITING_HOW,
+        f"Targets: at most {ROUND_TARGET} requests a round, none refused, seen within {scale.interval + 5:.0f} s, the "
+        f"loop blocked for {BLOCK_TARGET:.0f} ms at most. What misses its target is **bold**.\n",
+        f'Written by `make bench BENCH="--only waiting"` on {datetime.now(UTC):%Y-%m-%d}.\n',
+        f"{machine()}\n",
+        waiting_table(measured, scale.interval),
     ]
     return "\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""All benchmarks: ``make bench``. A full run writes docs/benchmarks.md; ``--quick`` and ``--only`` only print."""
+"""All benchmarks: ``make bench``. It writes those parts of docs/benchmarks.md of which all was measured."""
 
 from __future__ import annotations
 
@@ -8,19 +8,33 @@ import time
 from benchmarks.imports import measure_imports
 from benchmarks.measure import Measurement, measure
 from benchmarks.memory import Memory, measure_memory
-from benchmarks.page import imports_table, machine, memory_table, page, scenario_table, targets_table
+from benchmarks.page import (
+    imports_table,
+    machine,
+    memory_table,
+    page,
+    scenario_table,
+    targets_table,
+    waiting_section,
+    waiting_table,
+)
 from benchmarks.portal import ROOT
 from benchmarks.scenarios import GROUPS, QUICK
+from benchmarks.waiting import Scale, measure_waiting
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-MEMORY, IMPORTS = "memory", "imports"
+MEMORY, IMPORTS, WAITING = "memory", "imports", "waiting"
+#: Between the two parts of the page.
+MARK = "<!-- waiting -->\n"
 
 
 def main() -> None:
     """Measure what was asked for, print it, and write the page if that was all."""
-    keys = [scenario.key for group in GROUPS for scenario in group.scenarios] + [MEMORY, IMPORTS]
+    keys = [scenario.key for group in GROUPS for scenario in group.scenarios] + [MEMORY, IMPORTS, WAITING]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}, the last two on a small scale")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"only {', '.join(QUICK)}, the last three on a small scale"
+    )
     parser.add_argument("--only", nargs="+", choices=keys, metavar="KEY", help=f"only these of {', '.join(keys)}")
     options = parser.parse_args()
     wanted = options.only or (QUICK if options.quick else keys)
@@ -47,9 +61,15 @@ def main() -> None:
     imports = measure_imports(1 if options.quick else 5) if IMPORTS in wanted else []
     if imports:
         print(imports_table(imports), flush=True)
-    if set(wanted) == set(keys):
-        PAGE.write_text(page(GROUPS, results, memory, imports, (time.monotonic() - begun) / 60))
-        print(f"Written to {PAGE.relative_to(ROOT)}")
+    work, _, waiting = PAGE.read_text().partition(MARK)
+    if set(wanted) >= set(keys) - {WAITING}:
+        work = page(GROUPS, results, memory, imports, (time.monotonic() - begun) / 60)
+    if WAITING in wanted:
+        scale = Scale(sensors=100, interval=5.0, seconds=40.0) if options.quick else Scale()
+        measured = measure_waiting(scale)
+        print(waiting_table(measured, scale.interval), flush=True)
+        waiting = waiting if options.quick else waiting_section(measured, scale)
+    PAGE.write_text(f"{work.rstrip()}\n\n{MARK}{waiting}")
 
 
 if __name__ == "__main__":

@@ -171,4 +171,4 @@ GROUPS = (
         (Scenario("operating-end-900", "End 900", "end", 900, OPERATING, SCALED, cap=90),),
     ),
 )
-QUICK = ("list-3000", "end-3000", "four-end-3000", "memory", "imports")
+QUICK = ("list-3000", "end-3000", "four-end-3000", "memory", "imports", "waiting")

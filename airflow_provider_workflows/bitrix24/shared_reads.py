@@ -22,7 +22,7 @@ from airflow_provider_workflows.rest.errors import (
 )
 
 #: Seconds to wait for others that ask.
-WINDOW = 0.1
+WINDOW = 1.0
 
 Outcome: TypeAlias = Reply | ApiError
 

@@ -65,7 +65,7 @@ class RunningWorkflowsTrigger(PollTrigger):
         async with Bitrix24Hook(self.bitrix24_conn_id).shared_client() as client:
 
             async def look() -> Mapping[str, Any] | None:
-                wanted = wanted_now(self.filters, self.stuck_for)
+                wanted = wanted_now(self.filters, self.stuck_for, self.poll_interval)
                 plan = watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count)
                 seen = await client.run(plan, longest_pause=0)
                 return None if seen.ids is None else {"workflow_ids": seen.ids}
@@ -161,7 +161,7 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
             while True:
                 pause = 0.0
                 try:
-                    wanted = wanted_now(kwargs["filters"], kwargs["stuck_for"])
+                    wanted = wanted_now(kwargs["filters"], kwargs["stuck_for"], kwargs["poll_interval"])
                     select = sorted({"ID", *(condition.field for condition in wanted.conditions)})
                     plan = find_workflows(wanted, lambda _: None, select=select)
                     yield list(await client.run(plan, longest_pause=0))
@@ -192,11 +192,13 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
                 yield event
 
 
-def wanted_now(filters: Mapping[str, Any], stuck_for: float | None) -> WorkflowFilter:
-    """Give the filter of this moment. All that ask at the same second ask the same.
+def wanted_now(filters: Mapping[str, Any], stuck_for: float | None, interval: float) -> WorkflowFilter:
+    """Give the filter of this look. All that look at an interval ask for the same moment, and so can ask the same.
 
     :param filters: Bitrix24's FILTER object.
     :param stuck_for: only workflows whose lock ended so many seconds ago.
+    :param interval: seconds between two looks.
     """
     age = None if stuck_for is None else timedelta(seconds=stuck_for)
-    return WorkflowFilter.parse(filters, stuck_for=age, now=datetime.now(UTC))
+    look = time.time() // interval * interval
+    return WorkflowFilter.parse(filters, stuck_for=age, now=datetime.fromtimestamp(look, UTC))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import random
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 #: Looks that may fail one after the other, where trying again can help.
 MOST_FAILURES = 10
+
+#: Seconds over which those that look at the same moment are spread; less than shared reads wait for others.
+SPREAD = 0.5
 
 #: Looks once: gives the event's fields, or ``None`` to wait on.
 Look: TypeAlias = Callable[[], Awaitable[Mapping[str, Any] | None]]
@@ -49,7 +53,8 @@ def until_next_look(interval: float, now: float) -> float:
     :param interval: seconds between two looks.
     :param now: Unix time.
     """
-    return interval - now % interval
+    # A thousand that wake in the same instant would block the event loop.
+    return interval - now % interval + random.uniform(0, min(SPREAD, interval / 10))  # noqa: S311
 
 
 class PollTrigger(BaseTrigger):
