@@ -31,7 +31,7 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 demo bench lock clean
+.PHONY: help test lint test-3.3 test-2.11 test-e2e demo bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ ifdef PYTHON_2
 else
 	@echo "SKIPPED: the tests on Airflow 2.11 need Python 3.11 or 3.12, and PATH has neither."
 endif
+
+test-e2e: $(READY) ## Run tests under Airflow's own services, in some minutes
+	E2E=1 $(VENV)/bin/pytest tests/e2e
 
 demo: RUN := demo
 demo: $(READY) ## Run the example Dags against the simulator: no account needed

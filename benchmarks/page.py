@@ -219,7 +219,7 @@ def waiting_section(measured: Sequence[Wait], scale: Scale) -> str:
     """Write the section about waiting."""
     parts = [
         "## Waiting\n",
-        f"{scale.sensors:,} deferred sensors, each with a filter of its own and looking every {scale.interval:.0f} s.\n",
+        f"{scale.sensors:,} deferred sensors, each with its own filter, and a look every {scale.interval:.0f} s.\n",
         WAITING_HOW,
         f"Targets: at most {ROUND_TARGET} requests a round, none refused, seen within {scale.interval + 5:.0f} s, the "
         f"loop blocked for {BLOCK_TARGET:.0f} ms at most. What misses its target is **bold**.\n",

@@ -14,6 +14,9 @@ _minor = ".".join(version("apache-airflow").split(".")[:2])
 os.environ.setdefault("AIRFLOW_HOME", str(Path(__file__).parents[1] / ".airflow" / _minor))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
+# Airflow's services take minutes: make test-e2e.
+collect_ignore = [] if os.environ.get("E2E") else ["e2e"]
+
 # A slow machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")

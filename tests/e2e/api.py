@@ -1,0 +1,101 @@
+"""Airflow's REST API, as far as the runs need it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from tests.e2e.services import wait_until
+
+
+class Airflow:
+    """Talks to the API server.
+
+    :param url: its address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._url = f"{url}/api/v2"
+        token = self._session.get(f"{url}/auth/token", timeout=30).json()["access_token"]
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def _do(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
+        response = self._session.request(method, f"{self._url}{path}", json=body, params=params, timeout=60)
+        assert response.ok, f"{method} {path}: HTTP {response.status_code}: {response.text}"
+        return response.json()
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a Dag run, once Airflow has found it."""
+
+        def found() -> bool:
+            return any(dag["dag_id"] == dag_id for dag in self._do("GET", "/dags", limit=100)["dags"])
+
+        wait_until(found, 90, f"Airflow has found {dag_id}")
+        self._do("PATCH", f"/dags/{dag_id}", {"is_paused": False}, update_mask="is_paused")
+
+    def run(self, dag_id: str, **conf: Any) -> str:
+        """Start a Dag run and give its id."""
+        self.unpause(dag_id)
+        run: dict[str, Any] = self._do("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        return str(run["dag_run_id"])
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Give the runs of a Dag."""
+        runs: list[dict[str, Any]] = self._do("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        return runs
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Give the task instances of a run, of which there are at most 300."""
+        tasks: list[dict[str, Any]] = []
+        while page := self._do("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100, offset=len(tasks))[
+            "task_instances"
+        ]:
+            tasks += page
+        return tasks
+
+    def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """Give a task instance."""
+        return next(one for one in self.tasks(dag_id, run_id) if one["task_id"] == task_id)
+
+    def states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """Give the state of each task; mapped ones share a name, so they are not told apart."""
+        return {one["task_id"]: one["state"] for one in self.tasks(dag_id, run_id)}
+
+    def wait_for(self, dag_id: str, run_id: str, state: str, seconds: float = 90, task_id: str | None = None) -> None:
+        """Wait until all tasks of a run, or one of them, are in a state."""
+
+        def there() -> bool:
+            tasks = [one for one in self.tasks(dag_id, run_id) if task_id in (None, one["task_id"])]
+            return bool(tasks) and all(one["state"] == state for one in tasks)
+
+        wait_until(there, seconds, f"{dag_id} {task_id or ''} is {state}: {self.states(dag_id, run_id)}")
+
+    def wait_for_triggers(self, dag_id: str, run_id: str, seconds: float = 60) -> None:
+        """Wait until all tasks are deferred and a triggerer runs their triggers."""
+        self.wait_for(dag_id, run_id, "deferred", seconds)
+
+        def taken() -> bool:
+            return all(one["triggerer_job"] for one in self.tasks(dag_id, run_id))
+
+        wait_until(taken, seconds, "a triggerer has taken the triggers")
+
+    def set_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task, as a user does."""
+        self._do("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": state})
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task, as a user does."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+        self._do("POST", f"/dags/{dag_id}/clearTaskInstances", body | {"reset_dag_runs": True})
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """Give what a task returned."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self._do("GET", path, deserialize=True)["value"]
+
+    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
+        """Give the log of a try."""
+        return str(self._do("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"))
