@@ -69,9 +69,11 @@ class SharedReads:
         return copy.copy(outcome) if isinstance(outcome, ApiError) else outcome
 
     def close(self) -> None:
-        """Stop sending."""
+        """Stop sending; who still asks is cancelled."""
         for task in self._tasks:
             task.cancel()
+        for question in self._asked.values():
+            question.answer.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -89,10 +91,18 @@ class SharedReads:
     async def _send(self, questions: Sequence[_Question]) -> None:
         try:
             outcomes = await self._outcomes([question.call for question in questions])
+        except Exception as error:
+            for question in questions:
+                question.answer.set_exception(error)
+        except asyncio.CancelledError:
+            for question in questions:
+                question.answer.cancel()
+            raise
+        else:
+            for question, outcome in zip(questions, outcomes, strict=True):
+                question.answer.set_result(outcome)
         finally:
             self._slots.release()
-        for question, outcome in zip(questions, outcomes, strict=True):
-            question.answer.set_result(outcome)
 
     async def _outcomes(self, calls: Sequence[Call]) -> list[Outcome]:
         if not calls:

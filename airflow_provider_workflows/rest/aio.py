@@ -123,10 +123,11 @@ class AsyncClient(Generic[C]):
             turn = await asyncio.to_thread(self._pace.enter, call)
         except ApiError as error:
             return error
-        if turn > 0:
-            await self._sleep(turn)
-        outcome: Any = ReplyLostError(str(call), text="given up while it was under way")
+        outcome: Any = NotConnectedError(str(call), text="given up before it was sent")
         try:
+            if turn > 0:
+                await self._sleep(turn)
+            outcome = ReplyLostError(str(call), text="given up while it was under way")
             outcome = self._wire.result(call, await self._exchange(call, self._wire.request(call)))
         except ApiError as error:
             outcome = error
@@ -171,6 +172,22 @@ class _Entry(Generic[SomeClient]):
     users: int = 0
 
 
+async def _close(made: asyncio.Task[SomeClient]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        await made.result().close()
+
+
+def _close_late(made: asyncio.Task[SomeClient]) -> None:
+    """Close a client that was made too late for those who wanted it."""
+    closing = asyncio.ensure_future(_close(made))
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)
+
+
+#: An event loop forgets tasks that nobody holds.
+_closing: set[asyncio.Task[None]] = set()
+
+
 class SharedClients(Generic[Settings, SomeClient]):
     """One client for each account and event loop, for as long as somebody uses it.
 
@@ -201,5 +218,7 @@ class SharedClients(Generic[Settings, SomeClient]):
             entry.users -= 1
             if not entry.users:
                 del clients[settings]
-                if not entry.client.cancelled() and entry.client.done() and entry.client.exception() is None:
-                    await entry.client.result().close()
+                if entry.client.done():
+                    await _close(entry.client)
+                else:
+                    entry.client.add_done_callback(_close_late)

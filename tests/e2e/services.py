@@ -20,7 +20,7 @@ from airflow_provider_workflows.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".airflow" / "e2e"
-DAGS = Path(__file__).parent / "dags"
+DAGS = HOME / "dags"
 COMMANDS = {
     "api-server": ["api-server"],
     "scheduler": ["scheduler", "--skip-serve-logs"],
@@ -113,7 +113,12 @@ def serve(simulator: Simulator) -> Iterator[Services]:
     :param simulator: the simulator of both systems.
     """
     shutil.rmtree(HOME, ignore_errors=True)
-    HOME.mkdir(parents=True)
+    shutil.copytree(Path(__file__).parent / "dags", DAGS)
+    # The example looks every minute.
+    example = (ROOT / "example_dags" / "stuck_workflows_watcher.py").read_text()
+    every_three_seconds = example.replace("(hours=1))", "(hours=1), poll_interval=3)")
+    assert every_three_seconds != example
+    (DAGS / "stuck_workflows_watcher.py").write_text(every_three_seconds)
     services = Services(simulator)
     services.migrate()
     try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetWatcher, task
+from airflow.sdk import DAG
 
 from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator, StartWorkflowOperator
 from airflow_provider_workflows.operators.domo import DomoCancelOperator, DomoStartOperator
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.sensors.domo import DomoWorkflowSensor
-from airflow_provider_workflows.triggers.bitrix24 import WorkflowsAppearedTrigger
 
 DOCUMENT = ["crm", "CCrmDocumentLead", "LEAD_1"]
 DOMO: dict[str, Any] = {
@@ -56,22 +55,3 @@ with DAG("many_sensors", schedule=None):
     RunningWorkflowsSensor.partial(task_id="workflows", poke_interval=10, deferrable=True).expand(
         filters=[{"TEMPLATE_ID": 1000 + number} for number in range(200)]
     )
-
-stuck = Asset(
-    "stuck_workflows",
-    watchers=[
-        AssetWatcher(
-            name="stuck", trigger=WorkflowsAppearedTrigger(filters={"TEMPLATE_ID": 9}, stuck_for=300, poll_interval=3)
-        )
-    ],
-)
-
-with DAG("started_by_events", schedule=[stuck]):
-
-    @task
-    def reported(triggering_asset_events: Any = None) -> list[str]:
-        """Give the ids of the workflows that the watcher has seen."""
-        events = [event for some in triggering_asset_events.values() for event in some]
-        return [workflow_id for event in events for workflow_id in event.extra["payload"]["workflow_ids"]]
-
-    reported()
