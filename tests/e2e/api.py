@@ -96,11 +96,6 @@ class Airflow:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._do("GET", path, deserialize=True)["value"]
 
-    def events(self) -> list[dict[str, Any]]:
-        """Give what triggers have said of assets, the oldest first."""
-        events = self._do("GET", "/assets/events", order_by="timestamp", limit=100)["asset_events"]
-        return [event["extra"]["payload"] for event in events]
-
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
         """Give the log of a try."""
         return str(self._do("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"))

@@ -137,22 +137,33 @@ def test_the_watcher_starts_its_dag_once_for_an_appearance_which_ends_just_that(
 
 
 def test_a_restart_of_the_triggerer_repeats_no_event(airflow: Airflow, control: Control, services: Services) -> None:
-    airflow.unpause("stuck_workflows_watcher")
-    before = airflow.events()
+    dag = "stuck_workflows_watcher"
+    airflow.unpause(dag)
+    before = {run["dag_run_id"] for run in airflow.runs(dag)}
     # They stay stuck, as the portal refuses to end them.
     control.inject("error", method="bizproc.workflow.terminate", times=None)
+
+    def reported(count: int) -> list[list[str]]:
+        """Wait for so many runs, and give what each was told."""
+        wait_until(lambda: len(airflow.runs(dag)) == len(before) + count, 120, f"run {count} has started")
+        runs = [run["dag_run_id"] for run in airflow.runs(dag) if run["dag_run_id"] not in before]
+        for run in runs:
+            airflow.wait_for(dag, run, "success", task_id="reported")
+        return [airflow.xcom(dag, run, "reported") for run in runs]
+
     (stuck,) = control.add_workflows([{"OWNED_UNTIL": LONG_AGO}])
-    wait_until(lambda: len(airflow.events()) > len(before), 60, "the first one is reported")
-    time.sleep(5)
+    assert reported(1) == [[stuck]]
+    (first,) = {run["dag_run_id"] for run in airflow.runs(dag)} - before
+    airflow.wait_for(dag, first, "up_for_retry", task_id="end_stuck")
+    airflow.set_state(dag, first, "end_stuck", "failed")
 
     services.kill("triggerer")
     services.start("triggerer")
     (later,) = control.add_workflows([{"OWNED_UNTIL": LONG_AGO}])
 
-    wait_until(lambda: len(airflow.events()) > len(before) + 1, 120, "the second one is reported")
+    assert sorted(reported(2)) == sorted([[stuck], [later]])
     time.sleep(10)
-    reported = [event["workflow_ids"] for event in airflow.events()[len(before) :]]
-    assert reported == [[stuck], [later]]
+    assert len(airflow.runs(dag)) == len(before) + 2
 
 
 def test_a_long_pause_of_a_clean_up_is_spent_in_the_triggerer(airflow: Airflow, control: Control) -> None:
