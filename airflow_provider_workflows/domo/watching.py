@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH
 from airflow_provider_workflows.domo.calls import Call
+from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import IN_PROGRESS, TERMINAL_STATUSES, Instance
-from airflow_provider_workflows.rest.errors import AuthenticationError, RedirectedError, RejectedError
 from airflow_provider_workflows.rest.plans import Pause, Plan, read_as, send
 
 log = logging.getLogger(__name__)
@@ -27,16 +27,14 @@ def read_instance(instance_id: str, path: str = INSTANCE_PATH) -> Plan[Instance]
 def unfinished(instance_ids: Iterable[str], path: str = INSTANCE_PATH) -> Plan[list[str]]:
     """Look once at instances, and give those that are in no terminal status.
 
-    :param instance_ids: the ids. One that cannot be read for good is left out.
+    :param instance_ids: the ids. One that is not there is left out.
     :param path: where one instance is read.
     """
     left = []
     for instance_id in instance_ids:
         try:
             instance = yield from read_instance(instance_id, path)
-        except (AuthenticationError, RedirectedError):
-            raise
-        except RejectedError as error:
+        except NotFoundError as error:
             log.warning("Instance %s is not watched any more: %s", instance_id, error)
             continue
         note_unknown(instance)

@@ -13,7 +13,7 @@ from airflow_provider_workflows.triggers.polling import Look, PollTrigger, log
 
 
 class InstancesTrigger(PollTrigger):
-    """Waits until workflow instances are in a terminal status, or cannot be read for good.
+    """Waits until workflow instances are in a terminal status, or are not there.
 
     :param domo_conn_id: id of the Airflow connection.
     :param instance_ids: the instances.

@@ -1,0 +1,106 @@
+"""Time for triggers: who sleeps is there at once, and something may happen while it sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.triggers.base import BaseTrigger
+from pydantic import ImportString, TypeAdapter
+
+from airflow_provider_workflows.bitrix24 import shared_reads
+from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.rest.aio import AsyncClient
+from airflow_provider_workflows.simulator import Control, Simulator
+from airflow_provider_workflows.triggers import bitrix24 as bitrix24_triggers
+from airflow_provider_workflows.triggers import pause as pause_trigger
+from airflow_provider_workflows.triggers import polling
+
+START = 1_900_000_000.0
+
+
+class Clock:
+    """Stands in for ``time`` and ``asyncio.sleep`` in the triggers' modules."""
+
+    def __init__(self) -> None:
+        self.now = START
+        #: How long was slept each time.
+        self.naps: list[float] = []
+        #: What happens while somebody sleeps for the n-th time, the first being 0.
+        self.events: dict[int, Callable[[], Any]] = {}
+        #: What happens each time.
+        self.always: Callable[[int], Any] = lambda nap: None
+
+    def time(self) -> float:
+        """Give the Unix time."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        nap = len(self.naps)
+        assert nap < 500, "this goes on for ever"
+        self.naps.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+        for happens in (self.events.pop(nap, None), lambda: self.always(nap)):
+            if happens:
+                await asyncio.to_thread(happens)
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass for a client that waits for its turn."""
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Have no trigger really sleep, and none wait for others to share its request with."""
+    clock = Clock()
+    for module in (polling, bitrix24_triggers, pause_trigger):
+        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=clock.sleep))
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time))
+    monkeypatch.setattr(shared_reads, "WINDOW", 0.0)
+    make_pace, make_client = PortalPace.__init__, AsyncClient.__init__
+    monkeypatch.setattr(
+        PortalPace, "__init__", lambda self, limits=None, store=None: make_pace(self, limits, clock=clock.time)
+    )
+    monkeypatch.setattr(
+        AsyncClient,
+        "__init__",
+        lambda self, *given, **options: make_client(self, *given, **options | {"sleep": clock.wait}),
+    )
+    return clock
+
+
+@pytest.fixture
+def control(simulator: Simulator, connect: Callable[..., None]) -> Control:
+    """Give the control of a simulator that is empty, and to which the default connections lead."""
+    simulator.control.reset()
+    settings = simulator.control.settings()
+    connect("BITRIX24_DEFAULT", login="1", password=settings["webhook_code"])
+    connect("DOMO_DEFAULT", password=settings["domo_token"])
+    return simulator.control
+
+
+def revive(trigger: BaseTrigger) -> BaseTrigger:
+    """Give the trigger as the triggerer makes it: from what Airflow keeps of it, which is JSON."""
+    path, arguments = json.loads(json.dumps(trigger.serialize()))
+    revived: BaseTrigger = TypeAdapter(ImportString[type[BaseTrigger]]).validate_python(path)(**arguments)
+    return revived
+
+
+def fire(trigger: BaseTrigger, seconds: float = 10.0) -> Any:
+    """Run a trigger to its end, and give its only event's payload."""
+
+    async def work() -> list[Any]:
+        return [json.loads(json.dumps(event.payload)) async for event in revive(trigger).run()]
+
+    (payload,) = asyncio.run(asyncio.wait_for(work(), seconds))
+    return payload
+
+
+__all__ = ["START", "Clock", "clock", "control", "fire", "revive"]

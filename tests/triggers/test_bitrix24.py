@@ -1,0 +1,308 @@
+"""Triggers that watch a portal, against the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.bitrix24 import shared_reads
+from airflow_provider_workflows.bitrix24.filters import FilterError
+from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.triggers.bitrix24 import (
+    REPORTED,
+    RunningWorkflowsTrigger,
+    WorkflowsAppearedTrigger,
+    WorkflowsEndedTrigger,
+)
+from tests.triggers.clock import START, Clock, fire, revive
+
+LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+def running(**how: Any) -> RunningWorkflowsTrigger:
+    given: dict[str, Any] = {
+        "bitrix24_conn_id": "bitrix24_default",
+        "filters": {"TEMPLATE_ID": 7},
+        "stuck_for": None,
+        "min_count": 1,
+        "max_count": None,
+        "poll_interval": 30.0,
+        "deadline": None,
+    }
+    return RunningWorkflowsTrigger(**given | how)
+
+
+def ended(ids: list[str], **how: Any) -> WorkflowsEndedTrigger:
+    given: dict[str, Any] = {"bitrix24_conn_id": "bitrix24_default", "poll_interval": 30.0, "deadline": None}
+    return WorkflowsEndedTrigger(workflow_ids=ids, **given | how)
+
+
+class TestRunningWorkflows:
+    def test_it_fires_when_the_number_comes_into_the_range(self, control: Control, clock: Clock) -> None:
+        ids: list[str] = []
+        clock.events[2] = lambda: ids.extend(control.add_workflows([{"TEMPLATE_ID": 7}] * 2 + [{"TEMPLATE_ID": 8}]))
+        event = fire(running())
+        assert event == {"status": "success", "workflow_ids": sorted(ids[:2])}
+        assert len(clock.naps) == 3
+
+    def test_or_when_it_leaves_what_is_too_many(self, control: Control, clock: Clock) -> None:
+        ids = control.add_workflows([{"TEMPLATE_ID": 7}] * 3)
+        clock.events[1] = lambda: control.finish_workflows(ids)
+        assert fire(running(min_count=0, max_count=0))["workflow_ids"] == []
+        assert len(clock.naps) == 2
+
+    def test_a_thousand_ids_at_most_come_with_it(self, control: Control, clock: Clock) -> None:
+        control.generate_workflows(1100, templates=1)
+        assert len(fire(running(filters={}))["workflow_ids"]) == 1000
+
+    def test_only_what_is_stuck_counts_if_that_is_wanted(self, control: Control, clock: Clock) -> None:
+        control.add_workflows([{"TEMPLATE_ID": 7, "OWNED_UNTIL": None}])
+        stuck: list[str] = []
+        clock.events[1] = lambda: stuck.extend(control.add_workflows([{"TEMPLATE_ID": 7, "OWNED_UNTIL": LONG_AGO}]))
+        assert fire(running(stuck_for=300.0))["workflow_ids"] == stuck
+
+    def test_after_the_deadline_it_looks_no_more(self, control: Control, clock: Clock) -> None:
+        assert fire(running(deadline=START + 100)) == {"status": "timeout"}
+        # The next thirty-second marks after START are 20, 50 and 80 s later.
+        assert len(control.requests()) == 3
+
+    @pytest.mark.parametrize("fault", ["refused", "lost_before", "lost_after", "error_500", "html", "truncated"])
+    def test_nine_failures_in_a_row_are_borne(self, control: Control, clock: Clock, fault: str) -> None:
+        (there,) = control.add_workflows([{"TEMPLATE_ID": 7}])
+        control.inject(fault, times=9)
+        assert fire(running())["workflow_ids"] == [there]
+        assert len(control.requests()) == 10
+
+    @pytest.mark.parametrize("fault", ["refused", "lost_before", "error_500", "html"])
+    def test_ten_are_an_error(self, control: Control, clock: Clock, fault: str) -> None:
+        control.add_workflows([{"TEMPLATE_ID": 7}])
+        control.inject(fault, times=10)
+        event = fire(running())
+        assert (event["status"], event["message"][:10]) == ("error", "10 looks i")
+        assert len(control.requests()) == 10
+
+    def test_a_look_that_succeeds_starts_the_count_anew(self, control: Control, clock: Clock) -> None:
+        control.inject("refused", times=9)
+        clock.events[10] = lambda: control.inject("refused", times=9)
+        clock.events[22] = lambda: control.add_workflows([{"TEMPLATE_ID": 7}])
+        assert fire(running())["status"] == "success"
+
+    def test_a_blocked_method_is_left_alone_until_it_is_free(self, control: Control, clock: Clock) -> None:
+        (there,) = control.add_workflows([{"TEMPLATE_ID": 7}])
+        control.inject("operating_limit", method="bizproc.workflow.instances")
+        assert fire(running())["workflow_ids"] == [there]
+        assert clock.naps[1] >= 300
+
+    @pytest.mark.parametrize("settings", [{"is_admin": False}, {"webhook_known": False}, {"scopes": []}])
+    def test_an_error_that_waiting_cannot_mend_ends_it_at_once(
+        self, control: Control, clock: Clock, settings: dict[str, Any]
+    ) -> None:
+        control.configure(**settings)
+        assert fire(running())["status"] == "error"
+        assert len(control.requests()) == 1
+
+    def test_dates_that_cannot_be_compared_are_an_error_too(self, control: Control, clock: Clock) -> None:
+        control.configure(started_format="site")
+        control.add_workflows([{"TEMPLATE_ID": 7}])
+        event = fire(running(filters={"<STARTED": "2030-01-01T00:00:00Z"}))
+        assert "no ISO 8601 date" in event["message"]
+
+    def test_what_airflow_keeps_of_it_is_json_without_the_secret(self, control: Control) -> None:
+        kept = json.dumps(running(stuck_for=300.0, deadline=START).serialize())
+        assert control.settings()["webhook_code"] not in kept
+        assert json.loads(kept) == list(revive(running(stuck_for=300.0, deadline=START)).serialize())
+
+
+class TestWorkflowsEnded:
+    def test_it_fires_when_none_runs_any_more(self, control: Control, clock: Clock) -> None:
+        first, second = control.add_workflows([{}] * 2)
+        clock.events[1] = lambda: control.finish_workflows([first])
+        clock.events[3] = lambda: control.finish_workflows([second])
+        assert fire(ended([first, second])) == {"status": "success"}
+        assert len(clock.naps) == 4
+
+    def test_after_the_deadline_it_gives_up(self, control: Control, clock: Clock) -> None:
+        assert fire(ended(control.add_workflows([{}]), deadline=START + 100)) == {"status": "timeout"}
+
+    @pytest.mark.parametrize("cancel_on_kill", [True, False])
+    def test_a_kill_terminates_them_if_that_is_wanted(
+        self, control: Control, clock: Clock, cancel_on_kill: bool
+    ) -> None:
+        ids = control.add_workflows([{}] * 2)
+        control.add_workflows([{}])
+        trigger: Any = revive(ended(ids, cancel_on_kill=cancel_on_kill))
+        asyncio.run(trigger.on_kill())
+        assert sorted(entry["id"] for entry in control.journal("terminate")) == (sorted(ids) if cancel_on_kill else [])
+
+
+class TestMany:
+    """Triggers of one portal in one event loop."""
+
+    @pytest.fixture(autouse=True)
+    def wait_for_others(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared_reads, "WINDOW", 0.2)
+
+    @staticmethod
+    def run(triggers: list[Any], meanwhile: Callable[[], Any] = lambda: None, rounds: int = 1) -> list[Any]:
+        """Run triggers for some rounds, and give what those of them that fired have said."""
+
+        async def wait(trigger: Any) -> Any:
+            (payload,) = [event.payload async for event in revive(trigger).run()]
+            return payload
+
+        async def work() -> list[Any]:
+            tasks = [asyncio.create_task(wait(trigger)) for trigger in triggers]
+            done, left = await asyncio.wait(tasks, timeout=0.9 * rounds)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            return [task.result() for task in tasks if task in done]
+
+        return asyncio.run(work())
+
+    def test_share_their_looks_fifty_to_a_request(self, control: Control, clock: Clock) -> None:
+        control.add_workflows([{"TEMPLATE_ID": number} for number in range(1, 121)])
+        events = self.run([running(filters={"TEMPLATE_ID": number}) for number in range(1, 121)])
+        assert len(events) == 120
+        assert len({event["workflow_ids"][0] for event in events}) == 120
+        assert len(control.requests()) == 3
+
+    def test_ask_only_once_for_the_same(self, control: Control, clock: Clock) -> None:
+        control.add_workflows([{"TEMPLATE_ID": 7, "OWNED_UNTIL": LONG_AGO}])
+        events = self.run([running(stuck_for=300.0) for _ in range(40)])
+        assert len(events) == 40
+        (request,) = control.requests()
+        assert request["commands"] is None or len(request["commands"]) <= 1
+
+    def test_one_that_the_portal_cannot_answer_fails_alone(self, control: Control, clock: Clock) -> None:
+        control.add_workflows([{"TEMPLATE_ID": number} for number in range(1, 21)])
+        control.inject("error", method="bizproc.workflow.instances", status=403, code="ACCESS_DENIED", description="-")
+        events = self.run([running(filters={"TEMPLATE_ID": number}) for number in range(1, 21)])
+        assert sorted(event["status"] for event in events) == ["error"] + ["success"] * 19
+
+
+def test_a_cancelled_trigger_ends_with_the_message_it_was_cancelled_with(control: Control, clock: Clock) -> None:
+    async def work() -> asyncio.CancelledError:
+        trigger = running()
+
+        async def wait() -> None:
+            async for _ in trigger.run():
+                pass
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0.2)
+        task.cancel("killed by a user")
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await task
+        return cancelled.value
+
+    assert asyncio.run(work()).args == ("killed by a user",)
+
+
+class Store:
+    """The state store of an asset."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    async def aget(self, key: str) -> Any:
+        return self.values.get(key)
+
+    async def aset(self, key: str, value: Any) -> None:
+        self.values[key] = json.loads(json.dumps(value))
+
+
+class TestWorkflowsAppeared:
+    @staticmethod
+    def events(trigger: WorkflowsAppearedTrigger, clock: Clock, looks: int, store: Store | None = None) -> list[Any]:
+        """Run it for some looks, and give what it has said."""
+        seen: list[Any] = []
+
+        async def wait() -> None:
+            revived: Any = revive(trigger)
+            revived.asset_state_store = store
+            async for event in revived.run():
+                seen.append(event.payload["workflow_ids"])  # noqa: PERF401 - it does not end by itself
+
+        async def work() -> None:
+            task = asyncio.create_task(wait())
+            while len(clock.naps) < looks and not task.done():
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(work())
+        return seen
+
+    @pytest.fixture
+    def slow_clock(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+        """Have an event loop come to its other work between two looks."""
+        nap = clock.sleep
+
+        async def sleep(seconds: float) -> None:
+            await nap(seconds)
+            await asyncio.sleep(0.02)
+
+        monkeypatch.setattr("airflow_provider_workflows.triggers.bitrix24.asyncio.sleep", sleep)
+        return clock
+
+    def test_what_is_there_at_first_is_reported_once(self, control: Control, slow_clock: Clock) -> None:
+        ids = control.add_workflows([{"TEMPLATE_ID": 7}] * 3)
+        events = self.events(WorkflowsAppearedTrigger(filters={"TEMPLATE_ID": 7}), slow_clock, looks=5)
+        assert events == [sorted(ids)]
+
+    def test_each_appearance_is_reported(self, control: Control, slow_clock: Clock) -> None:
+        ids: list[str] = []
+        for look in (1, 3):
+            slow_clock.events[look] = lambda: ids.extend(control.add_workflows([{"TEMPLATE_ID": 7}]))
+        events = self.events(WorkflowsAppearedTrigger(filters={"TEMPLATE_ID": 7}), slow_clock, looks=7)
+        assert events == [[one] for one in ids]
+
+    def test_many_come_a_thousand_to_an_event(self, control: Control, slow_clock: Clock) -> None:
+        control.generate_workflows(2100)
+        events = self.events(WorkflowsAppearedTrigger(), slow_clock, looks=3)
+        assert [len(ids) for ids in events] == [1000, 1000, 100]
+
+    @pytest.mark.parametrize("fault", ["refused", "lost_before", "error_500", "html"])
+    def test_errors_do_not_end_it(self, control: Control, slow_clock: Clock, fault: str) -> None:
+        control.inject(fault, times=15)
+        ids = control.add_workflows([{}])
+        assert self.events(WorkflowsAppearedTrigger(), slow_clock, looks=18) == [ids]
+
+    def test_nor_does_a_right_that_is_taken_for_a_while(self, control: Control, slow_clock: Clock) -> None:
+        control.configure(is_admin=False)
+        slow_clock.events[3] = lambda: control.configure(is_admin=True)
+        ids = control.add_workflows([{}])
+        assert self.events(WorkflowsAppearedTrigger(), slow_clock, looks=7) == [ids]
+
+    def test_a_restart_repeats_nothing_where_airflow_keeps_what_was_reported(
+        self, control: Control, slow_clock: Clock
+    ) -> None:
+        store = Store()
+        ids = control.add_workflows([{}] * 2)
+        assert self.events(WorkflowsAppearedTrigger(), slow_clock, 3, store) == [sorted(ids)]
+        assert sorted(store.values[REPORTED]) == sorted(ids)
+        slow_clock.naps.clear()
+        (later,) = control.add_workflows([{}])
+        assert self.events(WorkflowsAppearedTrigger(), slow_clock, 3, store) == [[later]]
+
+    def test_one_that_vanished_and_came_back_is_a_new_appearance(self, control: Control, slow_clock: Clock) -> None:
+        store = Store()
+        (one,) = control.add_workflows([{"TEMPLATE_ID": 7, "OWNED_UNTIL": LONG_AGO}])
+        trigger = WorkflowsAppearedTrigger(stuck_for=300)
+        assert self.events(trigger, slow_clock, 3, store) == [[one]]
+        store.values[REPORTED] = []
+        slow_clock.naps.clear()
+        assert self.events(trigger, slow_clock, 3, store) == [[one]]
+
+    def test_a_filter_that_is_none_is_refused_when_the_dag_is_read(self) -> None:
+        with pytest.raises(FilterError, match="unknown field"):
+            WorkflowsAppearedTrigger(filters={"TEMPLATE": 7})
+
+    def test_equal_ones_share_a_stream_and_others_do_not(self) -> None:
+        same = [WorkflowsAppearedTrigger(stuck_for=300).shared_stream_key() for _ in range(2)]
+        assert same[0] == same[1] != WorkflowsAppearedTrigger(stuck_for=301).shared_stream_key()

@@ -1,0 +1,200 @@
+"""What all polling triggers have in common, with a look that the test makes up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError
+from airflow_provider_workflows.rest.plans import Pause, PauseDueError
+from airflow_provider_workflows.triggers.polling import (
+    Look,
+    PollTrigger,
+    WaitFailedError,
+    arguments_of,
+    read_event,
+    until_next_look,
+)
+from tests.triggers.clock import START, Clock
+
+
+class Scripted(PollTrigger):
+    """Sees one thing after the other: an event's fields, ``None``, or an error; then ``None`` for ever."""
+
+    script: Sequence[Any] = ()
+    looks = 0
+    open = 0
+
+    @asynccontextmanager
+    async def _looking(self) -> AsyncIterator[Look]:
+        async def look() -> Mapping[str, Any] | None:
+            self.looks += 1
+            seen, *self.script = self.script or [None]
+            if isinstance(seen, Exception):
+                raise seen
+            return seen  # type: ignore[no-any-return]
+
+        self.open += 1
+        try:
+            yield look
+        finally:
+            self.open -= 1
+
+
+def due(seconds: float = 5.0) -> PauseDueError:
+    return PauseDueError(Pause(seconds, reason="the portal is busy"))
+
+
+def scripted(*script: Any, poll_interval: float = 60.0, deadline: float | None = None) -> Scripted:
+    trigger = Scripted(poll_interval=poll_interval, deadline=deadline)
+    trigger.script = list(script)
+    return trigger
+
+
+def fire(trigger: Scripted) -> Any:
+    async def work() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    (payload,) = asyncio.run(asyncio.wait_for(work(), 10))
+    assert trigger.open == 0
+    return json.loads(json.dumps(payload))
+
+
+class TestLooking:
+    def test_it_waits_until_it_sees_something(self, clock: Clock) -> None:
+        trigger = scripted(None, None, {"seen": 1})
+        assert fire(trigger) == {"status": "success", "seen": 1}
+        assert trigger.looks == len(clock.naps) == 3
+
+    def test_seeing_nothing_in_particular_is_success_too(self, clock: Clock) -> None:
+        assert fire(scripted({})) == {"status": "success"}
+
+    def test_it_looks_once_in_each_interval(self, clock: Clock) -> None:
+        fire(scripted(*[None] * 9, {}))
+        assert 9 * 60 <= clock.now - START <= 10 * 60 + 0.5
+
+    def test_all_look_at_the_same_moments_whenever_they_began(self) -> None:
+        looks = {began + until_next_look(60.0, began) for began in (START - 39, START + 1, START + 17.3)}
+        assert max(looks) - min(looks) <= 0.5
+
+    @pytest.mark.parametrize("interval", [0.05, 1, 60, 3600])
+    def test_the_next_look_is_never_more_than_a_little_over_an_interval_away(self, interval: float) -> None:
+        for began in range(200):
+            assert 0 < until_next_look(interval, START + began * 0.37) <= interval + min(0.5, interval / 10)
+
+    @pytest.mark.parametrize("interval", [0, -1])
+    def test_an_interval_of_nothing_is_refused(self, interval: float) -> None:
+        with pytest.raises(ValueError, match="poll_interval must be more than 0"):
+            scripted(poll_interval=interval)
+
+    def test_what_it_looked_with_is_given_back_before_the_event(self, clock: Clock) -> None:
+        async def work() -> int:
+            trigger = scripted({})
+            stream = trigger.run()
+            await anext(stream)
+            return trigger.open
+
+        assert asyncio.run(work()) == 0
+
+
+class TestDeadline:
+    def test_after_it_the_trigger_gives_up(self, clock: Clock) -> None:
+        trigger = scripted(deadline=START + 200)
+        assert fire(trigger) == {"status": "timeout"}
+        assert clock.now == pytest.approx(START + 200)
+
+    def test_it_is_not_looked_any_more_at_the_deadline(self, clock: Clock) -> None:
+        trigger = scripted({}, deadline=START + 5, poll_interval=10000)
+        assert fire(trigger) == {"status": "timeout"}
+        assert trigger.looks == 0
+
+    def test_one_that_has_passed_long_ago_is_noticed_without_waiting(self, clock: Clock) -> None:
+        trigger = scripted({}, deadline=START - 1000)
+        assert fire(trigger) == {"status": "timeout"}
+        assert (trigger.looks, clock.naps) == (0, [0.0])
+
+    def test_a_long_pause_does_not_reach_beyond_it(self, clock: Clock) -> None:
+        trigger = scripted(due(3000), deadline=START + 100)
+        assert fire(trigger) == {"status": "timeout"}
+        assert clock.now == pytest.approx(START + 100)
+
+
+class TestFailedLooks:
+    def test_nine_in_a_row_are_borne(self, clock: Clock) -> None:
+        trigger = scripted(*[due() for _ in range(9)], {"seen": 1})
+        assert fire(trigger) == {"status": "success", "seen": 1}
+        assert trigger.looks == 10
+
+    def test_the_tenth_is_an_error_that_says_why(self, clock: Clock) -> None:
+        trigger = scripted(*[due() for _ in range(10)], {"seen": 1})
+        event = fire(trigger)
+        assert event == {"status": "error", "message": "10 looks in a row failed, lastly: the portal is busy"}
+        assert trigger.looks == 10
+
+    def test_one_that_succeeds_has_them_counted_anew(self, clock: Clock) -> None:
+        nine = [due() for _ in range(9)]
+        assert fire(scripted(*nine, None, *nine, None, {}))["status"] == "success"
+
+    def test_each_is_logged(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+        fire(scripted(due(), due(), {}))
+        assert "Look 2 in a row failed, and it goes on: the portal is busy" in caplog.text
+
+    def test_the_next_look_waits_for_as_long_as_was_asked(self, clock: Clock) -> None:
+        fire(scripted(due(600), {}))
+        assert clock.naps[1] > 600
+
+    @pytest.mark.parametrize(
+        "error", [AccessDeniedError("look", text="not for you"), ApiError("look"), ValueError("field: wrong")]
+    )
+    def test_one_that_waiting_cannot_mend_is_an_error_at_once(self, clock: Clock, error: Exception) -> None:
+        trigger = scripted(error)
+        assert fire(trigger) == {"status": "error", "message": str(error)}
+        assert trigger.looks == 1
+
+    def test_a_mistake_in_the_program_is_not_hidden(self, clock: Clock) -> None:
+        with pytest.raises(KeyError):
+            fire(scripted(KeyError("oops")))
+
+
+class TestCancelled:
+    def test_it_ends_at_once_with_the_message_it_was_cancelled_with(self) -> None:
+        async def work() -> int:
+            trigger = scripted(poll_interval=3600)
+            running: asyncio.Future[Any] = asyncio.ensure_future(anext(trigger.run()))
+            await asyncio.sleep(0.01)
+            running.cancel("the user did it")
+            with pytest.raises(asyncio.CancelledError, match="the user did it"):
+                await asyncio.wait_for(running, 1)
+            return trigger.open
+
+        assert asyncio.run(work()) == 0
+
+
+class TestEvents:
+    @pytest.mark.parametrize("status", ["success", "timeout"])
+    def test_ours_are_read(self, status: str) -> None:
+        assert read_event({"status": status}) == status
+
+    def test_an_error_is_raised_with_its_message(self) -> None:
+        with pytest.raises(WaitFailedError, match="not for you"):
+            read_event({"status": "error", "message": "not for you"})
+
+    @pytest.mark.parametrize("event", [None, {}, [], "success", {"status": "done"}, {"status": None}, 3])
+    def test_any_other_is_never_taken_for_success(self, event: Any) -> None:
+        with pytest.raises(WaitFailedError, match="none of this provider's"):
+            read_event(event)
+
+
+class TestSerialising:
+    def test_the_path_is_that_of_the_class_itself(self) -> None:
+        path, arguments = scripted(deadline=5.0).serialize()
+        assert path.endswith("test_polling.Scripted")
+        assert arguments == {"poll_interval": 60.0, "deadline": 5.0}
+
+    def test_all_arguments_are_kept(self) -> None:
+        assert arguments_of(scripted()) == {"poll_interval": 60.0, "deadline": None}
