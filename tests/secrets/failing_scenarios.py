@@ -6,6 +6,7 @@ looks for the credentials in all that pytest prints. So no variable here may hol
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -14,13 +15,21 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal, WorkflowFilter, calls, list_workflows
+from airflow_provider_workflows.bitrix24 import (
+    Bitrix24Client,
+    Portal,
+    WorkflowFilter,
+    calls,
+    list_workflows,
+    shared_reads,
+)
 from airflow_provider_workflows.domo import Account, DomoClient, read_instance
 from airflow_provider_workflows.domo.calls import start_instance
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
@@ -36,6 +45,10 @@ from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import send
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
+from airflow_provider_workflows.triggers import polling
+from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
+from airflow_provider_workflows.triggers.domo import InstancesTrigger
+from airflow_provider_workflows.triggers.polling import read_event
 from tests.secrets.answers import FAILURES
 
 log = logging.getLogger(__name__)
@@ -207,6 +220,72 @@ class TestOperators:
         sensor.__dict__["hook"] = hook_of(credential, "error_empty")
         with told():
             sensor.poke({})
+
+
+async def no_nap(seconds: float) -> None:
+    """Stands in for sleeping."""
+
+
+class TestTriggerer:
+    """The same failures, met by the asynchronous client and by what waits in the triggerer."""
+
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared_reads, "WINDOW", 0.0)
+        monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=no_nap))
+        # Airflow 3 has it speak of warnings only, Airflow 2 of everything.
+        monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    @pytest.mark.parametrize("failure", [name for name in FAILURES if name != "running"])
+    def test_async_client(self, credential: str, failure: str, expect: Expect) -> None:
+        expect(FAILURES[failure].domo if credential == "domo" else FAILURES[failure].bitrix24)
+        hook = hook_of(credential, failure)
+        plan: Any = read_instance(INSTANCE) if credential == "domo" else list_workflows(WorkflowFilter())
+
+        async def work() -> None:
+            async with hook.shared_client() as client:
+                client._sleep = no_nap
+                await client.run(plan)
+
+        with told():
+            asyncio.run(work())
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    def test_nothing_listens(self, credential: str, expect: Expect) -> None:
+        expect("NotConnectedError")
+        hook = hook_of(credential, "unreachable")
+        plan: Any = send(start_instance("m", "1", "n") if credential == "domo" else LIST)
+
+        async def work() -> None:
+            async with hook.shared_client() as client:
+                client._sleep = no_nap
+                await client.run(plan)
+
+        with told():
+            asyncio.run(work())
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    @pytest.mark.parametrize("failure", ["error_401", "html_500", "cut_json", "reset", "unreachable"])
+    def test_trigger(self, credential: str, failure: str, expect: Expect) -> None:
+        expect("WaitFailedError")
+        where: dict[str, Any] = {"poll_interval": 0.01, "deadline": None}
+        trigger: Any = (
+            InstancesTrigger(domo_conn_id=f"domo_{failure}", instance_ids=[INSTANCE], **where)
+            if credential == "domo"
+            else WorkflowsEndedTrigger(
+                bitrix24_conn_id=f"{credential}_{failure}", workflow_ids=WORKFLOWS[:1], cancel_on_kill=True, **where
+            )
+        )
+
+        async def work() -> Any:
+            return [event.payload async for event in trigger.run()]
+
+        print("trigger row", trigger, trigger.serialize())
+        (event,) = asyncio.run(work())
+        print("event", event)
+        with told():
+            read_event(event)
 
 
 class TestConnections:

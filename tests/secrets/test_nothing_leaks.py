@@ -154,10 +154,13 @@ class TestScenarios:
         for failure in set(FAILURES) - {"running"}:
             for credential in ("webhook", "token", "domo"):
                 assert f"test_client[{failure}-{credential}]" in met
+                assert f"test_async_client[{failure}-{credential}]" in met
 
     def test_the_http_librarys_debug_lines_are_among_what_is_printed(self, run: Run) -> None:
         assert '"POST /rest/1/***/bizproc.workflow.instances HTTP/1.1" 401' in run.printed
         assert "Starting new HTTP connection" in run.printed
+        assert re.search(r"HTTP Request: POST http://127.0.0.1:\d+/rest/1/\*\*\*/", run.printed), "httpx's"
+        assert "send_request_headers.started" in run.printed, "httpcore's"
 
     def test_so_are_the_variables_of_frames_of_this_package(self, run: Run) -> None:
         assert re.search(r"^step +\= Call\(method='bizproc\.workflow\.instances'", run.printed, re.MULTILINE)
