@@ -43,6 +43,7 @@ class SharedReads:
     def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]]) -> None:
         self._attempt = attempt
         self._asked: dict[str, _Question] = {}
+        self._under_way: set[_Question] = set()
         self._size = BatchSize(BATCH)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,7 +73,7 @@ class SharedReads:
         """Stop sending; who still asks is cancelled."""
         for task in self._tasks:
             task.cancel()
-        for question in self._asked.values():
+        for question in (*self._asked.values(), *self._under_way):
             question.answer.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -85,6 +86,7 @@ class SharedReads:
         while self._asked:
             await self._slots.acquire()
             some = [self._asked.pop(key) for key in list(islice(self._asked, self._size.now))]
+            self._under_way.update(some)
             self._spawn(self._send(some))
         self._collecting = False
 
@@ -94,14 +96,11 @@ class SharedReads:
         except Exception as error:
             for question in questions:
                 question.answer.set_exception(error)
-        except asyncio.CancelledError:
-            for question in questions:
-                question.answer.cancel()
-            raise
         else:
             for question, outcome in zip(questions, outcomes, strict=True):
                 question.answer.set_result(outcome)
         finally:
+            self._under_way.difference_update(questions)
             self._slots.release()
 
     async def _outcomes(self, calls: Sequence[Call]) -> list[Outcome]:

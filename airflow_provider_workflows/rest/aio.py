@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -119,11 +120,10 @@ class AsyncClient(Generic[C]):
     async def _attempt(self, call: Any) -> Any:
         """Give the result of a call, or its error."""
         try:
-            # The pace may wait for a file that other processes hold.
-            turn = await asyncio.to_thread(self._pace.enter, call)
+            turn = await self._enter(call)
         except ApiError as error:
             return error
-        outcome: Any = NotConnectedError(str(call), text="given up before it was sent")
+        outcome: Any = _given_up(call)
         try:
             if turn > 0:
                 await self._sleep(turn)
@@ -134,6 +134,20 @@ class AsyncClient(Generic[C]):
         finally:
             await asyncio.shield(asyncio.to_thread(self._pace.leave, call, outcome))
         return outcome
+
+    async def _enter(self, call: Any) -> float:
+        """Take a place for the call; one that comes after it was given up is left at once."""
+        # The pace may wait for a file that other processes hold.
+        entering = asyncio.ensure_future(asyncio.to_thread(self._pace.enter, call))
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            entering.add_done_callback(partial(self._leave_late, call))
+            raise
+
+    def _leave_late(self, call: Any, entered: asyncio.Future[float]) -> None:
+        if not entered.cancelled() and entered.exception() is None:
+            self._pace.leave(call, _given_up(call))
 
     @ahide_frames
     async def _exchange(self, call: C, request: Request) -> Response:
@@ -149,6 +163,10 @@ class AsyncClient(Generic[C]):
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failure(str(call), error) from None
         return Response(response.status_code, response.headers, response.content)
+
+
+def _given_up(call: Any) -> ApiError:
+    return NotConnectedError(str(call), text="given up before it was sent")
 
 
 def _failure(call: str, error: Exception) -> ApiError:

@@ -371,6 +371,21 @@ class TestFailures:
 
         asyncio.run(work())
 
+    def test_closing_just_before_a_request_leaves_nobody_waiting_either(self, portal: FakePortal) -> None:
+        async def work() -> None:
+            reads = SharedReads(portal.attempt)
+            asker = asyncio.create_task(reads.ask(question(1)))
+            while not reads._asked:
+                await asyncio.sleep(0)
+            while reads._asked:
+                await asyncio.sleep(0)
+            assert portal.requests == []
+            reads.close()
+            done, _ = await asyncio.wait([asker], timeout=0.2)
+            assert done
+
+        asyncio.run(work())
+
 
 class TestBatchSize:
     def sizes(self, portal: FakePortal, rounds: Sequence[int]) -> list[int]:

@@ -7,6 +7,7 @@ import gc
 import json
 import ssl
 import threading
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -488,6 +489,27 @@ class TestCancelling:
         pace = CountingPace(turn=60)
         self.cancelled(say(), lambda: bool(pace.came), "http://127.0.0.1:9", pace=pace)
         assert len(pace.left) == len(pace.came) == 1
+
+    def test_who_is_just_taking_its_place_leaves_it_too(self) -> None:
+        class Slow(CountingPace):
+            def enter(self, call: Any) -> float:
+                entering.set()
+                go_on.wait(5)
+                return super().enter(call)
+
+        async def work() -> None:
+            client: AsyncClient[Any] = AsyncClient(Wire("http://127.0.0.1:9"), pace=pace)
+            running = asyncio.create_task(client.run(say()))
+            await asyncio.to_thread(entering.wait, 5)
+            running.cancel()
+            asyncio.get_running_loop().call_later(0.02, go_on.set)
+            await asyncio.wait([running])
+            await asyncio.to_thread(time.sleep, 0.1)
+            await client.close()
+
+        entering, go_on, pace = threading.Event(), threading.Event(), Slow()
+        on_loop(work)
+        assert len(pace.came) == len(pace.left) == 1
 
     def test_a_pause_ends_at_once(self) -> None:
         pausing: list[float] = []

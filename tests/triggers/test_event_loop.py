@@ -1,0 +1,284 @@
+"""Triggers as neighbours: a triggerer runs hundreds of them in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.triggers.base import BaseTrigger
+
+from airflow_provider_workflows.bitrix24 import shared_reads
+from airflow_provider_workflows.bitrix24.bucket_store import FileBucketStore
+from airflow_provider_workflows.hooks import bitrix24 as bitrix24_hook
+from airflow_provider_workflows.hooks import domo as domo_hook
+from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.triggers.bitrix24 import (
+    RunningWorkflowsTrigger,
+    WorkflowsAppearedTrigger,
+    WorkflowsEndedTrigger,
+)
+from airflow_provider_workflows.triggers.domo import InstancesTrigger
+from tests.triggers.clock import revive
+
+INSTANCE = "2052e10a-d142-4391-a731-2be1ab1c0188"
+#: Seconds that the simulator takes for an answer, and after which a loop that stood still is told apart for sure.
+SLOW, STANDSTILL = 0.5, 0.3
+
+
+def running(template: int = 7) -> RunningWorkflowsTrigger:
+    return RunningWorkflowsTrigger(
+        bitrix24_conn_id="bitrix24_default",
+        filters={"TEMPLATE_ID": template},
+        stuck_for=None,
+        min_count=1,
+        max_count=None,
+        poll_interval=0.05,
+        deadline=None,
+    )
+
+
+def ended(ids: list[str]) -> WorkflowsEndedTrigger:
+    return WorkflowsEndedTrigger(
+        bitrix24_conn_id="bitrix24_default", workflow_ids=ids, poll_interval=0.05, deadline=None
+    )
+
+
+def instances(ids: list[str]) -> InstancesTrigger:
+    return InstancesTrigger(domo_conn_id="domo_default", instance_ids=ids, poll_interval=0.05, deadline=None)
+
+
+async def first_event(trigger: BaseTrigger) -> Any:
+    async with aclosing(revive(trigger).run()) as events:  # type: ignore[type-var]
+        async for event in events:
+            return event.payload
+    return None
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 5
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def longest_beat(work: asyncio.Task[Any]) -> float:
+    """Give the longest time for which the event loop did nothing else while something was at work."""
+    longest, last = 0.0, time.monotonic()
+    while not work.done():
+        await asyncio.sleep(0.005)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    return longest
+
+
+class TestNotBlocked:
+    """Nothing that takes long is done on the loop itself, so the others' beat goes on."""
+
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared_reads, "WINDOW", 0.02)
+
+    def beat(self, trigger: BaseTrigger) -> tuple[Any, float]:
+        async def work() -> tuple[Any, float]:
+            task = asyncio.create_task(first_event(trigger))
+            longest = await longest_beat(task)
+            return task.result(), longest
+
+        return asyncio.run(asyncio.wait_for(work(), 10))
+
+    def test_by_a_portal_that_is_slow(self, control: Control) -> None:
+        control.add_workflows([{"TEMPLATE_ID": 7}])
+        control.configure(latency_seconds=SLOW)
+        event, longest = self.beat(running())
+        assert event["status"] == "success"
+        assert longest < STANDSTILL
+
+    def test_by_an_account_that_is_slow(self, control: Control) -> None:
+        ids = control.add_domo_instances([{"status": "COMPLETED"}])
+        control.configure(latency_seconds=SLOW)
+        event, longest = self.beat(instances(ids))
+        assert event["status"] == "success"
+        assert longest < STANDSTILL
+
+    @pytest.mark.parametrize("make", [lambda: ended([]), lambda: instances([])])
+    def test_by_a_client_that_takes_long_to_be_made(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseTrigger]
+    ) -> None:
+        """Trusted certificates are read from disk for each one."""
+        for module in (bitrix24_hook, domo_hook):
+            original = module._shared._make
+
+            def make_slowly(settings: Any, original: Any = original) -> Any:
+                time.sleep(SLOW)
+                return original(settings)
+
+            monkeypatch.setattr(module._shared, "_make", make_slowly)
+        event, longest = self.beat(make())
+        assert event["status"] == "success"
+        assert longest < STANDSTILL
+
+    def test_by_another_process_that_holds_the_file_of_the_pace(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        change = FileBucketStore.change
+
+        def held(self: FileBucketStore, step: Any) -> float:
+            time.sleep(SLOW)
+            return change(self, step)
+
+        monkeypatch.setattr(FileBucketStore, "change", held)
+        control.add_workflows([{"TEMPLATE_ID": 7}])
+        event, longest = self.beat(running())
+        assert event["status"] == "success"
+        assert longest < STANDSTILL
+
+    def test_by_looking_up_the_connection(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A secrets backend may be far away, and Airflow forbids a trigger to wait for it."""
+        original = get_async_connection
+        awaited: list[str] = []
+
+        async def far_away(conn_id: str, **options: Any) -> Any:
+            awaited.append(conn_id)
+            await asyncio.sleep(SLOW)
+            return await original(conn_id, **options)
+
+        def synchronous(*args: Any) -> Any:
+            raise AssertionError("the connection is looked up on the event loop")
+
+        monkeypatch.setattr(bitrix24_hook, "get_async_connection", far_away)
+        monkeypatch.setattr(bitrix24_hook.Bitrix24Hook, "get_conn", synchronous)
+        control.add_workflows([{"TEMPLATE_ID": 7}])
+        event, longest = self.beat(running())
+        assert event["status"] == "success"
+        assert longest < STANDSTILL
+        assert awaited == ["bitrix24_default"]
+
+
+class TestCancelled:
+    """A triggerer that is stopped, and a task that is cleared or killed, cancel the trigger with a message."""
+
+    @pytest.mark.parametrize("make", [running, lambda: ended(["a.1"]), lambda: instances([INSTANCE])])
+    def test_in_the_middle_of_a_look_it_ends_at_once_with_the_message(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseTrigger]
+    ) -> None:
+        monkeypatch.setattr(shared_reads, "WINDOW", 0.0)
+        control.configure(latency_seconds=0.4)
+
+        async def work() -> float:
+            task = asyncio.create_task(first_event(make()))
+            await until(control.requests)
+            task.cancel("killed by a user")
+            began = time.monotonic()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            assert caught.value.args == ("killed by a user",)
+            took = time.monotonic() - began
+            # What was under way has a last word with the pace, which nobody waits for.
+            while asyncio.all_tasks() != {asyncio.current_task()}:
+                assert time.monotonic() < began + 0.3
+                await asyncio.sleep(0.005)
+            return took
+
+        assert asyncio.run(work()) < 0.3
+
+    def test_its_question_is_not_asked_any_more(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared_reads, "WINDOW", 0.4)
+        control.add_workflows([{"TEMPLATE_ID": 8}])
+
+        async def work() -> Any:
+            gone = [asyncio.create_task(first_event(running(template))) for template in (7, 7, 9)]
+            stays = asyncio.create_task(first_event(running(8)))
+            await asyncio.sleep(0.25)  # all ask by now, and nothing is sent yet
+            assert await asyncio.to_thread(control.requests) == []
+            for task in gone:
+                task.cancel()
+            return await stays
+
+        assert asyncio.run(asyncio.wait_for(work(), 5))["status"] == "success"
+        (request,) = control.requests()
+        assert request["method"] == "bizproc.workflow.instances"
+        assert str(request["params"]["FILTER"]["TEMPLATE_ID"]) == "8"
+
+    def test_when_the_last_is_gone_nothing_goes_on(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared_reads, "WINDOW", 0.1)
+
+        async def work() -> None:
+            tasks = [asyncio.create_task(first_event(running(template))) for template in range(1, 6)]
+            await until(control.requests)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            seen = len(await asyncio.to_thread(control.requests))
+            await asyncio.sleep(0.3)
+            assert len(await asyncio.to_thread(control.requests)) == seen
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        asyncio.run(work())
+
+
+class TestAppeared:
+    """What a row of looks makes of it, without a portal."""
+
+    @staticmethod
+    def fired(looks: list[list[str]]) -> list[list[str]]:
+        async def stream() -> AsyncIterator[list[str]]:
+            for look in looks:
+                yield look
+
+        async def work() -> list[list[str]]:
+            trigger = WorkflowsAppearedTrigger()
+            return [event.payload["workflow_ids"] async for event in trigger.filter_shared_stream(stream())]
+
+        return asyncio.run(work())
+
+    @pytest.mark.parametrize(
+        ("looks", "events"),
+        [
+            ([[], [], []], []),
+            ([["a"], ["a"], ["a"]], [["a"]]),
+            ([["a"], [], ["a"]], [["a"], ["a"]]),
+            ([["a"], ["a", "b"], ["b"], ["a", "b"]], [["a"], ["b"], ["a"]]),
+            ([["b", "a"], ["a", "b"]], [["b", "a"]]),
+            ([["a"], ["b"], ["c"]], [["a"], ["b"], ["c"]]),
+        ],
+    )
+    def test_each_appearance_fires_once(self, looks: list[list[str]], events: list[list[str]]) -> None:
+        assert self.fired(looks) == events
+
+    def test_exactly_a_thousand_are_one_event_and_one_more_is_another(self) -> None:
+        ids = [f"id.{number}" for number in range(1001)]
+        assert self.fired([ids[:1000]]) == [ids[:1000]]
+        assert self.fired([ids]) == [ids[:1000], ids[1000:]]
+
+    def test_what_was_not_taken_yet_is_reported_again_after_a_restart(self) -> None:
+        """Told twice is better than never: it is kept as reported only after every event was taken."""
+
+        class Store:
+            kept: Any = None
+
+            async def aget(self, key: str) -> Any:
+                return self.kept
+
+            async def aset(self, key: str, value: Any) -> None:
+                self.kept = value
+
+        async def stream() -> AsyncIterator[list[str]]:
+            yield [f"id.{number}" for number in range(1500)]
+
+        async def work() -> None:
+            trigger: Any = WorkflowsAppearedTrigger()
+            trigger.asset_state_store = store = Store()
+            events = trigger.filter_shared_stream(stream())
+            assert len((await anext(events)).payload["workflow_ids"]) == 1000
+            assert store.kept is None
+            assert len((await anext(events)).payload["workflow_ids"]) == 500
+            assert store.kept is None
+            with suppress(StopAsyncIteration):
+                await anext(events)
+            assert store.kept == [f"id.{number}" for number in range(1500)]
+
+        asyncio.run(work())
