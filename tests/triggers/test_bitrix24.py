@@ -284,15 +284,6 @@ class TestWorkflowsAppeared:
         (later,) = control.add_workflows([{}])
         assert self.events(WorkflowsAppearedTrigger(), slow_clock, 3, store) == [[later]]
 
-    def test_one_that_vanished_and_came_back_is_a_new_appearance(self, control: Control, slow_clock: Clock) -> None:
-        store = Store()
-        (one,) = control.add_workflows([{"TEMPLATE_ID": 7, "OWNED_UNTIL": LONG_AGO}])
-        trigger = WorkflowsAppearedTrigger(stuck_for=300)
-        assert self.events(trigger, slow_clock, 3, store) == [[one]]
-        store.values[REPORTED] = []
-        slow_clock.naps.clear()
-        assert self.events(trigger, slow_clock, 3, store) == [[one]]
-
     def test_a_filter_that_is_none_is_refused_when_the_dag_is_read(self) -> None:
         with pytest.raises(FilterError, match="unknown field"):
             WorkflowsAppearedTrigger(filters={"TEMPLATE": 7})
