@@ -97,7 +97,7 @@ class CleanUpReport:
 
 def matching(wanted: WorkflowFilter, in_flight: int = IN_FLIGHT) -> Finder:
     """Find the running workflows that match a filter."""
-    select = sorted({"ID", "STARTED", "TEMPLATE_ID", *(condition.field for condition in wanted.conditions)})
+    select = sorted({"STARTED", "TEMPLATE_ID"} | wanted.fields)
 
     def find() -> Plan[dict[str, Seen]]:
         return (yield from find_workflows(wanted, Seen.of, select=select, in_flight=in_flight))
@@ -120,12 +120,11 @@ class CleanUp:
         """Give it as an XCom value; ``None`` if nothing is lost by starting again."""
         if self.report is None:
             return None
-        end = self.report.end
-        dealt_with = {*end.ended, *end.already_ended, *end.failed}
+        settled = self.report.end.settled
         return {
-            "left": [workflow_id for workflow_id in self.left if workflow_id not in dealt_with],
+            "left": [workflow_id for workflow_id in self.left if workflow_id not in settled],
             "report": self.report.json(),
-            "unclear": sorted(end.unclear),
+            "unclear": sorted(self.report.end.unclear),
         }
 
     @classmethod
@@ -181,7 +180,7 @@ def clean_up(
     yield from end_workflows(left, end, in_flight=in_flight, report=report.end)
     if report.end.stopped_by is None:
         matching_now = yield from find()
-        known = {*report.end.ended, *report.end.already_ended, *report.end.failed}
+        known = report.end.settled
         report.appeared = [workflow_id for workflow_id in matching_now if workflow_id not in known]
         report.end.still_running([workflow_id for workflow_id in matching_now if workflow_id in known])
     return report

@@ -34,9 +34,14 @@ class EndReport:
     stopped_by: ApiError | None = None
     unclear: set[str] = field(default_factory=set, compare=False)
 
+    @property
+    def settled(self) -> set[str]:
+        """Ids of which it is known what became of them."""
+        return {*self.ended, *self.already_ended, *self.failed}
+
     def stop(self, error: ApiError, workflow_ids: Iterable[str]) -> None:
         """Note that an error ended the work, and with it those of the workflows that nothing is known of."""
-        known = {*self.ended, *self.already_ended, *self.failed}
+        known = self.settled
         self.failed |= {workflow_id: str(error) for workflow_id in workflow_ids if workflow_id not in known}
         self.stopped_by = error
 

@@ -136,6 +136,11 @@ class WorkflowFilter:
                 raise FilterError(f"filters: {key!r} is given twice (or also by stuck_for); only one could be sent")
         return cls(tuple(conditions))
 
+    @property
+    def fields(self) -> set[str]:
+        """The fields that must be read to check rows against it, and the id."""
+        return {"ID", *(condition.field for condition in self.conditions)}
+
     def params(self) -> dict[str, int | str]:
         """Give the FILTER object as it is sent."""
         return {condition.key: condition.sent_value() for condition in self.conditions}

@@ -63,6 +63,14 @@ def list_workflows(
     return list(found.values())
 
 
+def find_workflow_ids(wanted: WorkflowFilter) -> Plan[list[str]]:
+    """Read the ids of the running workflows that match, the oldest first.
+
+    :param wanted: which.
+    """
+    return list((yield from find_workflows(wanted, _nothing, select=sorted(wanted.fields))))
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """How many workflows match, and which.
@@ -87,7 +95,7 @@ def watch_workflows(
     :param max_count: its upper end; ``None`` for no upper end.
     :param limit: how many ids to read at most.
     """
-    select = sorted({"ID", *(condition.field for condition in wanted.conditions)})
+    select = sorted(wanted.fields)
     in_range = range(min_count, sys.maxsize if max_count is None else max_count + 1)
     first: Reply = yield from send(_page(wanted, select))
     if first.total is None:

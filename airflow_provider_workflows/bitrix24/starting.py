@@ -6,15 +6,16 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.errors import StartUnclearError
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import find_workflows, running_workflows
+from airflow_provider_workflows.bitrix24.listing import find_workflow_ids
 from airflow_provider_workflows.rest.errors import UnknownOutcomeError, UnreadableReplyError
-from airflow_provider_workflows.rest.plans import Pause, Plan, growing_delays, send
+from airflow_provider_workflows.rest.plans import Plan, growing_delays, look_until, send
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,7 @@ def workflows_alike(start: Start, since: datetime | None = None) -> Plan[list[st
     :param start: the template and the document.
     :param since: only those started then or later.
     """
-    found = yield from find_workflows(start.alike(since), lambda _: None)
-    return list(found)
+    return (yield from find_workflow_ids(start.alike(since)))
 
 
 def start_workflow(start: Start, parameters: Mapping[str, Any] | None = None, known: Iterable[str] = ()) -> Plan[str]:
@@ -72,14 +72,12 @@ def start_workflow(start: Start, parameters: Mapping[str, Any] | None = None, kn
         raise UnreadableReplyError(call.method, text="the result is no workflow id")
     except UnknownOutcomeError as error:
         failure = error
-    for delay in (*growing_delays(LOOKS), None):
-        found = yield from find_started(start, known=known)
-        if found is not None:
-            log.warning("The reply to the start was lost; workflow %s is new since, and is taken for it", found)
-            return found
-        if delay is not None:
-            yield Pause(delay, reason="looking for the workflow that may have been started")
-    raise StartUnclearError(failure.call, text=f"{failure.reason} No new workflow of this template runs.")
+    look = partial(find_started, start, known=known)
+    found = yield from look_until(look, growing_delays(LOOKS), "looking for the workflow that may have been started")
+    if found is None:
+        raise StartUnclearError(failure.call, text=f"{failure.reason} No new workflow of this template runs.")
+    log.warning("The reply to the start was lost; workflow %s is new since, and is taken for it", found)
+    return found
 
 
 def find_started(start: Start, *, known: Iterable[str] = (), since: datetime | None = None) -> Plan[str | None]:
@@ -95,20 +93,3 @@ def find_started(start: Start, *, known: Iterable[str] = (), since: datetime | N
     if len(found) > 1:
         raise StartUnclearError("bizproc.workflow.start", text=f"any of these may be it: {', '.join(found)}")
     return found[0] if found else None
-
-
-def await_workflow(workflow_id: str, wait_for: float, poll_interval: float) -> Plan[bool]:
-    """Poll a workflow until it runs no more.
-
-    :param workflow_id: its id.
-    :param wait_for: seconds to wait at most.
-    :param poll_interval: seconds between two looks.
-    :returns: whether it still runs.
-    """
-    waited = 0.0
-    while True:
-        running = yield from running_workflows([workflow_id])
-        if not running or waited >= wait_for:
-            return bool(running)
-        yield Pause(poll_interval, reason=f"workflow {workflow_id} is running")
-        waited += poll_interval

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from airflow_provider_workflows.domo import calls
@@ -13,7 +14,7 @@ from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundE
 from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import instance_of
 from airflow_provider_workflows.rest.errors import UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import Pause, Plan, growing_delays, read_as, send
+from airflow_provider_workflows.rest.plans import Plan, growing_delays, look_until, read_as, send
 
 log = logging.getLogger(__name__)
 
@@ -77,14 +78,12 @@ def start_instance(
         failure = error
     if known is None:
         raise StartUnclearError(failure.call, text=failure.reason)
-    for delay in (*growing_delays(LOOKS), None):
-        found = yield from find_started(model_id, version, known=known)
-        if found is not None:
-            log.warning("The reply to the start was lost; instance %s is new since, and is taken for it", found.id)
-            return found
-        if delay is not None:
-            yield Pause(delay, reason="looking for the instance that may have been started")
-    raise StartUnclearError(failure.call, text=f"{failure.reason} There is no new instance of the model.")
+    look = partial(find_started, model_id, version, known=known)
+    found = yield from look_until(look, growing_delays(LOOKS), "looking for the instance that may have been started")
+    if found is None:
+        raise StartUnclearError(failure.call, text=f"{failure.reason} There is no new instance of the model.")
+    log.warning("The reply to the start was lost; instance %s is new since, and is taken for it", found.id)
+    return found
 
 
 def find_started(

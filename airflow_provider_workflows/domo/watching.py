@@ -10,7 +10,7 @@ from airflow_provider_workflows.domo.account import INSTANCE_PATH
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import IN_PROGRESS, TERMINAL_STATUSES, Instance
-from airflow_provider_workflows.rest.plans import Pause, Plan, read_as, send
+from airflow_provider_workflows.rest.plans import Plan, read_as, send
 
 log = logging.getLogger(__name__)
 
@@ -41,25 +41,6 @@ def unfinished(instance_ids: Iterable[str], path: str = INSTANCE_PATH) -> Plan[l
         if not instance.terminal:
             left.append(instance_id)
     return left
-
-
-def await_end(instance_id: str, wait_for: float, poll_interval: float, path: str = INSTANCE_PATH) -> Plan[Instance]:
-    """Poll an instance until it is in a terminal status.
-
-    :param instance_id: its id.
-    :param wait_for: seconds to wait at most.
-    :param poll_interval: seconds between two looks.
-    :param path: where one instance is read.
-    :returns: the instance as last seen.
-    """
-    waited = 0.0
-    while True:
-        instance = yield from read_instance(instance_id, path)
-        note_unknown(instance)
-        if instance.terminal or waited >= wait_for:
-            return instance
-        yield Pause(poll_interval, reason=f"instance {instance_id} is {instance.status or 'about to start'}")
-        waited += poll_interval
 
 
 def note_unknown(instance: Instance) -> None:

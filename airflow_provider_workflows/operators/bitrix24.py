@@ -24,7 +24,6 @@ from airflow_provider_workflows.bitrix24.listing import find_workflows, running_
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.bitrix24.starting import (
     Start,
-    await_workflow,
     find_started,
     start_workflow,
     workflows_alike,
@@ -33,11 +32,11 @@ from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import FlowLink, WorkflowLink
 from airflow_provider_workflows.operators.arguments import as_document_id, as_ids, as_number, as_switch
 from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, lay_aside, take_up
-from airflow_provider_workflows.operators.reports import NotAllEndedError, finish
+from airflow_provider_workflows.operators.reports import finish
 from airflow_provider_workflows.operators.start_record import StartRecord
 from airflow_provider_workflows.operators.starting import StartOperator
 from airflow_provider_workflows.rest.client import LONG_PAUSE
-from airflow_provider_workflows.rest.plans import Pause, PauseDueError
+from airflow_provider_workflows.rest.plans import Pause, PauseDueError, Plan
 from airflow_provider_workflows.rest.progress import Stats
 from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
 from airflow_provider_workflows.triggers.pause import PauseTrigger
@@ -141,7 +140,7 @@ class KillWorkflowOperator(_EndWorkflowsOperator):
         return calls.kill_workflow(workflow_id)
 
 
-class StartWorkflowOperator(StartOperator, Bitrix24Operator):
+class StartWorkflowOperator(Bitrix24Operator, StartOperator):
     """Starts a workflow on a document, once (``bizproc.workflow.start``).
 
     Safe to retry: a start whose reply was lost is not sent again; the task looks for the running workflow of this
@@ -216,11 +215,8 @@ class StartWorkflowOperator(StartOperator, Bitrix24Operator):
     def _show(self, started: str, context: Context) -> None:
         WorkflowLink().push(context, WorkflowLink.url(self.hook.get_conn().portal.base_url, started))
 
-    def _runs(self, started: str) -> bool:
-        return bool(self.hook.run(running_workflows([started])))
-
-    def _await(self, started: str) -> bool:
-        return self.hook.run(await_workflow(started, self.wait_timeout, self.poll_interval))
+    def _left(self, started: str) -> Plan[set[str]]:
+        return running_workflows([started])
 
     def _trigger(self, started: str, deadline: float) -> WorkflowsEndedTrigger:
         return WorkflowsEndedTrigger(
@@ -231,10 +227,8 @@ class StartWorkflowOperator(StartOperator, Bitrix24Operator):
             cancel_on_kill=self.cancel_on_kill,
         )
 
-    def _cancel(self, started: str) -> None:
-        report = Bitrix24Hook(self.bitrix24_conn_id).run(end_workflows([started], calls.terminate_workflow))
-        if report.failed:
-            raise NotAllEndedError(report.failed, report.requested)
+    def _cancel(self, started: str) -> dict[str, str]:
+        return Bitrix24Hook(self.bitrix24_conn_id).run(end_workflows([started], calls.terminate_workflow)).failed
 
     def _result(self, started: str, context: Context) -> str:
         return started

@@ -17,15 +17,16 @@ from airflow_provider_workflows.domo.cancelling import (
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import COMPLETED, Instance
 from airflow_provider_workflows.domo.starting import check_start, find_started, latest_instances, start_instance
-from airflow_provider_workflows.domo.watching import await_end, read_instance, unfinished
+from airflow_provider_workflows.domo.watching import read_instance, unfinished
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.arguments import as_ids
 from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after, lay_aside, take_up
-from airflow_provider_workflows.operators.reports import NotAllEndedError, finish
+from airflow_provider_workflows.operators.reports import finish
 from airflow_provider_workflows.operators.start_record import StartRecord
 from airflow_provider_workflows.operators.starting import StartOperator
 from airflow_provider_workflows.rest.errors import RejectedError
+from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from airflow_provider_workflows.triggers.polling import read_event
 
@@ -64,6 +65,11 @@ class DomoOperator(BaseOperator):
     def hook(self) -> DomoHook:
         """The hook; the connection is read at its first use."""
         return DomoHook(self.domo_conn_id)
+
+    @property
+    def _path(self) -> str:
+        """Where one instance is read."""
+        return self.hook.get_conn().account.instance_path
 
 
 class DomoCancelOperator(DomoOperator):
@@ -112,27 +118,26 @@ class DomoCancelOperator(DomoOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel the instances and return the report."""
         ids = check_instance_ids(as_ids(self.instance_id, "instance_id"))
-        account = self.hook.get_conn().account
         in_worker = self.wait_for_completion and not self.deferrable
         report = self.hook.run(
             cancel_instances(
                 ids,
                 wait_for=self.wait_timeout if in_worker else None,
                 poll_interval=self.poll_interval,
-                path=account.instance_path,
+                path=self._path,
             )
         )
         # Airflow looks for an address also where there is no one thing to link to.
         seen = list(report.instances.values())
-        InstanceLink().push(context, InstanceLink.url(account.base_url, seen[0]) if len(seen) == 1 else "")
+        base_url = self.hook.get_conn().account.base_url
+        InstanceLink().push(context, InstanceLink.url(base_url, seen[0]) if len(seen) == 1 else "")
         if self.wait_for_completion and self.deferrable and report.still_running and report.stopped_by is None:
             self._wait(report, context)
         return finish(context, report.json(), report.stopped_by)
 
     def _wait(self, report: CancelReport, context: Context) -> None:
         """Look once, and defer if that is not enough."""
-        path = self.hook.get_conn().account.instance_path
-        left = self.hook.run(unfinished(report.still_running, path))
+        left = self.hook.run(unfinished(report.still_running, self._path))
         if left:
             lay_aside(context, report.json())
             self.defer(
@@ -144,18 +149,17 @@ class DomoCancelOperator(DomoOperator):
                 ),
                 method_name="execute_complete",
             )
-        self.hook.run(await_cancelled(report, 0, self.poll_interval, path))
+        self.hook.run(await_cancelled(report, 0, self.poll_interval, self._path))
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Read how the instances ended and return the report."""
         waited = self.wait_timeout if read_event(event) == "timeout" else 0.0
         done = CancelReport.from_json(take_up(context))
-        path = self.hook.get_conn().account.instance_path
-        self.hook.run(await_cancelled(done, waited, self.poll_interval, path, waited=waited))
+        self.hook.run(await_cancelled(done, waited, self.poll_interval, self._path, waited=waited))
         return finish(context, done.json(), done.stopped_by)
 
 
-class DomoStartOperator(StartOperator, DomoOperator):
+class DomoStartOperator(DomoOperator, StartOperator):
     """Starts a workflow, once.
 
     Safe to retry: a start whose reply was lost is not sent again; the task looks for the instance that it may have
@@ -209,10 +213,6 @@ class DomoStartOperator(StartOperator, DomoOperator):
         self.message_name = message_name
         self.data = data
 
-    @property
-    def _path(self) -> str:
-        return self.hook.get_conn().account.instance_path
-
     def _check(self) -> None:
         check_start(self.model_id, self.version, self.message_name, self.data)
 
@@ -250,11 +250,8 @@ class DomoStartOperator(StartOperator, DomoOperator):
         instance = Instance(id=started, model_id=self.model_id, model_version=self.version)
         InstanceLink().push(context, InstanceLink.url(self.hook.get_conn().account.base_url, instance))
 
-    def _runs(self, started: str) -> bool:
-        return bool(self.hook.run(unfinished([started], self._path)))
-
-    def _await(self, started: str) -> bool:
-        return not self.hook.run(await_end(started, self.wait_timeout, self.poll_interval, self._path)).terminal
+    def _left(self, started: str) -> Plan[list[str]]:
+        return unfinished([started], self._path)
 
     def _trigger(self, started: str, deadline: float) -> InstancesTrigger:
         return InstancesTrigger(
@@ -265,10 +262,8 @@ class DomoStartOperator(StartOperator, DomoOperator):
             cancel_on_kill=self.cancel_on_kill,
         )
 
-    def _cancel(self, started: str) -> None:
-        report = DomoHook(self.domo_conn_id).run(cancel_instances([started], path=self._path))
-        if report.failed:
-            raise NotAllEndedError(report.failed, report.requested)
+    def _cancel(self, started: str) -> dict[str, str]:
+        return DomoHook(self.domo_conn_id).run(cancel_instances([started], path=self._path)).failed
 
     def _result(self, started: str, context: Context) -> dict[str, Any]:
         if self._seen is not None and not self.wait_for_completion:

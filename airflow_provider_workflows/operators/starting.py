@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after, lay_aside, take_up
+from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.operators.start_record import StartRecord
+from airflow_provider_workflows.rest.plans import Plan, look_until, regular_delays
 from airflow_provider_workflows.triggers.polling import PollTrigger, read_event
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ class StartOperator(BaseOperator):
     :param cancel_on_kill: cancel it when the task is killed, or waits too long.
     """
 
+    #: The vendor's.
+    hook: Any
     _started: str | None = None
     _record: StartRecord | None = None
     _killed = False
@@ -73,20 +78,16 @@ class StartOperator(BaseOperator):
         """Push a link to it."""
 
     @abstractmethod
-    def _runs(self, started: str) -> bool:
-        """Look whether it runs."""
-
-    @abstractmethod
-    def _await(self, started: str) -> bool:
-        """Wait in the worker until it ends, and tell whether it still runs."""
+    def _left(self, started: str) -> Plan[Collection[str]]:
+        """Look once, and give it if it still runs."""
 
     @abstractmethod
     def _trigger(self, started: str, deadline: float) -> PollTrigger:
         """Give what waits in the triggerer."""
 
     @abstractmethod
-    def _cancel(self, started: str) -> None:
-        """End it."""
+    def _cancel(self, started: str) -> dict[str, str]:
+        """End it, and give the reason under its id if that failed."""
 
     @abstractmethod
     def _result(self, started: str, context: Context) -> Any:
@@ -113,18 +114,23 @@ class StartOperator(BaseOperator):
 
     def _wait(self, started: str, context: Context) -> None:
         if not self.deferrable:
-            if self._await(started):
+            delays = regular_delays(self.poll_interval, self.wait_timeout)
+            if not self.hook.run(look_until(lambda: self._over(started), delays, f"{started} is running")):
                 self._give_up(started)
-        elif self._runs(started):
+        elif not self.hook.run(self._over(started)):
             lay_aside(context, started)
             deadline = deadline_after(self.wait_timeout, self.execution_timeout)
             self.defer(trigger=self._trigger(started, deadline), method_name="execute_complete")
+
+    def _over(self, started: str) -> Plan[bool | None]:
+        """Look once whether it has ended: ``True``, or ``None``."""
+        return None if (yield from self._left(started)) else True
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Tell how it ended."""
         started = take_up(context)
         self._started, self._record = started, StartRecord(context, self)
-        if read_event(event) == "timeout" and self._runs(started):
+        if read_event(event) == "timeout" and not self.hook.run(self._over(started)):
             self._give_up(started)
         return self._result(started, context)
 
@@ -139,7 +145,8 @@ class StartOperator(BaseOperator):
         if not self.cancel_on_kill or self._started is None:
             return
         try:
-            self._cancel(self._started)
+            if failed := self._cancel(self._started):
+                raise NotAllEndedError(failed, len(failed))
             if self._record is not None:
                 self._record.forget()
         except Exception as error:

@@ -8,7 +8,7 @@ A step is a vendor's call (send it, wait for its result), or one of the classes 
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -118,6 +118,34 @@ def growing_delays(attempts: int = ATTEMPTS) -> Iterator[float]:
     """Give the delays between so many attempts."""
     for nth in range(1, attempts):
         yield growing_delay(nth)
+
+
+def regular_delays(interval: float, wait_for: float) -> Iterator[float]:
+    """Give the delays between looks that go on for a certain time.
+
+    :param interval: seconds between two looks.
+    :param wait_for: seconds to wait in all.
+    """
+    waited = 0.0
+    while waited < wait_for:
+        yield interval
+        waited += interval
+
+
+def look_until(look: Callable[[], Plan[T | None]], delays: Iterable[float], reason: str) -> Plan[T | None]:
+    """Look again and again, until something is there.
+
+    :param look: looks once; gives ``None`` while nothing is there.
+    :param delays: seconds between the looks; after the last of them it looks once more.
+    :param reason: what is waited for, for the log.
+    :returns: what was found; ``None`` if nothing was.
+    """
+    for delay in delays:
+        found = yield from look()
+        if found is not None:
+            return found
+        yield Pause(delay, reason)
+    return (yield from look())
 
 
 def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:

@@ -50,6 +50,12 @@ def _hide_secrets(record: logging.LogRecord) -> bool:
     return True
 
 
+def _bare(error: BaseException) -> BaseException:
+    """Take the frames off an exception, and whatever it came from."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 def hide_frames(function: Callable[P, R]) -> Callable[P, R]:
     """Have whatever a function raises show none of its frames: their variables hold a credential.
 
@@ -63,8 +69,7 @@ def hide_frames(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except BaseException as error:  # also a task's timeout, which strikes anywhere
-            failure = error.with_traceback(None)
-            failure.__cause__ = failure.__context__ = None
+            failure = _bare(error)
         del args, kwargs
         raise failure
 
@@ -79,8 +84,7 @@ def ahide_frames(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
         try:
             return await function(*args, **kwargs)
         except BaseException as error:  # also a cancellation
-            failure = error.with_traceback(None)
-            failure.__cause__ = failure.__context__ = None
+            failure = _bare(error)
         del args, kwargs
         raise failure
 

@@ -16,11 +16,11 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_workflows.bitrix24.calls import terminate_workflow
 from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import find_workflows, running_workflows, watch_workflows
+from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, running_workflows, watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import PauseDueError
-from airflow_provider_workflows.triggers.polling import Look, PollTrigger, arguments_of, log, until_next_look
+from airflow_provider_workflows.triggers.polling import Look, PollTrigger, log, row_of, until_next_look
 
 #: Ids that one event carries at most.
 IDS = 1000
@@ -148,11 +148,11 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give the class and its arguments."""
-        return f"{__name__}.{type(self).__qualname__}", arguments_of(self)
+        return row_of(self)
 
     def shared_stream_key(self) -> Hashable:
         """Share the looks with triggers that look for the same."""
-        return (__name__, json.dumps(arguments_of(self)))
+        return json.dumps(row_of(self))
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[list[str], None]:
@@ -162,9 +162,7 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
                 pause = 0.0
                 try:
                     wanted = wanted_now(kwargs["filters"], kwargs["stuck_for"], kwargs["poll_interval"])
-                    select = sorted({"ID", *(condition.field for condition in wanted.conditions)})
-                    plan = find_workflows(wanted, lambda _: None, select=select)
-                    yield list(await client.run(plan, longest_pause=0))
+                    yield await client.run(find_workflow_ids(wanted), longest_pause=0)
                 except PauseDueError as due:
                     log.warning("A look failed, and it goes on: %s", due.pause.reason)
                     pause = due.pause.seconds
@@ -187,7 +185,7 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look alone, as Airflow before 3.3 has no shared streams."""
-        async with aclosing(self.open_shared_stream(arguments_of(self))) as stream:
+        async with aclosing(self.open_shared_stream(row_of(self)[1])) as stream:
             async for event in self.filter_shared_stream(stream):
                 yield event
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_workflows.triggers.polling import row_of
+
 
 class PauseTrigger(BaseTrigger):
     """Fires ``{"status": "success"}`` when the time has come.
@@ -22,7 +24,7 @@ class PauseTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give the class and its argument."""
-        return f"{__name__}.PauseTrigger", {"until": self.until}
+        return row_of(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""

@@ -76,7 +76,7 @@ class PollTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give the class and the arguments of its ``__init__``, which are JSON."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", arguments_of(self)
+        return row_of(self)
 
     @abstractmethod
     def _looking(self) -> AbstractAsyncContextManager[Look]:
@@ -119,6 +119,7 @@ class PollTrigger(BaseTrigger):
                     return {"status": "success", **found}
 
 
-def arguments_of(trigger: BaseTrigger) -> dict[str, Any]:
-    """Give the arguments of a trigger's ``__init__``; each is kept under its own name."""
-    return {name: getattr(trigger, name) for name in inspect.signature(type(trigger)).parameters}
+def row_of(trigger: BaseTrigger) -> tuple[str, dict[str, Any]]:
+    """Give a trigger's class and the arguments of its ``__init__``; each is kept under its own name."""
+    arguments = {name: getattr(trigger, name) for name in inspect.signature(type(trigger)).parameters}
+    return f"{type(trigger).__module__}.{type(trigger).__qualname__}", arguments

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from airflow.triggers.base import BaseTrigger
-from pydantic import ImportString, TypeAdapter
 
 from airflow_provider_workflows.bitrix24 import shared_reads
 from airflow_provider_workflows.bitrix24.pace import PortalPace
@@ -19,6 +18,7 @@ from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.triggers import bitrix24 as bitrix24_triggers
 from airflow_provider_workflows.triggers import pause as pause_trigger
 from airflow_provider_workflows.triggers import polling
+from tests.operators.deferred import revive
 
 START = 1_900_000_000.0
 
@@ -84,13 +84,6 @@ def control(simulator: Simulator, connect: Callable[..., None]) -> Control:
     connect("BITRIX24_DEFAULT", login="1", password=settings["webhook_code"])
     connect("DOMO_DEFAULT", password=settings["domo_token"])
     return simulator.control
-
-
-def revive(trigger: BaseTrigger) -> BaseTrigger:
-    """Give the trigger as the triggerer makes it: from what Airflow keeps of it, which is JSON."""
-    path, arguments = json.loads(json.dumps(trigger.serialize()))
-    revived: BaseTrigger = TypeAdapter(ImportString[type[BaseTrigger]]).validate_python(path)(**arguments)
-    return revived
 
 
 def fire(trigger: BaseTrigger, seconds: float = 10.0) -> Any:

@@ -16,8 +16,8 @@ from airflow_provider_workflows.triggers.polling import (
     Look,
     PollTrigger,
     WaitFailedError,
-    arguments_of,
     read_event,
+    row_of,
     until_next_look,
 )
 from tests.triggers.clock import START, Clock
@@ -197,4 +197,4 @@ class TestSerialising:
         assert arguments == {"poll_interval": 60.0, "deadline": 5.0}
 
     def test_all_arguments_are_kept(self) -> None:
-        assert arguments_of(scripted()) == {"poll_interval": 60.0, "deadline": None}
+        assert row_of(scripted())[1] == {"poll_interval": 60.0, "deadline": None}
