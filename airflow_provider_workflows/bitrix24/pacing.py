@@ -144,21 +144,26 @@ class OperatingTime:
         usage.reset_at = reset_at
         usage.window = min(LONGEST_BLOCK, max(usage.window, reset_at - now))
         usage.cost = sum(float(time.get("duration", 0)) for time in known) / len(known)
+        if reset_at > now:
+            usage.blocked_until = min(usage.blocked_until, reset_at)
         if not float(last["operating"]):
             usage.pieces.clear()  # A portal that blocks for a fixed time starts again from nothing.
         elif new > 0:
             # What was used before this process looked goes at the portal's next reset, as far as can be known.
             usage.pieces.append((now + usage.window if usage.pieces else reset_at, new))
 
-    def blocked(self, method: str, now: float) -> float:
-        """Note that the portal blocks a method, and tell for how many seconds."""
+    def blocked(self, method: str, now: float) -> float | None:
+        """Note that the portal blocks a method.
+
+        :returns: for how many seconds; ``None`` while it is under way otherwise, as that reply may tell better.
+        """
         usage = self._usage(method)
         if usage.blocked_until <= now:
             usage.used(now)
             told = [forgotten_at for forgotten_at, _ in usage.pieces if forgotten_at <= now + LONGEST_BLOCK]
             guessed = [at for at in (usage.reset_at, now + USUAL_BLOCK) if at > now]
             usage.blocked_until = min(told or guessed)
-        return usage.blocked_until - now
+        return None if usage.flying else usage.blocked_until - now
 
     def _usage(self, method: str) -> _Usage:
         return self._methods.setdefault(method, _Usage())

@@ -9,15 +9,13 @@ from urllib.parse import urlencode
 
 from airflow_provider_workflows import __version__
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError, PortalMovedError, error_class
+from airflow_provider_workflows.bitrix24.errors import PortalMovedError, error_class
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.client import Request, Response
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
 
 HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-workflows/{__version__}"}
-#: How long the portal blocks a method whose time is used up, where the reply does not tell.
-OPERATING_BLOCK = 300.0
 
 
 class Bitrix24Wire:
@@ -119,7 +117,6 @@ def _error(call: str, error: Mapping[str, Any], status: int | None) -> ApiError:
         code=code,
         http_status=status,
         text=str(error.get("error_description") or "") or None,
-        retry_after=OPERATING_BLOCK if kind is OperatingTimeLimitError else None,
     )
 
 

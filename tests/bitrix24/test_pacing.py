@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +155,23 @@ class TestOperatingTime:
     def test_without_a_named_reset_it_waits_for_five_minutes(self):
         operating = OperatingTime(480)
         assert operating.blocked("kill", 1000.0) == 300
+
+    def test_a_reply_that_comes_after_the_refusal_still_names_the_reset(self):
+        operating = OperatingTime(480)
+        operating.sent({"kill": 2})
+        operating.answered({"kill": 1})
+        assert operating.blocked("kill", 1000.0) is None, "the other one may tell"
+        operating.answered({"kill": 1})
+        operating.learn("kill", [{"operating": 0, "operating_reset_at": 1065, "duration": 5}], 1000.1)
+        assert operating.hold({"kill": 1}, 1000.1) == pytest.approx(65.9)
+
+    def test_a_refusal_while_another_run_tells_nothing_is_waited_out_for_five_minutes(self):
+        operating = OperatingTime(480)
+        operating.sent({"kill": 2})
+        operating.answered({"kill": 1})
+        operating.blocked("kill", 1000.0)
+        operating.answered({"kill": 1})
+        assert operating.hold({"kill": 1}, 1001.0) == 299
 
     def test_a_block_that_starts_from_nothing_again_leaves_all_the_time_free(self):
         operating = OperatingTime(480)

@@ -20,7 +20,7 @@ from airflow_provider_workflows.bitrix24.errors import (
     WorkflowError,
 )
 from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.bitrix24.wire import OPERATING_BLOCK, Bitrix24Wire, php_query
+from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire, php_query
 from airflow_provider_workflows.rest.client import Response
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
@@ -281,7 +281,6 @@ class TestBatch:
         blocked = {"error": "OPERATION_TIME_LIMIT", "error_description": "Method is blocked"}
         outcomes = self.read(wire, result={"b": []}, result_error={"a": blocked, "c": blocked})
         assert isinstance(outcomes["a"], OperatingTimeLimitError)
-        assert outcomes["a"].retry_after == OPERATING_BLOCK
         assert outcomes["b"] == Reply([])
 
     @pytest.mark.parametrize("entry", ["Access denied!", None, [], 7, {}, {"error_description": "no"}])
