@@ -30,8 +30,7 @@ Outcome: TypeAlias = Reply | ApiError
 @dataclass(slots=True, eq=False)
 class _Question:
     call: Call
-    answer: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    askers: int = 0
+    askers: list[asyncio.Future[Outcome]] = field(default_factory=list)
 
 
 class SharedReads:
@@ -56,14 +55,15 @@ class SharedReads:
         """
         key = json.dumps([call.method, call.params])
         question = self._asked.setdefault(key, _Question(call))
-        question.askers += 1
+        asker: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        question.askers.append(asker)
         if not self._collecting:
             self._collecting = True
             self._spawn(self._send_all())
         try:
-            outcome = await asyncio.shield(question.answer)
+            outcome = await asker
         finally:
-            question.askers -= 1
+            question.askers.remove(asker)
             if not question.askers and self._asked.get(key) is question:
                 del self._asked[key]
         # Each asker raises it, and an exception keeps where it was raised.
@@ -73,8 +73,8 @@ class SharedReads:
         """Stop sending; who still asks is cancelled."""
         for task in self._tasks:
             task.cancel()
-        for question in (*self._asked.values(), *self._under_way):
-            question.answer.cancel()
+        for asker in _waiting([*self._asked.values(), *self._under_way]):
+            asker.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -94,11 +94,12 @@ class SharedReads:
         try:
             outcomes = await self._outcomes([question.call for question in questions])
         except Exception as error:
-            for question in questions:
-                question.answer.set_exception(error)
+            for asker in _waiting(questions):
+                asker.set_exception(error)
         else:
             for question, outcome in zip(questions, outcomes, strict=True):
-                question.answer.set_result(outcome)
+                for asker in _waiting([question]):
+                    asker.set_result(outcome)
         finally:
             self._under_way.difference_update(questions)
             self._slots.release()
@@ -117,3 +118,8 @@ class SharedReads:
         # Perhaps it is one of them that the portal cannot answer.
         half = len(calls) // 2
         return await self._outcomes(calls[:half]) + await self._outcomes(calls[half:])
+
+
+def _waiting(questions: Sequence[_Question]) -> list[asyncio.Future[Outcome]]:
+    """Give those who still wait for an answer to one of these."""
+    return [asker for question in questions for asker in question.askers if not asker.done()]

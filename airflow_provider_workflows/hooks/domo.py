@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -67,15 +66,15 @@ class DomoHook(BaseHook):
         """
         return self._client
 
-    @asynccontextmanager
-    async def shared_client(self) -> AsyncIterator[AsyncDomoClient]:
+    def shared_client(self) -> AbstractAsyncContextManager[AsyncDomoClient]:
         """Give the asynchronous client that all users of this account in the event loop share.
 
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         """
-        settings = settings_of(await get_async_connection(self.domo_conn_id, hook=self))
-        async with _shared.use(settings) as client:
-            yield client
+        return _shared.use(self._settings)
+
+    async def _settings(self) -> AccountSettings:
+        return settings_of(await get_async_connection(self.domo_conn_id, hook=self))
 
     def run(self, plan: Plan[T]) -> T:
         """Run a plan of :mod:`airflow_provider_workflows.domo`.

@@ -185,7 +185,8 @@ def _failure(call: str, error: Exception) -> ApiError:
 
 
 @dataclass(slots=True)
-class _Entry(Generic[SomeClient]):
+class _Entry(Generic[Settings, SomeClient]):
+    settings: Settings
     client: asyncio.Task[SomeClient]
     users: int = 0
 
@@ -214,29 +215,37 @@ class SharedClients(Generic[Settings, SomeClient]):
 
     def __init__(self, make: Callable[[Settings], SomeClient]) -> None:
         self._make = make
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, _Entry[SomeClient]]] = (
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, _Entry[Settings, SomeClient]]] = (
             WeakKeyDictionary()
         )
 
     @asynccontextmanager
-    async def use(self, settings: Settings) -> AsyncIterator[SomeClient]:
+    async def use(self, find: Callable[[], Awaitable[Settings]]) -> AsyncIterator[SomeClient]:
         """Give the client of an account.
 
-        :param settings: the account, its credential and its limits.
+        :param find: gives the account, its credential and its limits.
         """
-        clients = self._loops.setdefault(asyncio.get_running_loop(), {})
-        if settings not in clients:
-            # Airflow masks secrets from the thread of sync_to_async only.
-            clients[settings] = _Entry(asyncio.ensure_future(sync_to_async(self._make)(settings)))
-        entry = clients[settings]
+        # Thousands wait in here at once: nothing is kept that is equal for all of them.
+        entry = self._entry(await find())
         entry.users += 1
         try:
             yield await asyncio.shield(entry.client)
         finally:
             entry.users -= 1
             if not entry.users:
-                del clients[settings]
+                del self._clients()[entry.settings]
                 if entry.client.done():
                     await _close(entry.client)
                 else:
                     entry.client.add_done_callback(_close_late)
+
+    def _clients(self) -> dict[Settings, _Entry[Settings, SomeClient]]:
+        return self._loops.setdefault(asyncio.get_running_loop(), {})
+
+    def _entry(self, settings: Settings) -> _Entry[Settings, SomeClient]:
+        clients = self._clients()
+        if settings not in clients:
+            # Airflow masks secrets from the thread of sync_to_async only.
+            making = asyncio.ensure_future(sync_to_async(self._make)(settings))
+            clients[settings] = _Entry(settings, making)
+        return clients[settings]

@@ -6,13 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
+from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.calls import terminate_workflow
 from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
@@ -20,7 +21,7 @@ from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, runni
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import PauseDueError
-from airflow_provider_workflows.triggers.polling import Look, PollTrigger, log, row_of, until_next_look
+from airflow_provider_workflows.triggers.polling import PollTrigger, log, row_of, until_next_look
 
 #: Ids that one event carries at most.
 IDS = 1000
@@ -60,17 +61,14 @@ class RunningWorkflowsTrigger(PollTrigger):
         self.min_count = min_count
         self.max_count = max_count
 
-    @asynccontextmanager
-    async def _looking(self) -> AsyncIterator[Look]:
-        async with Bitrix24Hook(self.bitrix24_conn_id).shared_client() as client:
+    def _hook(self) -> Bitrix24Hook:
+        return Bitrix24Hook(self.bitrix24_conn_id)
 
-            async def look() -> Mapping[str, Any] | None:
-                wanted = wanted_now(self.filters, self.stuck_for, self.poll_interval)
-                plan = watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count)
-                seen = await client.run(plan, longest_pause=0)
-                return None if seen.ids is None else {"workflow_ids": seen.ids}
-
-            yield look
+    async def _look(self, client: AsyncBitrix24Client) -> Mapping[str, Any] | None:
+        wanted = wanted_now(self.filters, self.stuck_for, self.poll_interval)
+        plan = watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count)
+        seen = await client.run(plan, longest_pause=0)
+        return None if seen.ids is None else {"workflow_ids": seen.ids}
 
 
 class WorkflowsEndedTrigger(PollTrigger):
@@ -97,21 +95,18 @@ class WorkflowsEndedTrigger(PollTrigger):
         self.workflow_ids = list(workflow_ids)
         self.cancel_on_kill = cancel_on_kill
 
-    @asynccontextmanager
-    async def _looking(self) -> AsyncIterator[Look]:
-        async with Bitrix24Hook(self.bitrix24_conn_id).shared_client() as client:
+    def _hook(self) -> Bitrix24Hook:
+        return Bitrix24Hook(self.bitrix24_conn_id)
 
-            async def look() -> Mapping[str, Any] | None:
-                running = await client.run(running_workflows(self.workflow_ids), longest_pause=0)
-                return None if running else {}
-
-            yield look
+    async def _look(self, client: AsyncBitrix24Client) -> Mapping[str, Any] | None:
+        running = await client.run(running_workflows(self.workflow_ids), longest_pause=0)
+        return None if running else {}
 
     async def on_kill(self) -> None:
         """Terminate the workflows."""
         if not self.cancel_on_kill:
             return
-        async with Bitrix24Hook(self.bitrix24_conn_id).shared_client() as client:
+        async with self._hook().shared_client() as client:
             report = await client.run(end_workflows(self.workflow_ids, terminate_workflow))
         log.info("The task was killed. Terminated: %s; failed: %s", report.ended, report.failed)
 

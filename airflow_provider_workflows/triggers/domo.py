@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.cancelling import cancel_instances
 from airflow_provider_workflows.domo.watching import unfinished
 from airflow_provider_workflows.hooks.domo import DomoHook
-from airflow_provider_workflows.triggers.polling import Look, PollTrigger, log
+from airflow_provider_workflows.triggers.polling import PollTrigger, log
 
 
 class InstancesTrigger(PollTrigger):
@@ -35,22 +35,19 @@ class InstancesTrigger(PollTrigger):
         self.domo_conn_id = domo_conn_id
         self.instance_ids = list(instance_ids)
         self.cancel_on_kill = cancel_on_kill
+        self._left = self.instance_ids
 
-    @asynccontextmanager
-    async def _looking(self) -> AsyncIterator[Look]:
-        left = list(self.instance_ids)
-        async with DomoHook(self.domo_conn_id).shared_client() as client:
+    def _hook(self) -> DomoHook:
+        return DomoHook(self.domo_conn_id)
 
-            async def look() -> Mapping[str, Any] | None:
-                left[:] = await client.run(unfinished(left, client.account.instance_path), longest_pause=0)
-                return None if left else {}
-
-            yield look
+    async def _look(self, client: AsyncDomoClient) -> Mapping[str, Any] | None:
+        self._left = await client.run(unfinished(self._left, client.account.instance_path), longest_pause=0)
+        return None if self._left else {}
 
     async def on_kill(self) -> None:
         """Cancel the instances."""
         if not self.cancel_on_kill:
             return
-        async with DomoHook(self.domo_conn_id).shared_client() as client:
+        async with self._hook().shared_client() as client:
             report = await client.run(cancel_instances(self.instance_ids, path=client.account.instance_path))
         log.info("The task was killed. Cancelled: %s; failed: %s", report.ended, report.failed)

@@ -8,9 +8,9 @@ import logging
 import random
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -25,8 +25,12 @@ MOST_FAILURES = 10
 #: Seconds over which those that look at the same moment are spread; less than shared reads wait for others.
 SPREAD = 0.5
 
-#: Looks once: gives the event's fields, or ``None`` to wait on.
-Look: TypeAlias = Callable[[], Awaitable[Mapping[str, Any] | None]]
+
+class SharingHook(Protocol):
+    """A hook of this package."""
+
+    def shared_client(self) -> AbstractAsyncContextManager[Any]:
+        """Give the client that all users of this account in the event loop share."""
 
 
 class WaitFailedError(Exception):
@@ -79,17 +83,21 @@ class PollTrigger(BaseTrigger):
         return row_of(self)
 
     @abstractmethod
-    def _looking(self) -> AbstractAsyncContextManager[Look]:
-        """Give what looks."""
+    def _hook(self) -> SharingHook:
+        """Give the hook of what it looks at."""
+
+    @abstractmethod
+    async def _look(self, client: Any) -> Mapping[str, Any] | None:
+        """Look once, and give the event's fields, or ``None`` to wait on."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to report."""
-        async with self._looking() as look:
-            event = await self._wait(look)
+        async with self._hook().shared_client() as client:
+            event = await self._wait(client)
         # Only now, as Airflow may take the event and leave this generator where it is.
         yield TriggerEvent(event)
 
-    async def _wait(self, look: Look) -> dict[str, Any]:
+    async def _wait(self, client: Any) -> dict[str, Any]:
         failures, pause = 0, 0.0
         while True:
             now = time.time()
@@ -101,7 +109,7 @@ class PollTrigger(BaseTrigger):
                 return {"status": "timeout"}
             pause = 0.0
             try:
-                found = await look()
+                found = await self._look(client)
             except PauseDueError as due:
                 failures += 1
                 if failures >= MOST_FAILURES:

@@ -577,6 +577,15 @@ class FakeClient(AsyncClient[Any]):
         await super().close()
 
 
+def found(settings: Any) -> Callable[[], Awaitable[Any]]:
+    """Give what finds these settings."""
+
+    async def find() -> Any:
+        return settings
+
+    return find
+
+
 class TestSharedClients:
     def test_equal_settings_share_one_and_the_last_closes_it(self) -> None:
         made: list[FakeClient] = []
@@ -587,8 +596,8 @@ class TestSharedClients:
 
         async def work() -> None:
             shared: SharedClients[Any, FakeClient] = SharedClients(make)
-            async with shared.use(("a", 1)) as first:
-                async with shared.use(("a", 1)) as second:
+            async with shared.use(found(("a", 1))) as first:
+                async with shared.use(found(("a", 1))) as second:
                     assert first is second
                 assert first.closed == 0
             assert first.closed == 1
@@ -605,7 +614,7 @@ class TestSharedClients:
             return FakeClient(settings)
 
         async def user(shared: Any, all_there: asyncio.Event) -> None:
-            async with shared.use("a") as client:
+            async with shared.use(found("a")) as client:
                 entered.append(client)
                 if len(entered) == 30:
                     all_there.set()
@@ -624,7 +633,7 @@ class TestSharedClients:
     def test_other_settings_have_another_one(self) -> None:
         async def work() -> None:
             shared: SharedClients[Any, FakeClient] = SharedClients(FakeClient)
-            async with shared.use("a") as first, shared.use("b") as second:
+            async with shared.use(found("a")) as first, shared.use(found("b")) as second:
                 assert (first.settings, second.settings) == ("a", "b")
 
         on_loop(work)
@@ -632,9 +641,9 @@ class TestSharedClients:
     def test_after_the_last_has_left_the_next_has_a_new_one(self) -> None:
         async def work() -> None:
             shared: SharedClients[Any, FakeClient] = SharedClients(FakeClient)
-            async with shared.use("a") as first:
+            async with shared.use(found("a")) as first:
                 pass
-            async with shared.use("a") as second:
+            async with shared.use(found("a")) as second:
                 assert second is not first
                 assert second.closed == 0
 
@@ -646,13 +655,13 @@ class TestSharedClients:
         seen: list[FakeClient] = []
 
         async def stay() -> None:
-            async with shared.use("a") as client:
+            async with shared.use(found("a")) as client:
                 seen.append(client)
                 inside.set()
                 await asyncio.to_thread(leave.wait, 5)
 
         async def come() -> None:
-            async with shared.use("a") as client:
+            async with shared.use(found("a")) as client:
                 seen.append(client)
 
         thread = threading.Thread(target=on_loop, args=(stay,))
@@ -668,7 +677,7 @@ class TestSharedClients:
         shared: SharedClients[Any, FakeClient] = SharedClients(FakeClient)
 
         async def work() -> None:
-            async with shared.use("a"):
+            async with shared.use(found("a")):
                 pass
 
         for _ in range(5):
@@ -682,7 +691,7 @@ class TestSharedClients:
 
         async def work() -> None:
             shared: SharedClients[Any, FakeClient] = SharedClients(FakeClient)
-            async with shared.use("a") as client:
+            async with shared.use(found("a")) as client:
                 seen.append(client)
                 raise LookupError("mine")
 
@@ -700,7 +709,7 @@ class TestSharedClients:
 
         async def use(shared: Any) -> str:
             try:
-                async with shared.use("a"):
+                async with shared.use(found("a")):
                     return "there"
             except ValueError as error:
                 return str(error)
@@ -719,7 +728,7 @@ class TestSharedClients:
             return FakeClient(settings)
 
         async def use(shared: Any) -> FakeClient:
-            async with shared.use("a") as client:
+            async with shared.use(found("a")) as client:
                 assert client.closed == 0
                 return client  # type: ignore[no-any-return]
 
@@ -746,7 +755,7 @@ class TestSharedClients:
             return made[-1]
 
         async def use(shared: Any) -> None:
-            async with shared.use("a"):
+            async with shared.use(found("a")):
                 pass
 
         async def work() -> None:
@@ -769,7 +778,7 @@ class TestSharedClients:
             return FakeClient(settings)
 
         async def work() -> None:
-            async with SharedClients(make).use("a"):
+            async with SharedClients(make).use(found("a")):
                 pass
 
         on_loop(work)

@@ -6,14 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
 from airflow_provider_workflows.triggers.polling import (
-    Look,
     PollTrigger,
     WaitFailedError,
     read_event,
@@ -30,20 +29,24 @@ class Scripted(PollTrigger):
     looks = 0
     open = 0
 
-    @asynccontextmanager
-    async def _looking(self) -> AsyncIterator[Look]:
-        async def look() -> Mapping[str, Any] | None:
-            self.looks += 1
-            seen, *self.script = self.script or [None]
-            if isinstance(seen, Exception):
-                raise seen
-            return seen  # type: ignore[no-any-return]
+    def _hook(self) -> Self:
+        return self
 
+    @asynccontextmanager
+    async def shared_client(self) -> AsyncIterator[None]:
         self.open += 1
         try:
-            yield look
+            yield
         finally:
             self.open -= 1
+
+    async def _look(self, client: None) -> Mapping[str, Any] | None:
+        assert self.open == 1
+        self.looks += 1
+        seen, *self.script = self.script or [None]
+        if isinstance(seen, Exception):
+            raise seen
+        return seen  # type: ignore[no-any-return]
 
 
 def due(seconds: float = 5.0) -> PauseDueError:
