@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPSConnection
+from math import ceil
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -62,8 +63,7 @@ def reference(job: Job) -> Callable[[], str]:
 
 
 def _ending(job: Job, sender: Sender) -> Callable[[], str]:
-    lines = [f"{TERMINATE}?ID={quote(id)}" for id in job.ids]
-    bodies = [_batch(lines[start : start + BATCH]) for start in range(0, len(lines), BATCH)]
+    bodies = _batches([f"{TERMINATE}?ID={quote(id)}" for id in job.ids])
 
     def run() -> str:
         replies = _send_all(job, sender, bodies, sent=0)
@@ -80,10 +80,16 @@ def _list(job: Job, sender: Sender) -> str:
     lines = [
         f"{INSTANCES}?{urlencode(query | {'start': str(start)})}" for start in range(PAGE, int(first["total"]), PAGE)
     ]
-    bodies = [_batch(lines[start : start + BATCH]) for start in range(0, len(lines), BATCH)]
-    for reply in _send_all(job, sender, bodies, sent=1):
+    for reply in _send_all(job, sender, _batches(lines), sent=1):
         found |= {row["ID"] for page in reply["result"]["result"].values() for row in page}
     return rows(found)
+
+
+def _batches(lines: list[str]) -> list[bytes]:
+    """Make as few requests as can be, evenly filled, as the portal works on several at once."""
+    requests = max(1, ceil(len(lines) / BATCH))
+    size = ceil(len(lines) / requests)
+    return [_batch(lines[start : start + size]) for start in range(0, len(lines), size)]
 
 
 def _batch(lines: list[str]) -> bytes:

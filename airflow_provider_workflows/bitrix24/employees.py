@@ -13,7 +13,7 @@ from airflow_provider_workflows.bitrix24.clean_up import Finder, Seen
 from airflow_provider_workflows.bitrix24.listing import read_workflows
 from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, read_pages
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
-from airflow_provider_workflows.rest.plans import Plan, read_as, send
+from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
 
 class EmployeeError(ValueError):
@@ -51,7 +51,7 @@ def find_employee(*, user_id: int | None = None, name: str | None = None, last_n
     """
     filters = {"ID": user_id} if user_id is not None else {"NAME": name, "LAST_NAME": last_name, "ACTIVE": 0}
     reply: Reply = yield from send(calls.find_users(filters))
-    users = [read_as(User, row, "user.get") for row in _rows(reply, "user.get")]
+    users = read_list(User, reply.result, "user.get")
 
     def is_meant(user: User) -> bool:
         # The portal may ignore a filter that it does not know, so each row is looked at.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,10 +15,8 @@ from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Ca
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, read_all, read_pages
-from airflow_provider_workflows.rest.errors import (
-    UnreadableReplyError,
-)
-from airflow_provider_workflows.rest.plans import Plan, read_as, send
+from airflow_provider_workflows.rest.errors import UnreadableReplyError
+from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +164,7 @@ def _read_on(
 
     def collect(start: int, reply: Reply) -> int:
         nonlocal rows
-        workflows = list(_workflows(reply))
+        workflows = _workflows(reply)
         rows += len(workflows)
         pages[start] = {workflow.id: keep(workflow) for workflow in workflows if wanted.matches(workflow)}
         return len(pages[start])
@@ -179,9 +177,5 @@ def _read_on(
     return dict(islice(found.items(), limit))
 
 
-def _workflows(reply: Reply) -> Iterator[Workflow]:
-    method = "bizproc.workflow.instances"
-    if not isinstance(reply.result, list):
-        raise UnreadableReplyError(method, text="the result is not a list")
-    for row in reply.result:
-        yield read_as(Workflow, row, method)
+def _workflows(reply: Reply) -> list[Workflow]:
+    return read_list(Workflow, reply.result, "bizproc.workflow.instances")

@@ -194,6 +194,16 @@ class BatchSize:
         each = (seconds or 0.0) / max(1, commands)
         self.now = max(1, min(grown, math.floor(self.target / each))) if each else grown
 
+    def share(self, left: int) -> int:
+        """Tell how many of the commands left the next batch carries.
+
+        The batches are as few as can be, and carry about as many each: the portal works on several at once.
+
+        :param left: how many commands are left.
+        """
+        batches = math.ceil(left / self.now)
+        return math.ceil(left / max(1, batches))
+
     def cut(self, commands: int) -> None:
         """Learn from a batch that was cut: the next ones carry half of it at most."""
         self.now = max(1, min(self.now, commands // 2))

@@ -89,7 +89,7 @@ def send_each(
     stopped_by: ApiError | None = None
     while flying or (work.left and stopped_by is None):
         while work.goes_on and flying < window and stopped_by is None:
-            some = [work.queue.popleft() for _ in range(min(size.now, len(work.queue)))]
+            some = [work.queue.popleft() for _ in range(size.share(len(work.queue)))]
             yield Submit(together([call_for(item) for item in some]), some)
             flying, under_way = flying + 1, under_way + len(some)
         try:

@@ -85,7 +85,7 @@ class SharedReads:
         await asyncio.sleep(WINDOW)
         while self._asked:
             await self._slots.acquire()
-            some = [self._asked.pop(key) for key in list(islice(self._asked, self._size.now))]
+            some = [self._asked.pop(key) for key in list(islice(self._asked, self._size.share(len(self._asked))))]
             self._under_way.update(some)
             self._spawn(self._send(some))
         self._collecting = False

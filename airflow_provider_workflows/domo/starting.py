@@ -14,7 +14,7 @@ from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundE
 from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import instance_of
 from airflow_provider_workflows.rest.errors import UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import Plan, growing_delays, look_until, read_as, send
+from airflow_provider_workflows.rest.plans import Plan, growing_delays, look_until, read_list, send
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,7 @@ def latest_instances(model_id: str) -> Plan[dict[str, Instance]]:
     """
     call = calls.list_instances(model_id)
     reply = yield from send(call)
-    rows = [read_as(Instance, row, str(call)) for row in reply]
-    return {row.id: row for row in rows}
+    return {row.id: row for row in read_list(Instance, reply, str(call))}
 
 
 def start_instance(

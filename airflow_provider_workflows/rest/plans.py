@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from airflow_provider_workflows.rest.errors import (
     ApiError,
@@ -24,6 +25,8 @@ from airflow_provider_workflows.rest.errors import (
 #: How often a call is sent at most, the first time included.
 ATTEMPTS = 8
 LONGEST_DELAY = 30.0
+#: How many faults of a reply an error names.
+FAULTS = 5
 
 
 class Sendable(Protocol):
@@ -179,8 +182,28 @@ def read_as(model: type[M], result: Any, call: str) -> M:
     :param call: the call's name, for the error.
     :raises UnreadableReplyError: if it is not what the API promises.
     """
+    return _read(model.model_validate, result, call)
+
+
+def read_list(model: type[M], result: Any, call: str) -> list[M]:
+    """Give a call's result as a list of a model.
+
+    :param model: what the API promises of each.
+    :param result: what it sent.
+    :param call: the call's name, for the error.
+    :raises UnreadableReplyError: if it is not what the API promises.
+    """
+    return _read(_list_of(model).validate_python, result, call)
+
+
+@cache
+def _list_of(model: type[M]) -> TypeAdapter[list[M]]:
+    return TypeAdapter(list[model])  # type: ignore[valid-type]
+
+
+def _read(validate: Callable[[Any], T], result: Any, call: str) -> T:
     try:
-        return model.model_validate(result)
+        return validate(result)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-    raise UnreadableReplyError(call, http_status=200, text=f"not the documented result: {faults}")
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    raise UnreadableReplyError(call, http_status=200, text=f"not the documented result: {'; '.join(faults[:FAULTS])}")

@@ -197,6 +197,15 @@ class TestTheSizeOfABatch:
             size.answered(size.now, size.now * each)
         assert size.now * each <= 30 or size.now == 1
 
+    @given(st.integers(0, 1000), st.integers(1, 50))
+    def test_batches_are_as_few_as_can_be_and_even(self, commands, most):
+        size, left, shares = BatchSize(50, now=most), commands, []
+        while left:
+            shares.append(size.share(left))
+            left -= shares[-1]
+        assert len(shares) == -(-commands // most)
+        assert max(shares, default=0) - min(shares, default=0) <= 1
+
     def test_halves_at_once_after_a_cut_and_grows_back(self):
         size = BatchSize(50)
         size.cut(50)

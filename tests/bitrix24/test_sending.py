@@ -180,11 +180,11 @@ class TestTheSizeOfABatch:
             request_cut_seconds=60 / clock.speed,
             request_cut_reply=reply,
         )
-        ids = control.add_workflows([{}] * 160)
+        ids = control.add_workflows([{}] * 200)
         assert_ended_once(control, ids, terminate(control, ids, in_flight=2))
         cut = [size for size in sizes(control) if size * 2 > 60]
         assert cut == [50, 50], "those that were under way before anything was known"
-        assert max(sizes(control)[2:4]) == 25
+        assert max(sizes(control)[2:4]) <= 25
         # From the first one on that was answered, none is expected to pass 30 s.
         assert max(sizes(control)[4:]) <= 15
 
@@ -194,7 +194,7 @@ class TestTheSizeOfABatch:
         clock = FastTime(200)
         install(clock, monkeypatch)
         control.configure(method_seconds={TERMINATE: 1 / clock.speed}, request_cut_seconds=60 / clock.speed)
-        ids = control.add_workflows([{}] * 110)
+        ids = control.add_workflows([{}] * 150)
         assert_ended_once(control, ids, terminate(control, ids, in_flight=1))
         assert sizes(control)[0] == 50
         assert max(sizes(control)[1:]) <= 30

@@ -110,7 +110,7 @@ def kinds(outcomes: Sequence[Any]) -> list[type]:
 
 class TestTogether:
     @pytest.mark.parametrize(
-        ("askers", "sizes"), [(1, [1]), (2, [2]), (50, [50]), (51, [50, 1]), (120, [50, 50, 20]), (500, [50] * 10)]
+        ("askers", "sizes"), [(1, [1]), (2, [2]), (50, [50]), (51, [26, 25]), (120, [40, 40, 40]), (500, [50] * 10)]
     )
     def test_up_to_fifty_go_in_one_request(self, portal: FakePortal, askers: int, sizes: list[int]) -> None:
         assert ask_all(portal, range(askers)) == [answer(number) for number in range(askers)]

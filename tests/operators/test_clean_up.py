@@ -225,7 +225,7 @@ class TestAtTheLimits:
     def test_a_batch_that_was_cut_is_followed_by_shorter_ones(
         self, control: Control, context: Any, clock: VirtualTime, connect: Callable[..., None]
     ) -> None:
-        ids = control.add_workflows([OLD] * 120)
+        ids = control.add_workflows([OLD] * 150)
         for _ in range(2):
             control.inject("cut_after_commands", n=20, containing="bizproc.workflow.terminate")
         report = clean_up(context)

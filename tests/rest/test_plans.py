@@ -21,7 +21,16 @@ from airflow_provider_workflows.rest.errors import (
     UnknownOutcomeError,
     UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import ATTEMPTS, LONGEST_DELAY, Pause, Plan, growing_delays, read_as, send
+from airflow_provider_workflows.rest.plans import (
+    ATTEMPTS,
+    LONGEST_DELAY,
+    Pause,
+    Plan,
+    growing_delays,
+    read_as,
+    read_list,
+    send,
+)
 from airflow_provider_workflows.rest.redaction import register_secret
 
 
@@ -191,6 +200,21 @@ class TestReadAs:
     def test_anything_else_leaves_the_outcome_unknown(self, result: Any) -> None:
         with pytest.raises(UnreadableReplyError, match=r"^get: .*not the documented result"):
             read_as(Thing, result, "get")
+
+    def test_a_list_is_read_whole_or_not_at_all(self) -> None:
+        assert [thing.id for thing in read_list(Thing, [{"id": "a"}, {"id": "b"}], "list")] == ["a", "b"]
+        with pytest.raises(UnreadableReplyError, match=r"^list: .*not the documented result: 1.id: "):
+            read_list(Thing, [{"id": "a"}, {"id": ""}], "list")
+
+    @pytest.mark.parametrize("result", [None, True, "a", {}, {"id": "a"}])
+    def test_what_is_no_list_leaves_the_outcome_unknown(self, result: Any) -> None:
+        with pytest.raises(UnreadableReplyError, match="should be a valid list"):
+            read_list(Thing, result, "list")
+
+    def test_a_reply_full_of_faults_makes_no_endless_error(self) -> None:
+        with pytest.raises(UnreadableReplyError) as caught:
+            read_list(Thing, [{}] * 5000, "list")
+        assert len(str(caught.value)) < 500
 
     def test_the_fault_is_named_but_the_value_is_not_shown(self) -> None:
         register_secret("s3cr3t0fReadAs")
