@@ -9,8 +9,8 @@ from typing import Any
 
 #: A request that was slow to arrive makes those after it come closer together, as the portal sees it.
 MARGIN = 0.25
-#: Requests that are refused at about the same time are one sign that others use the bucket, not several.
-SAME_REFUSAL = 5.0
+#: Seconds from one slowing down to the next: requests that were on their way are refused all the same.
+SLOWING = 5.0
 #: How long the portal blocks a method at most, and how long where it does not tell.
 LONGEST_BLOCK, USUAL_BLOCK = 600.0, 300.0
 
@@ -35,12 +35,12 @@ class Bucket:
 
     :param empty_at: when it will have drained, as a Unix time: its level is the time until then, times the drain.
     :param drain: requests a second that are ours; lower than the portal's when other applications use it too.
-    :param refused_at: the last refusal, as a Unix time.
+    :param slowed_at: when the drain was last lowered, as a Unix time.
     """
 
     empty_at: float
     drain: float
-    refused_at: float = 0.0
+    slowed_at: float = 0.0
 
     def reserve(self, now: float, limits: Limits) -> tuple[float, Bucket]:
         """Take the next place.
@@ -61,11 +61,11 @@ class Bucket:
 
     def refused(self, now: float, limits: Limits) -> Bucket:
         """Note a refusal: the bucket is full, so others fill it too."""
-        drain = self.drain
-        if now - self.refused_at > SAME_REFUSAL:
-            drain = max(limits.bucket_drain / 10, drain * 0.7)
+        drain, slowed_at = self.drain, self.slowed_at
+        if now - slowed_at > SLOWING:
+            drain, slowed_at = max(limits.bucket_drain / 10, drain * 0.7), now
         full = now + limits.bucket_capacity / drain
-        return Bucket(empty_at=max(self.empty_at, full), drain=drain, refused_at=now)
+        return Bucket(empty_at=max(self.empty_at, full), drain=drain, slowed_at=slowed_at)
 
 
 @dataclass(slots=True)

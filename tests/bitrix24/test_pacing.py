@@ -58,8 +58,9 @@ class TestTheLeakyBucket:
             wait, bucket = bucket.reserve(1000.0, LIMITS)
         assert (count - 50) / 2 <= wait <= (count - 50) / 2 + 0.5
 
-    def test_another_application_that_takes_half_is_noticed(self):
-        portal, bucket, now, refused = PortalBucket(others=1.0), Bucket(empty_at=0, drain=2), 1000.0, 0
+    @pytest.mark.parametrize("others", [0.3, 1.0, 1.5, 1.7])
+    def test_another_application_that_takes_a_part_is_noticed(self, others):
+        portal, bucket, now, refused = PortalBucket(others=others), Bucket(empty_at=0, drain=2), 1000.0, 0
         for _ in range(400):
             wait, bucket = bucket.reserve(now, LIMITS)
             now += wait
@@ -68,8 +69,9 @@ class TestTheLeakyBucket:
             else:
                 refused += 1
                 bucket = bucket.refused(now, LIMITS)
-        assert 0 < refused < 400 * 0.05
-        assert 0.6 <= bucket.drain <= 1.4
+        left = 2 - others
+        assert 0 < refused < 400 * 0.08
+        assert 0.6 * left <= bucket.drain <= left + 0.4
 
     def test_the_drain_comes_back_when_the_other_application_stops(self):
         bucket = Bucket(empty_at=0, drain=2).refused(1000.0, LIMITS)
