@@ -63,7 +63,7 @@ class Bucket:
         """Note a refusal: the bucket is full, so others fill it too."""
         drain, slowed_at = self.drain, self.slowed_at
         if now - slowed_at > SLOWING:
-            drain, slowed_at = max(limits.bucket_drain / 10, drain * 0.7), now
+            drain, slowed_at = max(limits.bucket_drain / 10, drain * 0.8), now
         full = now + limits.bucket_capacity / drain
         return Bucket(empty_at=max(self.empty_at, full), drain=drain, slowed_at=slowed_at)
 

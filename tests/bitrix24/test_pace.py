@@ -76,7 +76,7 @@ class TestTheBucket:
             waits = [pace.enter(LIST) for _ in range(2)]
             return waits[1] - waits[0]
 
-        assert distance() == pytest.approx(1 / 1.4)
+        assert distance() == pytest.approx(1 / 1.6)
         for _ in range(60):
             pace.leave(LIST, Reply([]))
         assert distance() == pytest.approx(1 / 2)
