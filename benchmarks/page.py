@@ -38,8 +38,8 @@ How it is measured:
 - The simulator runs in a process of its own, anew for each contestant, and each contestant in a fresh process that has
   imported all it needs before the clock starts. All use TLS, as `b24pysdk` speaks nothing else.
 - Requests, refusals (HTTP 503 or 429) and ended workflows are read from the simulator, not from the clients.
-- *The limit* sends prepared requests, as few as possible, each at the first moment the portal allows, knowing all its
-  limits and who else uses them, and has as many under way as that takes. It is measured like the others.
+- *The limit* sends prepared requests, as few as possible and evenly filled, each at the first moment the portal allows,
+  knowing all its limits and who else uses them, and has as many under way as that takes. It is measured like others.
 - The peers are used as their documentation says: `b24pysdk` with `call_list` and `call_batches`, `fast-bitrix24` with
   `get_all` and `call`, with their defaults and the portal's figures where they take them. `b24pysdk-70s` has its
   timeout raised from 10 s to 70 s. This provider has four requests in flight, its default, where no other number is
