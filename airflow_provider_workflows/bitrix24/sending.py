@@ -107,11 +107,12 @@ def send_each(
         except ApiError as error:
             stopped_by = stopped_by or error
             continue
+        # While anything is done, the next try may come at once: it is the pace that knows how long it must wait.
         setbacks = 0 if work.advanced else setbacks + 1
         work.advanced = False
         if failure is not None and setbacks >= ATTEMPTS:
             stopped_by = failure
-        elif failure is not None and (setbacks or failure.retry_after):
+        elif failure is not None and setbacks:
             yield Pause(max(growing_delay(setbacks), _retry_after(failure)), reason=str(failure))
     if stopped_by is not None:
         with suppress(ApiError):
