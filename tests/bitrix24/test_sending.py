@@ -137,7 +137,7 @@ class TestUnderWay:
         control.configure(latency_seconds=0.1)
         control.inject("operating_limit", method="batch", times=in_flight)
         assert_ended_once(control, ids, terminate(control, ids, in_flight))
-        assert 299 <= sum(clock.naps) < 400
+        assert 200 <= sum(clock.naps) < 400
 
     def test_a_portal_that_refuses_for_ever_is_left_alone_after_some_minutes_at_most(
         self, control: Control, clock: VirtualTime

@@ -229,7 +229,7 @@ class TestAtTheLimit:
         rows = listed(context)
         report = TerminateWorkflowOperator(task_id="end", workflow_id=rows).execute(context)
         assert (set(report["ended"]), running(control)) == (old, new)
-        assert sum(clock.naps) >= 299
+        assert sum(clock.naps) >= 290
 
 
 class TestWithAccessToken:

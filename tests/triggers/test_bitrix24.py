@@ -94,7 +94,7 @@ class TestRunningWorkflows:
         (there,) = control.add_workflows([{"TEMPLATE_ID": 7}])
         control.inject("operating_limit", method="bizproc.workflow.instances")
         assert fire(running())["workflow_ids"] == [there]
-        assert clock.naps[1] >= 299
+        assert clock.naps[1] >= 290
 
     @pytest.mark.parametrize("settings", [{"is_admin": False}, {"webhook_known": False}, {"scopes": []}])
     def test_an_error_that_waiting_cannot_mend_ends_it_at_once(
