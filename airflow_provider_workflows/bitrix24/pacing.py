@@ -62,7 +62,7 @@ class Bucket:
     def refused(self, now: float, limits: Limits) -> Bucket:
         """Note a refusal: the bucket is full, so others fill it too."""
         drain, slowed_at = self.drain, self.slowed_at
-        if now - slowed_at > SLOWING:
+        if abs(now - slowed_at) > SLOWING:  # The clock may have been set back.
             drain, slowed_at = max(limits.bucket_drain / 10, drain * 0.8), now
         full = now + limits.bucket_capacity / drain
         return Bucket(empty_at=max(self.empty_at, full), drain=drain, slowed_at=slowed_at)

@@ -90,6 +90,10 @@ class TestTheLeakyBucket:
         wait, _ = Bucket(empty_at=9_999_999.0, drain=2).reserve(1000.0, LIMITS)
         assert wait <= 250
 
+    def test_a_clock_that_was_set_back_does_not_keep_the_pace_up(self):
+        bucket = Bucket(empty_at=1000.0, drain=2, slowed_at=9_999_999.0).refused(1000.0, LIMITS)
+        assert bucket.drain == 1.6
+
 
 @dataclass
 class PortalWindow:
