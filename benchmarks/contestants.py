@@ -10,28 +10,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.scenarios import Job
-
-INSTANCES = "bizproc.workflow.instances"
-TERMINATE = "bizproc.workflow.terminate"
-USER, CODE = "1", "sim0webhook0code"
-#: Every field of a workflow.
-SELECT = [
-    "ID",
-    "MODIFIED",
-    "OWNED_UNTIL",
-    "MODULE_ID",
-    "ENTITY",
-    "DOCUMENT_ID",
-    "STARTED",
-    "STARTED_BY",
-    "TEMPLATE_ID",
-]
-#: Matches every workflow that the simulator makes up.
-EVERY = {">TEMPLATE_ID": 0}
-
-#: Does the job; what it says stands in the table.
-Run = Callable[[], str]
+from benchmarks.job import CODE, EVERY, INSTANCES, SELECT, TERMINATE, USER, Job, Run, ended, rows
+from benchmarks.reference import reference
 
 
 def this_provider(job: Job) -> Run:
@@ -125,35 +105,14 @@ def fast_bitrix24(job: Job) -> Run:
     return run
 
 
-def the_limit(job: Job) -> Run:
-    """Set up the reference."""
-    from benchmarks.reference import reference
-
-    return reference(job)
-
-
 CONTESTANTS: dict[str, Callable[[Job], Run]] = {
-    "the limit": the_limit,
+    "the limit": reference,
     "this provider": this_provider,
     "b24pysdk": b24pysdk,
     "fast-bitrix24": fast_bitrix24,
     "b24pysdk-70s": b24pysdk_patient,
     "this provider, 16 in flight": this_provider_wide,
 }
-
-
-def rows(ids: set[str]) -> str:
-    """Say how many were listed."""
-    return f"{len(ids):,} rows"
-
-
-def ended(done: int, failed: Any) -> str:
-    """Say what the client says that it has ended."""
-    if not failed:
-        return f"reports {done:,} ended"
-    first = next(iter(failed.values())) if isinstance(failed, dict) else failed[0]
-    reason = first.get("error") or first.get("error_description") if isinstance(first, dict) else first
-    return f"reports {done:,} ended, {len(failed):,} failed: {reason}"
 
 
 def _main() -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_workflows.simulator import Control
+from benchmarks.job import CAPACITY, DRAIN, Job
 from benchmarks.portal import ROOT, Portal, serve
-from benchmarks.scenarios import CAPACITY, DRAIN, Job, Scenario
+from benchmarks.scenarios import Scenario
 
 #: In every scenario.
 USUAL = ("the limit", "this provider", "b24pysdk", "fast-bitrix24")

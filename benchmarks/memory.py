@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.job import Job, Limits
 from benchmarks.portal import ROOT, serve
-from benchmarks.scenarios import Job, Limits
 
 #: The portal has no limits here: ending 100,000 takes 2,000 requests.
 UNLIMITED = Limits(bucket_capacity=1_000_000, bucket_drain=1_000_000.0, operating_limit=1_000_000.0)

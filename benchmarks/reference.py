@@ -13,8 +13,7 @@ from math import ceil
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from benchmarks.contestants import CODE, EVERY, INSTANCES, SELECT, TERMINATE, USER, rows
-from benchmarks.scenarios import BATCH, PAGE, Job
+from benchmarks.job import BATCH, CODE, EVERY, INSTANCES, PAGE, SELECT, TERMINATE, USER, Job, rows
 
 #: Connections, where commands take no time. Where they do, one for each request.
 CONNECTIONS = 4

@@ -1,60 +1,11 @@
-"""What is measured: jobs, and the portals they are done on."""
+"""What is measured, and on what portals."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-#: The bucket of a small cloud plan.
-CAPACITY, DRAIN = 50, 2.0
-PAGE = BATCH = 50
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The portal's limits as the contestants are told them.
-
-    :param bucket_capacity: requests that may go at once.
-    :param bucket_drain: requests a second after that.
-    :param operating_limit: seconds that a method may run in a window.
-    :param operating_window: seconds of that window; 600 unless scaled down.
-    """
-
-    bucket_capacity: int = CAPACITY
-    bucket_drain: float = DRAIN
-    operating_limit: float = 480.0
-    operating_window: float = 600.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job for one process.
-
-    :param action: ``list``, ``end``, or ``clean up``: both.
-    :param url: the portal's address.
-    :param ids: what to end.
-    :param limits: what is known of the portal.
-    :param drain_left: requests a second that other applications leave; only the reference is told.
-    :param command_seconds: how long a command runs; only the reference is told.
-    :param options: of the contestant.
-    """
-
-    action: str
-    url: str
-    ids: list[str] = field(default_factory=list)
-    limits: Limits = field(default_factory=Limits)
-    drain_left: float = DRAIN
-    command_seconds: float = 0.0
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def json(self) -> dict[str, Any]:
-        """Give it for the way to another process."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, given: dict[str, Any]) -> Job:
-        """Read it in the other process."""
-        return cls(**given | {"limits": Limits(**given["limits"])})
+from benchmarks.job import Limits
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from benchmarks.job import CAPACITY, DRAIN
 from benchmarks.memory import peak
 from benchmarks.portal import ROOT, Portal, serve
-from benchmarks.scenarios import CAPACITY, DRAIN
 
 #: Each contestant, and for how much of the time it is measured.
 CONTESTANTS = {"this provider": 1.0, "one request a sensor": 0.3}
