@@ -1,10 +1,11 @@
-"""What the docs show runs: the tasks of docs/operators.md, and README's first Dag, against the simulator."""
+"""What the docs show runs, against the simulator."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
+from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
+from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator, ListWorkflowsOperator
+from airflow_provider_workflows.rest.errors import NotConnectedError, ReplyLostError
 from airflow_provider_workflows.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
@@ -147,3 +151,51 @@ def test_the_tasks_of_the_waiting_page_do_what_it_says(portal):
     assert not namespace["finished"].poke(context())
     path, arguments = namespace["stuck"].serialize()
     assert (path.rpartition(".")[2], arguments["stuck_for"]) == ("WorkflowsAppearedTrigger", 3600.0)
+
+
+class TestTheRetryPolicyOfTheSafetyPage:
+    @pytest.fixture(params=["as written", "as a worker reads it"])
+    def decide(self, request):
+        sdk = pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="retry policies came with Airflow 3.3")
+        (block,) = python_blocks("docs/safety.md")
+        namespace: dict[str, Any] = {}
+        exec(block, namespace)  # noqa: S102
+        policy = namespace["no_vain_retries"]
+        if request.param == "as a worker reads it":
+            policy = sdk.ExceptionRetryPolicy.deserialize(json.loads(json.dumps(policy.serialize())))
+
+        def decide(error):
+            decision = policy.evaluate(error, try_number=1, max_tries=3)
+            return decision.action.value, decision.retry_delay
+
+        return decide
+
+    @pytest.fixture
+    def error_of(self, portal):
+        def error_of(task):
+            with pytest.raises(Exception) as raised:  # noqa: PT011
+                task.execute(context())
+            return raised.value
+
+        return error_of
+
+    def test_a_wrong_code_fails_at_once(self, decide, error_of, monkeypatch):
+        wrong = json.loads(os.environ["AIRFLOW_CONN_BITRIX24_DEFAULT"]) | {"password": "sim0another0code"}
+        monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", json.dumps(wrong))
+        error = error_of(ListWorkflowsOperator(task_id="list"))
+        assert (type(error).__name__, decide(error)) == ("AuthenticationError", ("fail", None))
+
+    def test_bad_input_fails_at_once(self, decide, error_of):
+        error = error_of(ListWorkflowsOperator(task_id="list", filters={"STARTTED": "2026-01-01"}))
+        assert (type(error).__name__, decide(error)) == ("FilterError", ("fail", None))
+
+    def test_more_than_may_be_ended_fails_at_once(self, decide, error_of):
+        error = error_of(CleanUpWorkflowsOperator(task_id="end", filters={"TEMPLATE_ID": 7}, max_workflows=1))
+        assert (type(error).__name__, decide(error)) == ("TooManyWorkflowsError", ("fail", None))
+
+    def test_a_blocked_method_is_tried_again_when_the_block_is_over(self, decide):
+        assert decide(OperatingTimeLimitError("bizproc.workflow.terminate")) == ("retry", timedelta(minutes=10))
+
+    @pytest.mark.parametrize("error", [NotConnectedError("batch"), ReplyLostError("batch")])
+    def test_what_may_pass_is_retried_as_the_task_says(self, decide, error):
+        assert decide(error) == ("default", None)
