@@ -26,6 +26,11 @@ MOST_FAILURES = 10
 SPREAD = 0.5
 
 
+#: Seconds after which Airflow's scheduler has heard that the worker let a deferred task go. A task that goes on before
+#: that is failed by it (Airflow's issue 72716).
+HAND_OVER = 10.0
+
+
 class SharingHook(Protocol):
     """A hook of this package."""
 
@@ -65,7 +70,8 @@ class PollTrigger(BaseTrigger):
     """Looks until it sees what it waits for.
 
     Fires ``{"status": "success", ...}``, ``{"status": "timeout"}`` after the deadline, or
-    ``{"status": "error", "message": ...}`` for an error that waiting cannot mend, or that came ten times in a row.
+    ``{"status": "error", "message": ...}`` for an error that waiting cannot mend, or that came ten times in a row;
+    but not within its first ten seconds.
 
     :param poll_interval: seconds between two looks.
     :param deadline: Unix time after which it looks no more; ``None`` for no end.
@@ -92,8 +98,11 @@ class PollTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to report."""
+        earliest = time.monotonic() + HAND_OVER
         async with self._hook().shared_client() as client:
             event = await self._wait(client)
+        if (early := earliest - time.monotonic()) > 0:
+            await asyncio.sleep(early)
         # Only now, as Airflow may take the event and leave this generator where it is.
         yield TriggerEvent(event)
 

@@ -6,10 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 from airflow.triggers.base import BaseTrigger
 from pydantic import ImportString, TypeAdapter
+
+from airflow_provider_workflows.triggers import polling
 
 
 def revive(trigger: BaseTrigger) -> BaseTrigger:
@@ -27,7 +30,9 @@ def fire(trigger: BaseTrigger, seconds: float = 10.0) -> Any:
             return json.loads(json.dumps(event.payload))
         return None
 
-    return asyncio.run(asyncio.wait_for(first(), seconds))
+    # No scheduler is here that must hear of anything before.
+    with patch.object(polling, "HAND_OVER", 0.0):
+        return asyncio.run(asyncio.wait_for(first(), seconds))
 
 
 def resume(make: Callable[[], BaseOperator], context: Any, deferred: TaskDeferred, event: Any) -> Any:

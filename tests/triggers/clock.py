@@ -62,7 +62,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     for module in (polling, bitrix24_triggers, pause_trigger):
         monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=clock.sleep))
-        monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time))
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))
     monkeypatch.setattr(shared_reads, "WINDOW", 0.0)
     make_pace, make_client = PortalPace.__init__, AsyncClient.__init__
     monkeypatch.setattr(

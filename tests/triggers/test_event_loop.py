@@ -17,6 +17,7 @@ from airflow_provider_workflows.bitrix24.bucket_store import FileBucketStore
 from airflow_provider_workflows.hooks import bitrix24 as bitrix24_hook
 from airflow_provider_workflows.hooks import domo as domo_hook
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.triggers import polling
 from airflow_provider_workflows.triggers.bitrix24 import (
     RunningWorkflowsTrigger,
     WorkflowsAppearedTrigger,
@@ -50,6 +51,12 @@ def ended(ids: list[str]) -> WorkflowsEndedTrigger:
 
 def instances(ids: list[str]) -> InstancesTrigger:
     return InstancesTrigger(domo_conn_id="domo_default", instance_ids=ids, poll_interval=0.05, deadline=None)
+
+
+@pytest.fixture(autouse=True)
+def no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no trigger wait until a scheduler has heard of its task."""
+    monkeypatch.setattr(polling, "HAND_OVER", 0.0)
 
 
 async def first_event(trigger: BaseTrigger) -> Any:

@@ -105,6 +105,20 @@ class TestLooking:
         assert asyncio.run(work()) == 0
 
 
+class TestHandOver:
+    """Airflow fails a task that goes on before its scheduler has heard that the worker let it go."""
+
+    @pytest.mark.parametrize("script", [[{"seen": 1}], [None, None, {"seen": 1}], [AccessDeniedError("look")]])
+    def test_nothing_is_reported_in_the_first_ten_seconds(self, clock: Clock, script: list[Any]) -> None:
+        fire(scripted(*script, poll_interval=1))
+        assert clock.now == START + 10
+
+    def test_later_it_is_reported_at_once(self, clock: Clock) -> None:
+        trigger = scripted(*[None] * 10, {"seen": 1}, poll_interval=1)
+        fire(trigger)
+        assert trigger.looks == len(clock.naps) == 11
+
+
 class TestDeadline:
     def test_after_it_the_trigger_gives_up(self, clock: Clock) -> None:
         trigger = scripted(deadline=START + 200)
@@ -116,10 +130,10 @@ class TestDeadline:
         assert fire(trigger) == {"status": "timeout"}
         assert trigger.looks == 0
 
-    def test_one_that_has_passed_long_ago_is_noticed_without_waiting(self, clock: Clock) -> None:
+    def test_one_that_has_passed_long_ago_is_noticed_without_a_look(self, clock: Clock) -> None:
         trigger = scripted({}, deadline=START - 1000)
         assert fire(trigger) == {"status": "timeout"}
-        assert (trigger.looks, clock.naps) == (0, [0.0])
+        assert (trigger.looks, clock.naps) == (0, [0.0, 10.0])
 
     def test_a_long_pause_does_not_reach_beyond_it(self, clock: Clock) -> None:
         trigger = scripted(due(3000), deadline=START + 100)
