@@ -80,7 +80,7 @@ def waiting_for(user_id: int, in_flight: int = IN_FLIGHT) -> Finder:
         tasks: dict[int, list[str]] = {}
 
         def collect(start: int, reply: Reply) -> int:
-            tasks[start] = [row["WORKFLOW_ID"] for row in _rows(reply, "bizproc.task.list") if _waits(row, user_id)]
+            tasks[start] = [row["WORKFLOW_ID"] for row in _tasks(reply) if _waits(row, user_id)]
             return len(tasks[start])
 
         page = partial(calls.list_open_tasks, user_id)
@@ -99,7 +99,7 @@ def _waits(task: dict[str, Any], user_id: int) -> bool:
         raise UnreadableReplyError("bizproc.task.list", text="a task without USER_ID, STATUS or WORKFLOW_ID") from None
 
 
-def _rows(reply: Reply, method: str) -> list[dict[str, Any]]:
+def _tasks(reply: Reply) -> list[dict[str, Any]]:
     if not isinstance(reply.result, list) or not all(isinstance(row, dict) for row in reply.result):
-        raise UnreadableReplyError(method, text="the result is not a list of rows")
+        raise UnreadableReplyError("bizproc.task.list", text="the result is not a list of rows")
     return reply.result

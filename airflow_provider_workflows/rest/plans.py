@@ -205,5 +205,5 @@ def _read(validate: Callable[[Any], T], result: Any, call: str) -> T:
     try:
         return validate(result)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-    raise UnreadableReplyError(call, http_status=200, text=f"not the documented result: {'; '.join(faults[:FAULTS])}")
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:FAULTS])
+    raise UnreadableReplyError(call, http_status=200, text=f"not the documented result: {faults}")

@@ -25,7 +25,6 @@ MOST_FAILURES = 10
 #: Seconds over which those that look at the same moment are spread; less than shared reads wait for others.
 SPREAD = 0.5
 
-
 #: Seconds after which Airflow's scheduler has heard that the worker let a deferred task go. A task that goes on before
 #: that is failed by it (Airflow's issue 72716).
 HAND_OVER = 10.0
