@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.job import CODE, EVERY, INSTANCES, SELECT, TERMINATE, USER, Job, Run, ended, rows
+from benchmarks.job import CODE, EVERY, INSTANCES, TERMINATE, USER, Job, Run, ended, rows
 from benchmarks.reference import reference
 
 
@@ -61,7 +61,7 @@ def b24pysdk(job: Job) -> Run:
 
     def run() -> str:
         if job.action != "end":
-            params = {"SELECT": SELECT, "FILTER": EVERY, "ORDER": {"ID": "asc"}}
+            params = {"SELECT": job.select, "FILTER": EVERY, "ORDER": {"ID": "asc"}}
             job.ids.extend(row["ID"] for row in token.call_list(INSTANCES, params, **job.options)["result"])
         if job.action == "list":
             return rows(set(job.ids))
@@ -96,7 +96,7 @@ def fast_bitrix24(job: Job) -> Run:
 
     def run() -> str:
         if job.action != "end":
-            listed = client.get_all(INSTANCES, {"select": SELECT, "filter": EVERY})
+            listed = client.get_all(INSTANCES, {"select": job.select, "filter": EVERY})
             job.ids.extend(row["ID"] for row in listed)
         if job.action == "list":
             return rows(set(job.ids))

@@ -12,18 +12,6 @@ PAGE = BATCH = 50
 INSTANCES = "bizproc.workflow.instances"
 TERMINATE = "bizproc.workflow.terminate"
 USER, CODE = "1", "sim0webhook0code"
-#: Every field of a workflow.
-SELECT = [
-    "ID",
-    "MODIFIED",
-    "OWNED_UNTIL",
-    "MODULE_ID",
-    "ENTITY",
-    "DOCUMENT_ID",
-    "STARTED",
-    "STARTED_BY",
-    "TEMPLATE_ID",
-]
 #: Matches every workflow that the simulator makes up.
 EVERY = {">TEMPLATE_ID": 0}
 
@@ -53,6 +41,7 @@ class Job:
 
     :param action: ``list``, ``end``, or ``clean up``: both.
     :param url: the portal's address.
+    :param select: the fields to list.
     :param ids: what to end.
     :param limits: what is known of the portal.
     :param drain_left: requests a second that other applications leave; only the reference is told.
@@ -62,6 +51,7 @@ class Job:
 
     action: str
     url: str
+    select: list[str]
     ids: list[str] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)
     drain_left: float = DRAIN

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_workflows.bitrix24.calls import WORKFLOW_FIELDS
 from airflow_provider_workflows.simulator import Control
 from benchmarks.job import CAPACITY, DRAIN, Job
 from benchmarks.portal import ROOT, Portal, serve
@@ -89,6 +90,7 @@ def _jobs(scenario: Scenario, contestant: str, portal: Portal) -> list[Job]:
         Job(
             scenario.action,
             portal.url,
+            list(WORKFLOW_FIELDS),
             ids[number::processes],
             scenario.limits,
             drain_left=DRAIN - scenario.settings.get("bucket_other", 0.0),

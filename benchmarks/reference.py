@@ -6,14 +6,13 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPSConnection
 from math import ceil
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from benchmarks.job import BATCH, CODE, EVERY, INSTANCES, PAGE, SELECT, TERMINATE, USER, Job, rows
+from benchmarks.job import BATCH, CODE, EVERY, INSTANCES, PAGE, TERMINATE, USER, Job, Run, rows
 
 #: Connections, where commands take no time. Where they do, one for each request.
 CONNECTIONS = 4
@@ -52,7 +51,7 @@ class Sender:
         return connection
 
 
-def reference(job: Job) -> Callable[[], str]:
+def reference(job: Job) -> Run:
     """Prepare the requests.
 
     :returns: what sends them.
@@ -61,7 +60,7 @@ def reference(job: Job) -> Callable[[], str]:
     return (lambda: _list(job, sender)) if job.action == "list" else _ending(job, sender)
 
 
-def _ending(job: Job, sender: Sender) -> Callable[[], str]:
+def _ending(job: Job, sender: Sender) -> Run:
     bodies = _batches([f"{TERMINATE}?ID={quote(id)}" for id in job.ids])
 
     def run() -> str:
@@ -72,9 +71,9 @@ def _ending(job: Job, sender: Sender) -> Callable[[], str]:
 
 
 def _list(job: Job, sender: Sender) -> str:
-    query = {f"SELECT[{number}]": name for number, name in enumerate(SELECT)}
+    query = {f"SELECT[{number}]": name for number, name in enumerate(job.select)}
     query |= {f"FILTER[{key}]": str(value) for key, value in EVERY.items()} | {"ORDER[ID]": "asc"}
-    first = sender.send(INSTANCES, json.dumps({"SELECT": SELECT, "FILTER": EVERY, "ORDER": {"ID": "asc"}}).encode())
+    first = sender.send(INSTANCES, json.dumps({"SELECT": job.select, "FILTER": EVERY, "ORDER": {"ID": "asc"}}).encode())
     found = {row["ID"] for row in first["result"]}
     lines = [
         f"{INSTANCES}?{urlencode(query | {'start': str(start)})}" for start in range(PAGE, int(first["total"]), PAGE)
