@@ -26,6 +26,14 @@ def python_blocks(file):
     return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
 
 
+def names_of(*blocks):
+    """Run blocks one after the other, and give what they define."""
+    namespace: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, namespace)  # noqa: S102
+    return namespace
+
+
 @pytest.fixture
 def portal(monkeypatch):
     with Simulator(port=0) as simulator:
@@ -72,8 +80,7 @@ def states(control):
 def test_the_first_dag_of_the_readme_ends_old_workflows(portal):
     (block,) = python_blocks("README.md")
     assert len(block.strip().splitlines()) <= 10, "the README promises ten lines"
-    namespace: dict[str, Any] = {}
-    exec(block, namespace)  # noqa: S102
+    namespace = names_of(block)
     dag = namespace["old"].dag
     assert dag.task_dict["end"].upstream_task_ids == {"old"}
 
@@ -85,10 +92,8 @@ def test_the_first_dag_of_the_readme_ends_old_workflows(portal):
 
 @pytest.fixture
 def tasks():
-    namespace: dict[str, Any] = {}
     with DAG("docs", schedule=None, start_date=datetime(2026, 1, 1)):
-        for block in python_blocks("docs/operators.md"):
-            exec(block, namespace)  # noqa: S102
+        namespace = names_of(*python_blocks("docs/operators.md"))
     return SimpleNamespace(**{name: task for name, task in namespace.items() if isinstance(task, BaseOperator)})
 
 
@@ -108,8 +113,7 @@ def test_the_clean_ups_of_the_operators_page_end_what_they_say(portal, tasks):
 
 def test_the_block_of_the_simulator_page_runs():
     (block,) = python_blocks("docs/simulator.md")
-    namespace: dict[str, Any] = {}
-    exec(block, namespace)  # noqa: S102
+    namespace = names_of(block)
     assert set(namespace["states"].values()) == {"running"}
 
 
@@ -138,9 +142,7 @@ def test_the_tasks_of_the_operators_page_do_what_it_says(portal, tasks):
 def test_the_tasks_of_the_waiting_page_do_what_it_says(portal):
     portal.add_templates([{"ID": 7}])
     portal.configure(finishes_after=0.0)
-    namespace: dict[str, Any] = {}
-    for block in python_blocks("docs/waiting.md"):
-        exec(block, namespace)  # noqa: S102
+    namespace = names_of(*python_blocks("docs/waiting.md"))
 
     started = namespace["approval"].execute(context())
     assert portal.state()["bitrix24"]["workflows"][started]["state"] == "running"
@@ -153,14 +155,18 @@ def test_the_tasks_of_the_waiting_page_do_what_it_says(portal):
     assert (path.rpartition(".")[2], arguments["stuck_for"]) == ("WorkflowsAppearedTrigger", 3600.0)
 
 
+def error_of(task):
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        task.execute(context())
+    return raised.value
+
+
 class TestTheRetryPolicyOfTheSafetyPage:
     @pytest.fixture(params=["as written", "as a worker reads it"])
     def decide(self, request):
         sdk = pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="retry policies came with Airflow 3.3")
         (block,) = python_blocks("docs/safety.md")
-        namespace: dict[str, Any] = {}
-        exec(block, namespace)  # noqa: S102
-        policy = namespace["no_vain_retries"]
+        policy = names_of(block)["no_vain_retries"]
         if request.param == "as a worker reads it":
             policy = sdk.ExceptionRetryPolicy.deserialize(json.loads(json.dumps(policy.serialize())))
 
@@ -170,26 +176,17 @@ class TestTheRetryPolicyOfTheSafetyPage:
 
         return decide
 
-    @pytest.fixture
-    def error_of(self, portal):
-        def error_of(task):
-            with pytest.raises(Exception) as raised:  # noqa: PT011
-                task.execute(context())
-            return raised.value
-
-        return error_of
-
-    def test_a_wrong_code_fails_at_once(self, decide, error_of, monkeypatch):
+    def test_a_wrong_code_fails_at_once(self, portal, decide, monkeypatch):
         wrong = json.loads(os.environ["AIRFLOW_CONN_BITRIX24_DEFAULT"]) | {"password": "sim0another0code"}
         monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", json.dumps(wrong))
         error = error_of(ListWorkflowsOperator(task_id="list"))
         assert (type(error).__name__, decide(error)) == ("AuthenticationError", ("fail", None))
 
-    def test_bad_input_fails_at_once(self, decide, error_of):
+    def test_bad_input_fails_at_once(self, portal, decide):
         error = error_of(ListWorkflowsOperator(task_id="list", filters={"STARTTED": "2026-01-01"}))
         assert (type(error).__name__, decide(error)) == ("FilterError", ("fail", None))
 
-    def test_more_than_may_be_ended_fails_at_once(self, decide, error_of):
+    def test_more_than_may_be_ended_fails_at_once(self, portal, decide):
         error = error_of(CleanUpWorkflowsOperator(task_id="end", filters={"TEMPLATE_ID": 7}, max_workflows=1))
         assert (type(error).__name__, decide(error)) == ("TooManyWorkflowsError", ("fail", None))
 
