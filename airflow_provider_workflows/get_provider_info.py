@@ -19,7 +19,7 @@ _TIMEOUTS: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Give the provider's description, in the shape of Airflow's ``provider_info.schema.json``."""
+    """Return the provider's description, in the shape of Airflow's ``provider_info.schema.json``."""
     package = "airflow_provider_workflows"
     return {
         "package-name": "airflow-provider-workflows",
@@ -137,7 +137,7 @@ def get_provider_info() -> dict[str, Any]:
 
 
 def field_behaviour(connection_type: str) -> dict[str, Any]:
-    """Give the form's labels as hooks give them to Airflow before 3.2.
+    """Return the form's labels as hooks give them to Airflow before 3.2.
 
     :param connection_type: ``bitrix24`` or ``domo``.
     """

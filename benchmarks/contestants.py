@@ -23,17 +23,17 @@ def this_provider(job: Job) -> Run:
         end_workflows,
         terminate_workflow,
     )
-    from airflow_provider_workflows.bitrix24.bucket_store import store_for
     from airflow_provider_workflows.bitrix24.clean_up import clean_up, matching
+    from airflow_provider_workflows.bitrix24.limits.bucket import Limits
+    from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+    from airflow_provider_workflows.bitrix24.limits.store import store_for
     from airflow_provider_workflows.bitrix24.listing import find_workflows
     from airflow_provider_workflows.bitrix24.models import Workflow
-    from airflow_provider_workflows.bitrix24.pace import PortalPace
-    from airflow_provider_workflows.bitrix24.pacing import Limits
 
     address = urlsplit(job.url)
     portal = Portal.with_webhook(address.hostname, USER, CODE, address.scheme, address.port)
     limits = Limits(job.limits.bucket_capacity, job.limits.bucket_drain, job.limits.operating_limit)
-    client = Bitrix24Client(portal, pace=PortalPace(limits, store_for(portal.base_url)))
+    client = Bitrix24Client(portal, pace=PortalRateLimiter(limits, store_for(portal.base_url)))
 
     def run() -> str:
         every = WorkflowFilter.parse(EVERY)

@@ -65,7 +65,7 @@ def _import(modules: list[str]) -> float:
 
 
 def _public_modules() -> list[str]:
-    """Give the modules that people import: one for each vendor in each of Airflow's folders, and the vendors' APIs."""
+    """Return the modules people import: one for each vendor in each of Airflow's folders, and the vendors' APIs."""
     names = []
     for kind in KINDS:
         folder = importlib.util.find_spec(f"{THIS}.{kind}")

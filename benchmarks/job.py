@@ -59,7 +59,7 @@ class Job:
     options: dict[str, Any] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
-        """Give it for the way to another process."""
+        """Return it for the way to another process."""
         return asdict(self)
 
     @classmethod

@@ -77,7 +77,7 @@ def _main() -> None:
 
 
 def peak() -> int:
-    """Give the most resident memory that this process ever had, in KiB."""
+    """Return the most resident memory that this process ever had, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 

@@ -60,7 +60,7 @@ with DAG(
 
     @task
     def feeding_flows(**context: Any) -> Any:
-        """Give the flows, so that each becomes a task of its own."""
+        """Return the flows, so that each becomes a task of its own."""
         return context["params"]["flow_ids"]
 
     flows = feeding_flows()

@@ -68,7 +68,7 @@ class Step:
 
 
 def running(state: State) -> list[dict[str, Any]]:
-    """Give the workflows that run."""
+    """Return the workflows that run."""
     return [row for row in state["bitrix24"]["workflows"].values() if row["state"] == "running"]
 
 
@@ -119,7 +119,7 @@ def switched(id: int, flow: Mapping[str, Any], effects: Effects) -> str:
 
 
 def steps() -> list[Step]:
-    """Give the runs in their order."""
+    """Return the runs in their order."""
     today = datetime.now(UTC)
     yesterday, tomorrow = (f"{today + timedelta(days=days):%Y-%m-%d}" for days in (-1, 1))
     last_year = f"{today - timedelta(days=365):%Y-%m-%d}"
@@ -170,7 +170,7 @@ def steps() -> list[Step]:
 
 
 def environment(simulator: Simulator) -> dict[str, str]:
-    """Give Airflow's environment: a home of its own, nothing of another Airflow's, and the simulator's connections."""
+    """Return the environment: a home of its own, nothing of another Airflow's, and the simulator's connections."""
     own = {
         "AIRFLOW_HOME": str(HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),

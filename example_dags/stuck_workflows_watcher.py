@@ -47,7 +47,7 @@ if AssetWatcher is not None:
 
         @task
         def reported(triggering_asset_events: Any = None) -> list[str]:
-            """Give the ids of the workflows that the watcher has seen."""
+            """Return the ids of the workflows that the watcher has seen."""
             events = [event for some in triggering_asset_events.values() for event in some]
             return [workflow_id for event in events for workflow_id in event.extra["payload"]["workflow_ids"]]
 

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from airflow_provider_workflows.bitrix24.bucket_store import store_for
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.pace import PortalPace
-from airflow_provider_workflows.bitrix24.pacing import Limits
+from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
+from airflow_provider_workflows.bitrix24.limits.bucket import Limits
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.bitrix24.shared_reads import SharedReads
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, READ_TIMEOUT
@@ -32,20 +32,20 @@ class AsyncBitrix24Client(AsyncClient[Call]):
         self,
         portal: Portal,
         *,
-        pace: PortalPace | None = None,
+        pace: PortalRateLimiter | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__(
             Bitrix24Wire(portal),
-            pace=pace or PortalPace(Limits(), store_for(portal.base_url)),
+            pace=pace or PortalRateLimiter(Limits(), store_for(portal.base_url)),
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             sleep=sleep,
         )
         self.portal = portal
-        self._reads = SharedReads(super()._attempt)
+        self._reads = RequestCoalescer(super()._attempt)
 
     async def close(self) -> None:
         """Stop asking, and close the connections."""

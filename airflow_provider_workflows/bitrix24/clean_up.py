@@ -41,7 +41,7 @@ class TooManyWorkflowsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WorkflowSummary:
     """What is kept of a workflow until it is ended.
 
     :param template_id: its template.
@@ -52,14 +52,14 @@ class Seen:
     started: str | None
 
     @classmethod
-    def of(cls, workflow: Workflow) -> Seen:
+    def of(cls, workflow: Workflow) -> WorkflowSummary:
         """Keep what is needed of a row."""
         started = workflow.started
         return cls(workflow.template_id, started.isoformat() if isinstance(started, datetime) else started)
 
 
 #: Finds what is to be ended, by id. It is run again afterwards, to see what is left.
-Finder: TypeAlias = Callable[[], Plan[dict[str, Seen]]]
+Selector: TypeAlias = Callable[[], Plan[dict[str, WorkflowSummary]]]
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class CleanUpReport:
     dry_run: bool = False
 
     def json(self) -> dict[str, Any]:
-        """Give it as an XCom value."""
+        """Return it as an XCom value."""
         return self.end.json() | {
             "requested": self.found,
             "by_template": self.by_template,
@@ -95,12 +95,12 @@ class CleanUpReport:
         }
 
 
-def matching(wanted: WorkflowFilter, in_flight: int = IN_FLIGHT) -> Finder:
+def matching(wanted: WorkflowFilter, in_flight: int = IN_FLIGHT) -> Selector:
     """Find the running workflows that match a filter."""
     select = sorted({"STARTED", "TEMPLATE_ID"} | wanted.fields)
 
-    def find() -> Plan[dict[str, Seen]]:
-        return (yield from find_workflows(wanted, Seen.of, select=select, in_flight=in_flight))
+    def find() -> Plan[dict[str, WorkflowSummary]]:
+        return (yield from find_workflows(wanted, WorkflowSummary.of, select=select, in_flight=in_flight))
 
     return find
 
@@ -117,7 +117,7 @@ class CleanUp:
     left: list[str] = field(default_factory=list)
 
     def json(self) -> dict[str, Any] | None:
-        """Give it as an XCom value; ``None`` if nothing is lost by starting again."""
+        """Return it as an XCom value; ``None`` if nothing is lost by starting again."""
         if self.report is None:
             return None
         settled = self.report.end.settled
@@ -145,7 +145,7 @@ class CleanUp:
 
 
 def clean_up(
-    find: Finder,
+    find: Selector,
     end: Callable[[str], Call],
     *,
     max_workflows: int | None = None,
@@ -186,7 +186,7 @@ def clean_up(
     return report
 
 
-def _describe(seen: Mapping[str, Seen], now: datetime) -> CleanUpReport:
+def _describe(seen: Mapping[str, WorkflowSummary], now: datetime) -> CleanUpReport:
     return CleanUpReport(
         end=EndReport(requested=len(seen)),
         found=len(seen),

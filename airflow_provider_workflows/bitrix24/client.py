@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from airflow_provider_workflows.bitrix24.bucket_store import store_for
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.pace import PortalPace
-from airflow_provider_workflows.bitrix24.pacing import Limits
+from airflow_provider_workflows.bitrix24.limits.bucket import Limits
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
@@ -31,7 +31,7 @@ class Bitrix24Client(Client[Call]):
         self,
         portal: Portal,
         *,
-        pace: PortalPace | None = None,
+        pace: PortalRateLimiter | None = None,
         in_flight: int = IN_FLIGHT,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
@@ -39,7 +39,7 @@ class Bitrix24Client(Client[Call]):
     ) -> None:
         super().__init__(
             Bitrix24Wire(portal),
-            pace=pace or PortalPace(Limits(), store_for(portal.base_url)),
+            pace=pace or PortalRateLimiter(Limits(), store_for(portal.base_url)),
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             sleep=sleep,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
-from airflow_provider_workflows.bitrix24.clean_up import Finder, Seen
+from airflow_provider_workflows.bitrix24.clean_up import Selector, WorkflowSummary
 from airflow_provider_workflows.bitrix24.listing import read_workflows
 from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, read_pages
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
@@ -68,14 +68,14 @@ def find_employee(*, user_id: int | None = None, name: str | None = None, last_n
     raise EmployeeError(f"{len(left)} dismissed employees have the {who}{f': {ids}; give user_id' if left else ''}")
 
 
-def waiting_for(user_id: int, in_flight: int = IN_FLIGHT) -> Finder:
+def waiting_for(user_id: int, in_flight: int = IN_FLIGHT) -> Selector:
     """Find the running workflows with a task that waits for a user.
 
     :param user_id: the user.
     :param in_flight: requests under way at once.
     """
 
-    def find() -> Plan[dict[str, Seen]]:
+    def find() -> Plan[dict[str, WorkflowSummary]]:
         first: Reply = yield from send(calls.list_open_tasks(user_id))
         tasks: dict[int, list[str]] = {}
 
@@ -86,7 +86,7 @@ def waiting_for(user_id: int, in_flight: int = IN_FLIGHT) -> Finder:
         page = partial(calls.list_open_tasks, user_id)
         yield from read_pages(first, page, collect, what="pages of tasks", in_flight=in_flight)
         ids = dict.fromkeys(workflow_id for start in sorted(tasks) for workflow_id in tasks[start])
-        return (yield from read_workflows(ids, Seen.of, select=("ID", "STARTED", "TEMPLATE_ID")))
+        return (yield from read_workflows(ids, WorkflowSummary.of, select=("ID", "STARTED", "TEMPLATE_ID")))
 
     return find
 

@@ -54,7 +54,7 @@ class EndReport:
             self.failed |= dict.fromkeys(running, "the portal confirmed its end, but it still runs")
 
     def json(self) -> dict[str, Any]:
-        """Give it as an XCom value."""
+        """Return it as an XCom value."""
         return {
             "requested": self.requested,
             "ended": self.ended,

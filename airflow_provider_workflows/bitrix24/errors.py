@@ -7,9 +7,9 @@ from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
     InvalidCallError,
+    NotProcessedError,
     RateLimitError,
     RedirectedError,
-    RefusedError,
     RejectedError,
     ServerError,
     UnknownOutcomeError,
@@ -17,7 +17,7 @@ from airflow_provider_workflows.rest.errors import (
 )
 
 
-class OperatingTimeLimitError(RefusedError):
+class OperatingTimeLimitError(NotProcessedError):
     """The method used up its execution time on this portal; it is blocked for minutes."""
 
     advice = "The portal blocks this method for some minutes; others go on."
@@ -164,7 +164,7 @@ STATUSES: dict[int, type[ApiError]] = {
 
 
 def error_class(code: str | None, http_status: int) -> type[ApiError]:
-    """Give the class of an error, by its code where that is known, else by the HTTP status.
+    """Return the class of an error, by its code where that is known, else by the HTTP status.
 
     :param code: Bitrix24's error code in any case; ``None`` if the reply had none.
     :param http_status: HTTP status.

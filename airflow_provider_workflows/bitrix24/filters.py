@@ -75,7 +75,7 @@ class Condition:
         return self.operator != "!" and self.field in {"ID", "TEMPLATE_ID", *DATE_FIELDS}
 
     def sent_value(self) -> int | str:
-        """Give the value as it is sent."""
+        """Return the value as it is sent."""
         return self.value.isoformat() if isinstance(self.value, datetime) else self.value
 
     def matches(self, workflow: Workflow) -> bool:
@@ -142,7 +142,7 @@ class WorkflowFilter:
         return {"ID", *(condition.field for condition in self.conditions)}
 
     def params(self) -> dict[str, int | str]:
-        """Give the FILTER object as it is sent."""
+        """Return the FILTER object as it is sent."""
         return {condition.key: condition.sent_value() for condition in self.conditions}
 
     def matches(self, workflow: Workflow) -> bool:

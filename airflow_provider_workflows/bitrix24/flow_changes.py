@@ -99,7 +99,7 @@ def parse_changes(changes: Mapping[str, Any]) -> FlowChanges:
 
 
 def merge(flow: Flow, changes: FlowChanges) -> dict[str, Any] | None:
-    """Give the whole flow with the changes in it, as an update must send it.
+    """Return the whole flow with the changes in it, as an update must send it.
 
     :param flow: the flow as it is.
     :param changes: checked changes.
@@ -121,13 +121,13 @@ def merge(flow: Flow, changes: FlowChanges) -> dict[str, Any] | None:
 
 
 def unmet(flow: Flow, changes: FlowChanges) -> list[str]:
-    """Give the names of the fields that are not as wanted."""
+    """Return the names of the fields that are not as wanted."""
     now = flow.model_dump(by_alias=True)
     return [name for name, value in changes.items() if _comparable(now.get(name)) != _comparable(value)]
 
 
 def differences(before: Flow, after: Flow) -> dict[str, dict[str, Any]]:
-    """Give what differs between two readings of a flow: field to ``{"before": ..., "after": ...}``."""
+    """Return what differs between two readings of a flow: field to ``{"before": ..., "after": ...}``."""
     old, new = before.model_dump(by_alias=True, mode="json"), after.model_dump(by_alias=True, mode="json")
     return {
         name: {"before": old.get(name), "after": new.get(name)}

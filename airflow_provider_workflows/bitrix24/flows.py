@@ -11,8 +11,8 @@ from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.errors import FlowNotReachedError
 from airflow_provider_workflows.bitrix24.flow_changes import FlowChanges, differences, merge, unmet
 from airflow_provider_workflows.bitrix24.models import Flow
-from airflow_provider_workflows.rest.errors import ApiError, RefusedError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Pause, Plan, growing_delay, read_as, send
+from airflow_provider_workflows.rest.errors import ApiError, NotProcessedError, UnknownOutcomeError
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Pause, Plan, backoff_delay, read_as, send
 
 #: After a lost reply the portal may still be working on the call; it cuts every request after 60 s.
 SETTLING_DELAYS = (0, 1, 2, 4, 8, 15, 30)
@@ -58,11 +58,11 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
             raise FlowNotReachedError("tasks.flow.Flow.activate", text=text)
         try:
             yield calls.activate_flow(flow_id)
-        except RefusedError as error:
+        except NotProcessedError as error:
             refusals += 1
             if refusals == ATTEMPTS:
                 raise
-            yield Pause(max(growing_delay(refusals), error.retry_after or 0), reason=str(error))
+            yield Pause(max(backoff_delay(refusals), error.retry_after or 0), reason=str(error))
             # Somebody else may have switched it meanwhile.
             flow = yield from read_flow(flow_id)
             continue

@@ -70,7 +70,7 @@ def find_workflow_ids(wanted: WorkflowFilter) -> Plan[list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class MatchCount:
     """How many workflows match, and which.
 
     :param count: how many.
@@ -83,7 +83,7 @@ class Sighting:
 
 def watch_workflows(
     wanted: WorkflowFilter, *, min_count: int, max_count: int | None, limit: int = 1000
-) -> Plan[Sighting]:
+) -> Plan[MatchCount]:
     """Count the running workflows that match, and read their ids once the count is in range.
 
     Takes one request of one page while it is not.
@@ -103,12 +103,12 @@ def watch_workflows(
         # The portal does not filter as asked, so its count is of something else.
         count = len((yield from _read_on(first, wanted, _nothing, None, select)))
     if count not in in_range:
-        return Sighting(count, None)
+        return MatchCount(count, None)
     found = yield from _read_on(first, wanted, _nothing, limit, select)
     if len(found) < min(count, limit):
         # Some have ended meanwhile, or the portal's total counts what does not match.
         count = len(found)
-    return Sighting(count, list(found) if count in in_range else None)
+    return MatchCount(count, list(found) if count in in_range else None)
 
 
 def read_workflows(

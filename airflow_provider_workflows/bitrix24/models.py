@@ -58,7 +58,7 @@ class Workflow(BaseModel):
     template_id: Number = None
 
     def row(self) -> dict[str, Any]:
-        """Give it as JSON, under Bitrix24's field names."""
+        """Return it as JSON, under Bitrix24's field names."""
         return self.model_dump(by_alias=True, mode="json")
 
 

@@ -41,7 +41,7 @@ class Portal:
         scheme: str | None = None,
         port: int | None = None,
     ) -> Self:
-        """Give a portal called by an incoming webhook.
+        """Return a portal called by an incoming webhook.
 
         :param host: the portal's host name.
         :param user_id: the number before the code in the webhook's URL.
@@ -59,7 +59,7 @@ class Portal:
     def with_access_token(
         cls, host: str | None, token: str, scheme: str | None = None, port: int | None = None
     ) -> Self:
-        """Give a portal called with an OAuth access token.
+        """Return a portal called with an OAuth access token.
 
         :param host: the portal's host name.
         :param token: the access token.
@@ -72,7 +72,7 @@ class Portal:
     @classmethod
     @hide_frames
     def from_webhook_url(cls, url: str) -> Self:
-        """Give the portal of a webhook URL as Bitrix24 shows it, with or without a method at its end.
+        """Return the portal of a webhook URL as Bitrix24 shows it, with or without a method at its end.
 
         :param url: e.g. ``https://acme.bitrix24.com/rest/1/<code>/``.
         :raises ValueError: if it is not a webhook URL; the text does not repeat it.
@@ -84,7 +84,7 @@ class Portal:
         return cls.with_webhook(parts.hostname, match["user"], match["code"], parts.scheme, parts.port)
 
     def method_url(self, method: str) -> str:
-        """Give the URL of a REST method; it holds the webhook's code."""
+        """Return the URL of a REST method; it holds the webhook's code."""
         if self.user_id is None:
             return f"{self.base_url}/rest/{method}"
         return f"{self.base_url}/rest/{self.user_id}/{self.secret}/{method}"

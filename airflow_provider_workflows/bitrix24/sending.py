@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, PAGE, Call, Reply
-from airflow_provider_workflows.bitrix24.pacing import BatchSize
+from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
 from airflow_provider_workflows.rest.errors import (
     ApiError,
-    RefusedError,
+    NotProcessedError,
     RejectedError,
     ReplyLostError,
     ServerError,
@@ -27,8 +27,8 @@ from airflow_provider_workflows.rest.plans import (
     Plan,
     Progress,
     Submit,
-    growing_delay,
-    growing_delays,
+    backoff_delay,
+    exponential_backoff,
     send,
 )
 
@@ -46,9 +46,9 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
     :raises ApiError: if one of them cannot be had.
     """
     replies: dict[int, Reply] = {}
-    for delay in (*growing_delays(), None):
+    for delay in (*exponential_backoff(), None):
         left = [nth for nth in range(len(reads)) if nth not in replies]
-        call = together([reads[nth] for nth in left])
+        call = make_batch([reads[nth] for nth in left])
         outcomes = _outcomes(left, (yield from send(call)))
         failures = [outcome for outcome in outcomes.values() if isinstance(outcome, ApiError)]
         replies |= {nth: outcome for nth, outcome in outcomes.items() if isinstance(outcome, Reply)}
@@ -89,8 +89,8 @@ def send_each(
     stopped_by: ApiError | None = None
     while flying or (work.left and stopped_by is None):
         while work.goes_on and flying < window and stopped_by is None:
-            some = [work.queue.popleft() for _ in range(size.share(len(work.queue)))]
-            yield Submit(together([call_for(item) for item in some]), some)
+            some = [work.queue.popleft() for _ in range(size.next_size(len(work.queue)))]
+            yield Submit(make_batch([call_for(item) for item in some]), some)
             flying, under_way = flying + 1, under_way + len(some)
         try:
             if flying:
@@ -113,7 +113,7 @@ def send_each(
         if failure is not None and setbacks >= ATTEMPTS:
             stopped_by = failure
         elif failure is not None and setbacks:
-            yield Pause(max(growing_delay(setbacks), _retry_after(failure)), reason=str(failure))
+            yield Pause(max(backoff_delay(setbacks), _retry_after(failure)), reason=str(failure))
     if stopped_by is not None:
         with suppress(ApiError):
             yield from work.settle(settle)
@@ -158,7 +158,7 @@ class _Work(Generic[K]):
             if isinstance(its_own, Reply):
                 done(item, its_own)
                 self.advanced = True
-            elif isinstance(its_own, RefusedError):
+            elif isinstance(its_own, NotProcessedError):
                 self.refused[item] = its_own
             else:
                 self.unclear[item] = its_own
@@ -235,18 +235,18 @@ def fit_batch_size(size: BatchSize, commands: int, outcome: Reply | ApiError) ->
         size.answered(commands, outcome.time.get("duration"))
     elif isinstance(outcome, (ReplyLostError, ServerError)):
         # Perhaps the portal was still working on it when it was cut.
-        size.cut(commands)
+        size.halve(commands)
 
 
 def _next_window(outcome: Reply | ApiError, window: int, in_flight: int) -> int:
-    """Give the number of requests to have under way."""
+    """Return the number of requests to have under way."""
     if isinstance(outcome, Reply):
         return min(in_flight, window + 1)
-    return 1 if isinstance(outcome, RefusedError) else window
+    return 1 if isinstance(outcome, NotProcessedError) else window
 
 
-def together(commands: Sequence[Call]) -> Call:
-    """Give one call that does them all; a single one needs no batch around it.
+def make_batch(commands: Sequence[Call]) -> Call:
+    """Return one call that does them all; a single one needs no batch around it.
 
     :param commands: one to 50 calls.
     """
@@ -256,7 +256,7 @@ def together(commands: Sequence[Call]) -> Call:
 
 
 def _outcomes(items: Sequence[K], outcome: Any) -> dict[K, Reply | ApiError]:
-    """Give each item's own outcome out of that of the request."""
+    """Return each item's own outcome out of that of the request."""
     if len(items) == 1:
         return {items[0]: outcome}
     if isinstance(outcome, ApiError):

@@ -15,7 +15,7 @@ from airflow_provider_workflows.bitrix24.errors import StartUnclearError
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflow_ids
 from airflow_provider_workflows.rest.errors import UnknownOutcomeError, UnreadableReplyError
-from airflow_provider_workflows.rest.plans import Plan, growing_delays, look_until, send
+from airflow_provider_workflows.rest.plans import Plan, exponential_backoff, poll_until, send
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Start:
     document_id: tuple[str, str, str]
 
     def alike(self, since: datetime | None = None) -> WorkflowFilter:
-        """Give the filter of the running workflows of this template on this document.
+        """Return the filter of the running workflows of this template on this document.
 
         :param since: only those started then or later.
         """
@@ -73,7 +73,7 @@ def start_workflow(start: Start, parameters: Mapping[str, Any] | None = None, kn
     except UnknownOutcomeError as error:
         failure = error
     look = partial(find_started, start, known=known)
-    found = yield from look_until(look, growing_delays(LOOKS), "looking for the workflow that may have been started")
+    found = yield from poll_until(look, exponential_backoff(LOOKS), "looking for the lost start")
     if found is None:
         raise StartUnclearError(failure.call, text=f"{failure.reason} No new workflow of this template runs.")
     log.warning("The reply to the start was lost; workflow %s is new since, and is taken for it", found)

@@ -28,7 +28,7 @@ class Bitrix24Wire:
         self.portal = portal
 
     def request(self, call: Call) -> Request:
-        """Give the HTTP request that makes the call."""
+        """Return the HTTP request that makes the call."""
         body = dict(call.params)
         if call.method == "batch":
             commands = {key: f"{command.method}?{php_query(command.params)}" for key, command in call.commands.items()}
@@ -38,7 +38,7 @@ class Bitrix24Wire:
         return Request("POST", self.portal.method_url(call.method), HEADERS, body)
 
     def result(self, call: Call, response: Response) -> Reply:
-        """Give the call's reply.
+        """Return the call's reply.
 
         :raises ApiError: if the portal did not do the call, or it cannot be told.
         """

@@ -44,7 +44,7 @@ class Account:
         port: int | None = None,
         instance_path: str = INSTANCE_PATH,
     ) -> Self:
-        """Give an account called with a developer token.
+        """Return an account called with a developer token.
 
         :param host: the account's host name, e.g. ``acme.domo.com``.
         :param token: the developer token.

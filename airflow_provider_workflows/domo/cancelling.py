@@ -20,7 +20,7 @@ from airflow_provider_workflows.rest.errors import (
     RejectedError,
     UnknownOutcomeError,
 )
-from airflow_provider_workflows.rest.plans import Pause, Plan, growing_delays
+from airflow_provider_workflows.rest.plans import Pause, Plan, exponential_backoff
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class CancelReport:
     stopped_by: ApiError | None = None
 
     def json(self) -> dict[str, Any]:
-        """Give it as an XCom value."""
+        """Return it as an XCom value."""
         return {
             "requested": self.requested,
             "ended": self.ended,
@@ -122,7 +122,7 @@ def cancel_instances(
 
 def _cancel(instance_id: str, path: str, report: CancelReport) -> Plan[None]:
     maybe_cancelled = False
-    for delay in (*growing_delays(), None):
+    for delay in (*exponential_backoff(), None):
         try:
             # The reply shows the status as it was when the request arrived.
             instance = yield from instance_of(calls.cancel_instance(instance_id))

@@ -59,7 +59,7 @@ STATUSES: dict[int, type[ApiError]] = {
 
 
 def error_class(http_status: int) -> type[ApiError]:
-    """Give the class of an error.
+    """Return the class of an error.
 
     :param http_status: HTTP status.
     """

@@ -14,7 +14,7 @@ from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundE
 from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import instance_of
 from airflow_provider_workflows.rest.errors import UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import Plan, growing_delays, look_until, read_list, send
+from airflow_provider_workflows.rest.plans import Plan, exponential_backoff, poll_until, read_list, send
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def start_instance(
     if known is None:
         raise StartUnclearError(failure.call, text=failure.reason)
     look = partial(find_started, model_id, version, known=known)
-    found = yield from look_until(look, growing_delays(LOOKS), "looking for the instance that may have been started")
+    found = yield from poll_until(look, exponential_backoff(LOOKS), "looking for the lost start")
     if found is None:
         raise StartUnclearError(failure.call, text=f"{failure.reason} There is no new instance of the model.")
     log.warning("The reply to the start was lost; instance %s is new since, and is taken for it", found.id)

@@ -28,7 +28,7 @@ class DomoWire:
         self.account = account
 
     def request(self, call: Call) -> Request:
-        """Give the HTTP request that makes the call."""
+        """Return the HTTP request that makes the call."""
         headers = {
             "Accept": "application/json",
             "User-Agent": f"airflow-provider-workflows/{__version__}",
@@ -37,7 +37,7 @@ class DomoWire:
         return Request(call.http_method, self.account.base_url + call.path, headers, call.body)
 
     def result(self, call: Call, response: Response) -> Any:
-        """Give the reply's JSON.
+        """Return the reply's JSON.
 
         :raises ApiError: if Domo did not do the call, or it cannot be told.
         """

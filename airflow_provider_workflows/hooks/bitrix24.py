@@ -13,11 +13,11 @@ from pydantic import Field, SecretStr
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
-from airflow_provider_workflows.bitrix24.bucket_store import store_for
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
-from airflow_provider_workflows.bitrix24.pace import PortalPace
-from airflow_provider_workflows.bitrix24.pacing import Limits
+from airflow_provider_workflows.bitrix24.limits.bucket import Limits
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.get_provider_info import field_behaviour
@@ -69,7 +69,7 @@ class Bitrix24Hook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Give the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
+        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
         return field_behaviour(cls.conn_type)
 
     @cached_property
@@ -77,14 +77,14 @@ class Bitrix24Hook(BaseHook):
         return client_of(settings_of(self.get_connection(self.bitrix24_conn_id)))
 
     def get_conn(self) -> Bitrix24Client:
-        """Give the client, made at the first call.
+        """Return the client, made at the first call.
 
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         """
         return self._client
 
     def shared_client(self) -> AbstractAsyncContextManager[AsyncBitrix24Client]:
-        """Give the asynchronous client that all users of this portal in the event loop share.
+        """Return the asynchronous client that all users of this portal in the event loop share.
 
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         """
@@ -148,11 +148,11 @@ def settings_of(connection: Connection) -> PortalSettings:
 
 @hide_frames
 def client_of(settings: PortalSettings) -> Bitrix24Client:
-    """Give a client of a portal; Airflow hides its credential from then on."""
+    """Return a client of a portal; Airflow hides its credential from then on."""
     mask_secret(settings.portal.secret)
     return Bitrix24Client(
         settings.portal,
-        pace=PortalPace(settings.limits, store_for(settings.portal.base_url)),
+        pace=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url)),
         in_flight=settings.in_flight,
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
@@ -164,7 +164,7 @@ def _async_client_of(settings: PortalSettings) -> AsyncBitrix24Client:
     mask_secret(settings.portal.secret)
     return AsyncBitrix24Client(
         settings.portal,
-        pace=PortalPace(settings.limits, store_for(settings.portal.base_url)),
+        pace=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url)),
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
     )
@@ -175,7 +175,7 @@ _shared = SharedClients(_async_client_of)
 
 @hide_frames
 def portal_of(connection: Connection, access_token: SecretStr | None = None) -> Portal:
-    """Give the portal that a connection describes.
+    """Return the portal that a connection describes.
 
     :param connection: the Airflow connection.
     :param access_token: the access token of its ``extra``, if there is one.

@@ -46,7 +46,7 @@ E = TypeVar("E", bound=Timeouts)
 
 
 def read_host(host: str, scheme: str | None, port: int | None) -> tuple[str, str | None, int | None]:
-    """Give host, scheme and port of a connection, whose host may be pasted with ``https://`` in front.
+    """Return host, scheme and port of a connection, whose host may be pasted with ``https://`` in front.
 
     :param host: the connection's host.
     :param scheme: its schema.

@@ -52,7 +52,7 @@ class DomoHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Give the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
+        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
         return field_behaviour(cls.conn_type)
 
     @cached_property
@@ -60,14 +60,14 @@ class DomoHook(BaseHook):
         return client_of(settings_of(self.get_connection(self.domo_conn_id)))
 
     def get_conn(self) -> DomoClient:
-        """Give the client, made at the first call.
+        """Return the client, made at the first call.
 
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         """
         return self._client
 
     def shared_client(self) -> AbstractAsyncContextManager[AsyncDomoClient]:
-        """Give the asynchronous client that all users of this account in the event loop share.
+        """Return the asynchronous client that all users of this account in the event loop share.
 
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         """
@@ -124,7 +124,7 @@ def settings_of(connection: Connection) -> AccountSettings:
 
 @hide_frames
 def client_of(settings: AccountSettings) -> DomoClient:
-    """Give a client of an account; Airflow hides its credential from then on."""
+    """Return a client of an account; Airflow hides its credential from then on."""
     mask_secret(settings.account.token)
     return DomoClient(settings.account, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout)
 
@@ -142,7 +142,7 @@ _shared = SharedClients(_async_client_of)
 
 @hide_frames
 def account_of(connection: Connection, instance_path: str = INSTANCE_PATH) -> Account:
-    """Give the account that a connection describes.
+    """Return the account that a connection describes.
 
     :param connection: the Airflow connection.
     :param instance_path: path at which one workflow instance is read.

@@ -14,7 +14,7 @@ class WorkflowLink(PushedLink):
 
     @staticmethod
     def url(base_url: str, workflow_id: str) -> str:
-        """Give the address of the card of a workflow."""
+        """Return the address of the card of a workflow."""
         return f"{base_url}/company/personal/bizproc/{quote(workflow_id)}/"
 
 
@@ -25,7 +25,7 @@ class FlowLink(PushedLink):
 
     @staticmethod
     def url(base_url: str, flow_id: int, owner_id: int | None) -> str:
-        """Give the address of the list of flows, narrowed to one flow."""
+        """Return the address of the list of flows, narrowed to one flow."""
         return (
             f"{base_url}/company/personal/user/{owner_id or 0}/tasks/flow/"
             f"?ID_numsel=exact&ID_from={flow_id}&ID_to={flow_id}&apply_filter=Y"

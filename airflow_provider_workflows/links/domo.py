@@ -13,7 +13,7 @@ class InstanceLink(PushedLink):
 
     @staticmethod
     def url(base_url: str, instance: Instance) -> str:
-        """Give the address of the page of an instance; of all workflows, if Domo did not tell its model."""
+        """Return the address of the page of an instance; of all workflows, if Domo did not tell its model."""
         if not (instance.model_id and instance.model_version):
             return f"{base_url}/workflows"
         return f"{base_url}/workflows/instances/{instance.model_id}/{instance.model_version}/{instance.id}"

@@ -27,5 +27,5 @@ class PushedLink(BaseOperatorLink):
         context["ti"].xcom_push(key=self.xcom_key, value=url)
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Give the address, or an empty text when there is none."""
+        """Return the address, or an empty text when there is none."""
         return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""

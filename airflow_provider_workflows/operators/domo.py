@@ -20,15 +20,20 @@ from airflow_provider_workflows.domo.starting import check_start, find_started, 
 from airflow_provider_workflows.domo.watching import read_instance, unfinished
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
-from airflow_provider_workflows.operators.arguments import as_ids
-from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after, lay_aside, take_up
-from airflow_provider_workflows.operators.reports import finish
-from airflow_provider_workflows.operators.start_record import StartRecord
 from airflow_provider_workflows.operators.starting import StartOperator
 from airflow_provider_workflows.rest.errors import RejectedError
 from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.tasks.arguments import as_ids
+from airflow_provider_workflows.tasks.deferring import (
+    DEFAULT_DEFERRABLE,
+    deadline_after,
+    load_checkpoint,
+    save_checkpoint,
+)
+from airflow_provider_workflows.tasks.reports import finish
+from airflow_provider_workflows.tasks.start_record import StartRecord
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
-from airflow_provider_workflows.triggers.polling import read_event
+from airflow_provider_workflows.triggers.polling import validate_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -139,7 +144,7 @@ class DomoCancelOperator(DomoOperator):
         """Look once, and defer if that is not enough."""
         left = self.hook.run(unfinished(report.still_running, self._path))
         if left:
-            lay_aside(context, report.json())
+            save_checkpoint(context, report.json())
             self.defer(
                 trigger=InstancesTrigger(
                     domo_conn_id=self.domo_conn_id,
@@ -153,8 +158,8 @@ class DomoCancelOperator(DomoOperator):
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Read how the instances ended and return the report."""
-        waited = self.wait_timeout if read_event(event) == "timeout" else 0.0
-        done = CancelReport.from_json(take_up(context))
+        waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0
+        done = CancelReport.from_json(load_checkpoint(context))
         self.hook.run(await_cancelled(done, waited, self.poll_interval, self._path, waited=waited))
         return finish(context, done.json(), done.stopped_by)
 

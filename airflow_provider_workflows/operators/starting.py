@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after, lay_aside, take_up
-from airflow_provider_workflows.operators.reports import NotAllEndedError
-from airflow_provider_workflows.operators.start_record import StartRecord
-from airflow_provider_workflows.rest.plans import Plan, look_until, regular_delays
-from airflow_provider_workflows.triggers.polling import PollTrigger, read_event
+from airflow_provider_workflows.rest.plans import Plan, fixed_backoff, poll_until
+from airflow_provider_workflows.tasks.deferring import (
+    DEFAULT_DEFERRABLE,
+    deadline_after,
+    load_checkpoint,
+    save_checkpoint,
+)
+from airflow_provider_workflows.tasks.reports import NotAllEndedError
+from airflow_provider_workflows.tasks.start_record import StartRecord
+from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -67,7 +72,7 @@ class StartOperator(BaseOperator):
 
     @abstractmethod
     def _earlier(self, record: StartRecord, context: Context) -> str | None:
-        """Give the id of what an earlier try has started, if the task is to go on with it."""
+        """Return the id of what an earlier try has started, if the task is to go on with it."""
 
     @abstractmethod
     def _start(self, record: StartRecord) -> str:
@@ -83,7 +88,7 @@ class StartOperator(BaseOperator):
 
     @abstractmethod
     def _trigger(self, started: str, deadline: float) -> PollTrigger:
-        """Give what waits in the triggerer."""
+        """Return what waits in the triggerer."""
 
     @abstractmethod
     def _cancel(self, started: str) -> dict[str, str]:
@@ -91,7 +96,7 @@ class StartOperator(BaseOperator):
 
     @abstractmethod
     def _result(self, started: str, context: Context) -> Any:
-        """Give the task's result, or raise if it did not end well."""
+        """Return the task's result, or raise if it did not end well."""
 
     def execute(self, context: Context) -> Any:
         """Start it, and wait for its end if that is wanted."""
@@ -114,11 +119,11 @@ class StartOperator(BaseOperator):
 
     def _wait(self, started: str, context: Context) -> None:
         if not self.deferrable:
-            delays = regular_delays(self.poll_interval, self.wait_timeout)
-            if not self.hook.run(look_until(lambda: self._over(started), delays, f"{started} is running")):
+            delays = fixed_backoff(self.poll_interval, self.wait_timeout)
+            if not self.hook.run(poll_until(lambda: self._over(started), delays, f"{started} is running")):
                 self._give_up(started)
         elif not self.hook.run(self._over(started)):
-            lay_aside(context, started)
+            save_checkpoint(context, started)
             deadline = deadline_after(self.wait_timeout, self.execution_timeout)
             self.defer(trigger=self._trigger(started, deadline), method_name="execute_complete")
 
@@ -128,9 +133,9 @@ class StartOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Tell how it ended."""
-        started = take_up(context)
+        started = load_checkpoint(context)
         self._started, self._record = started, StartRecord(context, self)
-        if read_event(event) == "timeout" and not self.hook.run(self._over(started)):
+        if validate_event(event) == "timeout" and not self.hook.run(self._over(started)):
             self._give_up(started)
         return self._result(started, context)
 

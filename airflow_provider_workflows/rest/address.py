@@ -11,7 +11,7 @@ _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 def base_url(host: str | None, scheme: str | None = None, port: int | None = None) -> str:
-    """Give the URL of an account's host, with no path.
+    """Return the URL of an account's host, with no path.
 
     :param host: host name or IP address, nothing else.
     :param scheme: ``https`` (default) or ``http``; the latter only for loopback hosts.

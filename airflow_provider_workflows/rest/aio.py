@@ -20,10 +20,10 @@ from airflow_provider_workflows.rest.client import (
     CONNECT_TIMEOUT,
     MOST_IN_FLIGHT,
     READ_TIMEOUT,
-    Pace,
+    RateLimiter,
     Request,
     Response,
-    Unpaced,
+    Unlimited,
     Wire,
 )
 from airflow_provider_workflows.rest.errors import ApiError, InvalidCallError, NotConnectedError, ReplyLostError
@@ -52,13 +52,13 @@ class AsyncClient(Generic[C]):
         self,
         wire: Wire[C],
         *,
-        pace: Pace[C] | None = None,
+        pace: RateLimiter[C] | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._wire = wire
-        self._pace: Pace[C] = pace or Unpaced()
+        self._pace: RateLimiter[C] = pace or Unlimited()
         self._sleep = sleep
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout),
@@ -118,7 +118,7 @@ class AsyncClient(Generic[C]):
         return None
 
     async def _attempt(self, call: Any) -> Any:
-        """Give the result of a call, or its error."""
+        """Return the result of a call, or its error."""
         try:
             turn = await self._enter(call)
         except ApiError as error:
@@ -132,13 +132,13 @@ class AsyncClient(Generic[C]):
         except ApiError as error:
             outcome = error
         finally:
-            await asyncio.shield(asyncio.to_thread(self._pace.leave, call, outcome))
+            await asyncio.shield(asyncio.to_thread(self._pace.release, call, outcome))
         return outcome
 
     async def _enter(self, call: Any) -> float:
         """Take a place for the call; one that comes after it was given up is left at once."""
         # The pace may wait for a file that other processes hold.
-        entering = asyncio.ensure_future(asyncio.to_thread(self._pace.enter, call))
+        entering = asyncio.ensure_future(asyncio.to_thread(self._pace.acquire, call))
         try:
             return await asyncio.shield(entering)
         except asyncio.CancelledError:
@@ -147,7 +147,7 @@ class AsyncClient(Generic[C]):
 
     def _leave_late(self, call: Any, entered: asyncio.Future[float]) -> None:
         if not entered.cancelled() and entered.exception() is None:
-            self._pace.leave(call, _given_up(call))
+            self._pace.release(call, _given_up(call))
 
     @ahide_frames
     async def _exchange(self, call: C, request: Request) -> Response:
@@ -221,7 +221,7 @@ class SharedClients(Generic[Settings, SomeClient]):
 
     @asynccontextmanager
     async def use(self, find: Callable[[], Awaitable[Settings]]) -> AsyncIterator[SomeClient]:
-        """Give the client of an account.
+        """Return the client of an account.
 
         :param find: gives the account, its credential and its limits.
         """

@@ -21,7 +21,7 @@ from airflow_provider_workflows.rest.errors import (
     ApiError,
     InvalidCallError,
     NotConnectedError,
-    RefusedError,
+    NotProcessedError,
     ReplyLostError,
 )
 from airflow_provider_workflows.rest.plans import Collect, Collected, Pause, PauseDueError, Plan, Progress, Submit
@@ -66,10 +66,10 @@ class Wire(Protocol[C_contra]):
     """How one vendor's calls look on the wire."""
 
     def request(self, call: C_contra) -> Request:
-        """Give the HTTP request that makes the call."""
+        """Return the HTTP request that makes the call."""
 
     def result(self, call: C_contra, response: Response) -> Any:
-        """Give the call's result.
+        """Return the call's result.
 
         :raises ApiError: if the response is not a success.
         """
@@ -82,27 +82,27 @@ class _Session(requests.Session):
         return None
 
 
-class Pace(Protocol[C_contra]):
+class RateLimiter(Protocol[C_contra]):
     """When calls may be sent. Called from several threads."""
 
-    def enter(self, call: C_contra) -> float:
+    def acquire(self, call: C_contra) -> float:
         """Take a place for the call, and give the seconds to wait before it is sent.
 
         :raises ApiError: if it must not be sent now; ``retry_after`` says when.
         """
 
-    def leave(self, call: C_contra, outcome: Any) -> None:
+    def release(self, call: C_contra, outcome: Any) -> None:
         """Learn from what became of the call: its result, or an ``ApiError``."""
 
 
-class Unpaced:
+class Unlimited:
     """For a server without known limits."""
 
-    def enter(self, call: Any) -> float:  # noqa: ARG002
+    def acquire(self, call: Any) -> float:  # noqa: ARG002
         """Let it go at once."""
         return 0.0
 
-    def leave(self, call: Any, outcome: Any) -> None:
+    def release(self, call: Any, outcome: Any) -> None:
         """Learn nothing."""
 
 
@@ -120,13 +120,13 @@ class Client(Generic[C]):
         self,
         wire: Wire[C],
         *,
-        pace: Pace[C] | None = None,
+        pace: RateLimiter[C] | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._wire = wire
-        self._pace: Pace[C] = pace or Unpaced()
+        self._pace: RateLimiter[C] = pace or Unlimited()
         self._timeouts = (connect_timeout, read_timeout)
         self._sleep = sleep
         self._session = _Session()
@@ -202,9 +202,9 @@ class Client(Generic[C]):
         self._sleep(seconds)
 
     def _attempt(self, call: Any, over: Event) -> Any:
-        """Give the result of a call, or its error."""
+        """Return the result of a call, or its error."""
         try:
-            turn = self._pace.enter(call)
+            turn = self._pace.acquire(call)
         except ApiError as error:
             return error
         if turn > 0:
@@ -215,9 +215,9 @@ class Client(Generic[C]):
             outcome = self._wire.result(call, self._exchange(call, self._wire.request(call)))
         except ApiError as error:
             outcome = error
-        self._pace.leave(call, outcome)
+        self._pace.release(call, outcome)
         self.stats.requests += 1
-        self.stats.refusals += isinstance(outcome, RefusedError)
+        self.stats.refusals += isinstance(outcome, NotProcessedError)
         return outcome
 
     @hide_frames

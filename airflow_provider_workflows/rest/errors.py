@@ -1,7 +1,7 @@
 """What can become of an API call that gave no result.
 
 Two base classes carry the one thing a caller must know before it sends a call again:
-:class:`RefusedError` (surely not done) and :class:`UnknownOutcomeError` (perhaps done).
+:class:`NotProcessedError` (surely not done) and :class:`UnknownOutcomeError` (perhaps done).
 Every other error is the server's final word.
 """
 
@@ -62,19 +62,19 @@ class ApiError(Exception):
         return f"{what.rstrip('.')}. {self.advice}".strip()
 
 
-class RefusedError(ApiError):
+class NotProcessedError(ApiError):
     """The call was surely not done; sending it again later is safe, whatever it does."""
 
     retry_helps = True
 
 
-class NotConnectedError(RefusedError):
+class NotConnectedError(NotProcessedError):
     """No connection to the server was made."""
 
     advice = "Check the connection's host, and DNS, proxy and firewall between the worker and it."
 
 
-class RateLimitError(RefusedError):
+class RateLimitError(NotProcessedError):
     """Too many requests in too short a time."""
 
     advice = "Other applications share this limit; run fewer tasks at once against this account."

@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from airflow_provider_workflows.rest.errors import (
     ApiError,
-    RefusedError,
+    NotProcessedError,
     UnknownOutcomeError,
     UnreadableReplyError,
 )
@@ -112,19 +112,19 @@ Step: TypeAlias = Sendable | Pause | Submit | Collect | Progress
 Plan: TypeAlias = Generator[Step, Any, T]
 
 
-def growing_delay(nth: int) -> float:
-    """Give the delay after so many failures in a row: doubling from 1 s up to 30 s, jittered by half."""
+def backoff_delay(nth: int) -> float:
+    """Return the delay after so many failures in a row: doubling from 1 s up to 30 s, jittered by half."""
     return random.uniform(0.5, 1.0) * min(LONGEST_DELAY, 2.0 ** max(0, nth - 1))  # noqa: S311
 
 
-def growing_delays(attempts: int = ATTEMPTS) -> Iterator[float]:
-    """Give the delays between so many attempts."""
+def exponential_backoff(attempts: int = ATTEMPTS) -> Iterator[float]:
+    """Return the delays between so many attempts."""
     for nth in range(1, attempts):
-        yield growing_delay(nth)
+        yield backoff_delay(nth)
 
 
-def regular_delays(interval: float, wait_for: float) -> Iterator[float]:
-    """Give the delays between looks that go on for a certain time.
+def fixed_backoff(interval: float, wait_for: float) -> Iterator[float]:
+    """Return the delays between looks that go on for a certain time.
 
     :param interval: seconds between two looks.
     :param wait_for: seconds to wait in all.
@@ -135,7 +135,7 @@ def regular_delays(interval: float, wait_for: float) -> Iterator[float]:
         waited += interval
 
 
-def look_until(look: Callable[[], Plan[T | None]], delays: Iterable[float], reason: str) -> Plan[T | None]:
+def poll_until(look: Callable[[], Plan[T | None]], delays: Iterable[float], reason: str) -> Plan[T | None]:
     """Look again and again, until something is there.
 
     :param look: looks once; gives ``None`` while nothing is there.
@@ -161,10 +161,10 @@ def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
     :returns: the call's result.
     :raises ApiError: the last error, when the attempts are used up or none more can help.
     """
-    for delay in growing_delays(attempts):
+    for delay in exponential_backoff(attempts):
         try:
             return (yield call)
-        except RefusedError as error:
+        except NotProcessedError as error:
             failure: ApiError = error
         except UnknownOutcomeError as error:
             if not call.repeatable:
@@ -175,7 +175,7 @@ def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
 
 
 def read_as(model: type[M], result: Any, call: str) -> M:
-    """Give a call's result as a model.
+    """Return a call's result as a model.
 
     :param model: what the API promises.
     :param result: what it sent.
@@ -186,7 +186,7 @@ def read_as(model: type[M], result: Any, call: str) -> M:
 
 
 def read_list(model: type[M], result: Any, call: str) -> list[M]:
-    """Give a call's result as a list of a model.
+    """Return a call's result as a list of a model.
 
     :param model: what the API promises of each.
     :param result: what it sent.

@@ -39,7 +39,7 @@ def register_secret(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """Give the text with every registered secret replaced by ``***``."""
+    """Return the text with every registered secret replaced by ``***``."""
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import PokeReturnValue
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.sensors.deferring import DeferrableSensor
+from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
 from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
 
 
@@ -62,7 +62,7 @@ class RunningWorkflowsSensor(DeferrableSensor):
         """The hook; the connection is read at its first use."""
         return Bitrix24Hook(self.bitrix24_conn_id)
 
-    def _look(self) -> PokeReturnValue:
+    def _poll(self) -> PokeReturnValue:
         if self.min_count < 0 or (self.max_count is not None and self.max_count < self.min_count):
             raise ValueError(f"max_count must be min_count ({self.min_count}) or more, and min_count 0 or more")
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)

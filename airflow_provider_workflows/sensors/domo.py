@@ -12,9 +12,9 @@ from airflow_provider_workflows.domo.cancelling import check_instance_ids
 from airflow_provider_workflows.domo.models import COMPLETED, TERMINAL_STATUSES, Instance
 from airflow_provider_workflows.domo.watching import note_unknown, read_instance
 from airflow_provider_workflows.hooks.domo import DomoHook
-from airflow_provider_workflows.operators.arguments import as_ids
 from airflow_provider_workflows.operators.domo import NotCompletedError
-from airflow_provider_workflows.sensors.deferring import DeferrableSensor
+from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
+from airflow_provider_workflows.tasks.arguments import as_ids
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 
 
@@ -66,7 +66,7 @@ class DomoWorkflowSensor(DeferrableSensor):
             raise ValueError(f"instance_id must be one id, not {len(ids)}; map the sensor over them")
         return ids[0]
 
-    def _look(self) -> PokeReturnValue:
+    def _poll(self) -> PokeReturnValue:
         instance = self._read()
         if not instance.terminal:
             return PokeReturnValue(is_done=False)

@@ -21,7 +21,7 @@ from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, runni
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import PauseDueError
-from airflow_provider_workflows.triggers.polling import PollTrigger, log, row_of, until_next_look
+from airflow_provider_workflows.triggers.polling import PollTrigger, log, seconds_until_next_poll, serialize_trigger
 
 #: Ids that one event carries at most.
 IDS = 1000
@@ -64,7 +64,7 @@ class RunningWorkflowsTrigger(PollTrigger):
     def _hook(self) -> Bitrix24Hook:
         return Bitrix24Hook(self.bitrix24_conn_id)
 
-    async def _look(self, client: AsyncBitrix24Client) -> Mapping[str, Any] | None:
+    async def _poll(self, client: AsyncBitrix24Client) -> Mapping[str, Any] | None:
         wanted = wanted_now(self.filters, self.stuck_for, self.poll_interval)
         plan = watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count)
         seen = await client.run(plan, longest_pause=0)
@@ -98,7 +98,7 @@ class WorkflowsEndedTrigger(PollTrigger):
     def _hook(self) -> Bitrix24Hook:
         return Bitrix24Hook(self.bitrix24_conn_id)
 
-    async def _look(self, client: AsyncBitrix24Client) -> Mapping[str, Any] | None:
+    async def _poll(self, client: AsyncBitrix24Client) -> Mapping[str, Any] | None:
         running = await client.run(running_workflows(self.workflow_ids), longest_pause=0)
         return None if running else {}
 
@@ -142,12 +142,12 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give the class and its arguments."""
-        return row_of(self)
+        """Return the class and its arguments."""
+        return serialize_trigger(self)
 
     def shared_stream_key(self) -> Hashable:
         """Share the looks with triggers that look for the same."""
-        return json.dumps(row_of(self))
+        return json.dumps(serialize_trigger(self))
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[list[str], None]:
@@ -163,7 +163,7 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
                     pause = due.pause.seconds
                 except (ApiError, ValueError) as error:
                     log.error("A look failed, and it goes on: %s", error)
-                await asyncio.sleep(pause + until_next_look(kwargs["poll_interval"], time.time() + pause))
+                await asyncio.sleep(pause + seconds_until_next_poll(kwargs["poll_interval"], time.time() + pause))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[list[str]]) -> AsyncIterator[TriggerEvent]:
         """Fire for those that were not there at the look before."""
@@ -180,13 +180,13 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look alone, as Airflow before 3.3 has no shared streams."""
-        async with aclosing(self.open_shared_stream(row_of(self)[1])) as stream:
+        async with aclosing(self.open_shared_stream(serialize_trigger(self)[1])) as stream:
             async for event in self.filter_shared_stream(stream):
                 yield event
 
 
 def wanted_now(filters: Mapping[str, Any], stuck_for: float | None, interval: float) -> WorkflowFilter:
-    """Give the filter of this look. All that look at an interval ask for the same moment, and so can ask the same.
+    """Return the filter of this look. All that look at an interval ask for the same moment, and so can ask the same.
 
     :param filters: Bitrix24's FILTER object.
     :param stuck_for: only workflows whose lock ended so many seconds ago.

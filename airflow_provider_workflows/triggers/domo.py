@@ -40,7 +40,7 @@ class InstancesTrigger(PollTrigger):
     def _hook(self) -> DomoHook:
         return DomoHook(self.domo_conn_id)
 
-    async def _look(self, client: AsyncDomoClient) -> Mapping[str, Any] | None:
+    async def _poll(self, client: AsyncDomoClient) -> Mapping[str, Any] | None:
         self._left = await client.run(unfinished(self._left, client.account.instance_path), longest_pause=0)
         return None if self._left else {}
 

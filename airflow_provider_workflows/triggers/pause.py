@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_workflows.triggers.polling import row_of
+from airflow_provider_workflows.triggers.polling import serialize_trigger
 
 
 class PauseTrigger(BaseTrigger):
@@ -23,8 +23,8 @@ class PauseTrigger(BaseTrigger):
         self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give the class and its argument."""
-        return row_of(self)
+        """Return the class and its argument."""
+        return serialize_trigger(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""

@@ -23,25 +23,25 @@ log = logging.getLogger(__name__)
 MOST_FAILURES = 10
 
 #: Seconds over which those that look at the same moment are spread; less than shared reads wait for others.
-SPREAD = 0.5
+JITTER = 0.5
 
 #: Seconds after which Airflow's scheduler has heard that the worker let a deferred task go. A task that goes on before
 #: that is failed by it (Airflow's issue 72716).
-HAND_OVER = 10.0
+MIN_DEFERRED_SECONDS = 10.0
 
 
 class SharingHook(Protocol):
     """A hook of this package."""
 
     def shared_client(self) -> AbstractAsyncContextManager[Any]:
-        """Give the client that all users of this account in the event loop share."""
+        """Return the client that all users of this account in the event loop share."""
 
 
 class WaitFailedError(Exception):
     """A deferred task was woken up by something else than what it waits for."""
 
 
-def read_event(event: Any) -> Literal["success", "timeout"]:
+def validate_event(event: Any) -> Literal["success", "timeout"]:
     """Tell what a trigger of this package reports.
 
     :param event: what Airflow gives to ``execute_complete``.
@@ -55,14 +55,14 @@ def read_event(event: Any) -> Literal["success", "timeout"]:
     raise WaitFailedError(f"The trigger's event is none of this provider's: {event!r}")
 
 
-def until_next_look(interval: float, now: float) -> float:
-    """Give the seconds until the next look: all that look at an interval do so together, and share requests.
+def seconds_until_next_poll(interval: float, now: float) -> float:
+    """Return the seconds until the next look: all that look at an interval do so together, and share requests.
 
     :param interval: seconds between two looks.
     :param now: Unix time.
     """
     # A thousand that wake in the same instant would block the event loop.
-    return interval - now % interval + random.uniform(0, min(SPREAD, interval / 10))  # noqa: S311
+    return interval - now % interval + random.uniform(0, min(JITTER, interval / 10))  # noqa: S311
 
 
 class PollTrigger(BaseTrigger):
@@ -84,20 +84,20 @@ class PollTrigger(BaseTrigger):
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give the class and the arguments of its ``__init__``, which are JSON."""
-        return row_of(self)
+        """Return the class and the arguments of its ``__init__``, which are JSON."""
+        return serialize_trigger(self)
 
     @abstractmethod
     def _hook(self) -> SharingHook:
-        """Give the hook of what it looks at."""
+        """Return the hook of what it looks at."""
 
     @abstractmethod
-    async def _look(self, client: Any) -> Mapping[str, Any] | None:
+    async def _poll(self, client: Any) -> Mapping[str, Any] | None:
         """Look once, and give the event's fields, or ``None`` to wait on."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to report."""
-        earliest = time.monotonic() + HAND_OVER
+        earliest = time.monotonic() + MIN_DEFERRED_SECONDS
         async with self._hook().shared_client() as client:
             event = await self._wait(client)
         if (early := earliest - time.monotonic()) > 0:
@@ -109,7 +109,7 @@ class PollTrigger(BaseTrigger):
         failures, pause = 0, 0.0
         while True:
             now = time.time()
-            wait = pause + until_next_look(self.poll_interval, now + pause)
+            wait = pause + seconds_until_next_poll(self.poll_interval, now + pause)
             if self.deadline is not None:
                 wait = min(wait, max(0.0, self.deadline - now))
             await asyncio.sleep(wait)
@@ -117,7 +117,7 @@ class PollTrigger(BaseTrigger):
                 return {"status": "timeout"}
             pause = 0.0
             try:
-                found = await self._look(client)
+                found = await self._poll(client)
             except PauseDueError as due:
                 failures += 1
                 if failures >= MOST_FAILURES:
@@ -135,7 +135,7 @@ class PollTrigger(BaseTrigger):
                     return {"status": "success", **found}
 
 
-def row_of(trigger: BaseTrigger) -> tuple[str, dict[str, Any]]:
-    """Give a trigger's class and the arguments of its ``__init__``; each is kept under its own name."""
+def serialize_trigger(trigger: BaseTrigger) -> tuple[str, dict[str, Any]]:
+    """Return a trigger's class and the arguments of its ``__init__``; each is kept under its own name."""
     arguments = {name: getattr(trigger, name) for name in inspect.signature(type(trigger)).parameters}
     return f"{type(trigger).__module__}.{type(trigger).__qualname__}", arguments

@@ -64,7 +64,7 @@ class PortalOfRows:
         return Reply(True)
 
     def ended(self) -> Counter[str]:
-        """Give how often each id was to be ended by a call."""
+        """Return how often each id was to be ended by a call."""
         commands = [command for call in self.requests for command in (call.commands or {"": call}).values()]
         return Counter(command.params["ID"] for command in commands if "ID" in command.params)
 
@@ -74,7 +74,7 @@ def _matches(row: dict[str, Any], wanted: Any) -> bool:
 
 
 def rows(count: int, template: int = 7, started: str | None = "2024-01-01T00:00:00+00:00") -> list[dict[str, Any]]:
-    """Give so many running workflows."""
+    """Return so many running workflows."""
     return [
         {"ID": f"{template:x}d.{nth:08d}", "TEMPLATE_ID": str(template), "STARTED": started} for nth in range(count)
     ]

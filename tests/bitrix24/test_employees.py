@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
-from airflow_provider_workflows.bitrix24.clean_up import Seen, clean_up
+from airflow_provider_workflows.bitrix24.clean_up import WorkflowSummary, clean_up
 from airflow_provider_workflows.bitrix24.employees import EmployeeError, User, find_employee, waiting_for
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
 from tests.plan_runner import run
@@ -65,17 +65,17 @@ class Portal:
 
 
 def task(workflow_id: str, user_id: Any = 9, status: Any = 0) -> dict[str, Any]:
-    """Give a row of ``bizproc.task.list``."""
+    """Return a row of ``bizproc.task.list``."""
     return {"ID": "1", "WORKFLOW_ID": workflow_id, "USER_ID": user_id, "STATUS": status}
 
 
-def find(portal: Portal) -> dict[str, Seen]:
+def find(portal: Portal) -> dict[str, WorkflowSummary]:
     """Find what waits for user 9."""
     return run(waiting_for(9)(), portal)
 
 
 def ids(count: int) -> list[str]:
-    """Give so many workflow ids."""
+    """Return so many workflow ids."""
     return [f"66e412fdc9bd44.{number:08d}" for number in range(count)]
 
 

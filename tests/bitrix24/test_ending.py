@@ -40,7 +40,7 @@ ENDING = {"bizproc.workflow.terminate", "bizproc.workflow.kill"}
 
 
 def workflow_ids(count: int) -> list[str]:
-    """Give so many ids."""
+    """Return so many ids."""
     return [f"66e412fdc9bd44.{number:08d}" for number in range(count)]
 
 
@@ -72,7 +72,7 @@ class TinyPortal:
             trouble = self.read_fates.pop(0) if self.read_fates else None
             if trouble:
                 return trouble
-            replies = {key: self._look(command) for key, command in commands.items()}
+            replies = {key: self._poll(command) for key, command in commands.items()}
             return Reply(replies) if call.commands else replies[""]
         for command in commands.values():
             self._tell(command.params["ID"], "sent")
@@ -103,7 +103,7 @@ class TinyPortal:
         self.ended[workflow_id] += 1
         return UnreadableReplyError(command.method) if fate == LOST_AFTER else Reply(True)
 
-    def _look(self, command: Call) -> Reply:
+    def _poll(self, command: Call) -> Reply:
         workflow_id = command.params["FILTER"]["ID"]
         found = [{"ID": workflow_id}] if workflow_id in self.running else []
         self._tell(workflow_id, "running" if found else "gone")
@@ -113,7 +113,7 @@ class TinyPortal:
         self.story.setdefault(workflow_id, []).append(event)
 
     def endings(self) -> list[int]:
-        """Give the number of workflows that each request meant to end."""
+        """Return the number of workflows that each request meant to end."""
         sizes = (
             [command.method in ENDING for command in (call.commands or {"": call}).values()] for call in self.requests
         )
@@ -346,7 +346,7 @@ read_fates = st.sampled_from([None, None, None, RateLimitError("x"), ReplyLostEr
 
 @st.composite
 def portals(draw: st.DrawFn) -> TinyPortal:
-    """Give a portal in which some workflows run, and anything can become of any command and request."""
+    """Return a portal in which some workflows run, and anything can become of any command and request."""
     ids = workflow_ids(draw(st.integers(1, MOST)))
     return TinyPortal(
         running=draw(st.sets(st.sampled_from(ids))),

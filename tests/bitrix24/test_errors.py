@@ -13,8 +13,8 @@ from airflow_provider_workflows.rest.errors import (
     AuthenticationError,
     InvalidCallError,
     NotConnectedError,
+    NotProcessedError,
     RateLimitError,
-    RefusedError,
     RejectedError,
     ReplyLostError,
     ServerError,
@@ -22,7 +22,7 @@ from airflow_provider_workflows.rest.errors import (
     UnreadableReplyError,
 )
 
-REFUSED, UNKNOWN, REJECTED = RefusedError, UnknownOutcomeError, RejectedError
+REFUSED, UNKNOWN, REJECTED = NotProcessedError, UnknownOutcomeError, RejectedError
 
 #: HTTP status and code as the API pages give them; the class; what it means for sending the call again; a word of
 #: what the reader is told to do.

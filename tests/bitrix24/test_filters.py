@@ -25,7 +25,7 @@ numbers = st.integers(0, 10**9)
 
 
 def values(field: str) -> st.SearchStrategy[Any]:
-    """Give values that a field may be compared with."""
+    """Return values that a field may be compared with."""
     if field in DATE_FIELDS:
         return moments | moments.map(datetime.isoformat) | moments.map(lambda moment: moment.replace(tzinfo=None))
     return numbers | numbers.map(str) if field in NUMBER_FIELDS else texts

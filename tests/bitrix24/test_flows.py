@@ -71,16 +71,16 @@ class OneFlow:
         return Reply(True) if call.method == ACTIVATE else self.flow()
 
     def take(self, flow_data: dict[str, Any]) -> dict[str, Any]:
-        """Give what an update really sets."""
+        """Return what an update really sets."""
         return flow_data
 
     def flow(self) -> Reply:
-        """Give the flow as it is."""
+        """Return the flow as it is."""
         return Reply(self.fields | {"active": self.active})
 
 
 def states(transition: FlowTransition) -> tuple[bool, bool]:
-    """Give the state before and after."""
+    """Return the state before and after."""
     return transition.before.active, transition.after.active
 
 

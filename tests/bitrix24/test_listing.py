@@ -39,7 +39,7 @@ BLOCKED = OperatingTimeLimitError("bizproc.workflow.instances", code="OPERATION_
 
 
 def row(number: int, **fields: Any) -> dict[str, Any]:
-    """Give a row of the list of running workflows; a higher number started later."""
+    """Return a row of the list of running workflows; a higher number started later."""
     return {
         "ID": f"66e412fdc9bd44.{number:08d}",
         "STARTED": (NEW_YEAR + timedelta(minutes=number)).isoformat(),
@@ -79,7 +79,7 @@ class Listing:
         return (self.command_troubles.pop(0) if self.command_troubles else None) or self.page(call)
 
     def page(self, call: Call) -> Reply:
-        """Give a page."""
+        """Return a page."""
         assert call.method == "bizproc.workflow.instances"
         start = call.params["start"]
         following = start + 50 if start + 50 < len(self.rows) else None
@@ -87,7 +87,7 @@ class Listing:
 
 
 def ids(found: list[Any]) -> list[str]:
-    """Give the ids of workflows or rows."""
+    """Return the ids of workflows or rows."""
     return [one["ID"] if isinstance(one, dict) else one.id for one in found]
 
 

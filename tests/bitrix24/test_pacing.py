@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_workflows.bitrix24.pacing import BatchSize, Bucket, Limits, OperatingTime
+from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
+from airflow_provider_workflows.bitrix24.limits.bucket import Bucket, Limits
+from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingTime
 
 LIMITS = Limits(bucket_capacity=50, bucket_drain=2)
 
@@ -123,7 +125,7 @@ class TestOperatingTime:
     def test_the_portal_never_blocks_a_method_that_is_held_back(self, seconds, runs):
         portal, operating, now = PortalWindow(limit=480), OperatingTime(480), 1000.0
         for _ in range(runs):
-            while (held := operating.hold({"kill": 1}, now)) > 0:
+            while (held := operating.delay_for({"kill": 1}, now)) > 0:
                 now += held + 0.001
             operating.sent({"kill": 1})
             allowed, time = portal.run(now, seconds)
@@ -135,27 +137,27 @@ class TestOperatingTime:
     def test_time_goes_on_once_the_portal_forgets(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 470, "operating_reset_at": 1600, "duration": 20}], 1000.0)
-        assert operating.hold({"kill": 1}, 1000.0) == 601, "the reset is told in whole seconds, rounded down"
-        assert operating.hold({"kill": 1}, 1601.0) == 0
+        assert operating.delay_for({"kill": 1}, 1000.0) == 601, "the reset is told in whole seconds, rounded down"
+        assert operating.delay_for({"kill": 1}, 1601.0) == 0
 
     def test_requests_under_way_count(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 440, "operating_reset_at": 1600, "duration": 30}], 1000.0)
-        assert operating.hold({"kill": 1}, 1000.0) == 0
+        assert operating.delay_for({"kill": 1}, 1000.0) == 0
         operating.sent({"kill": 1})
-        assert operating.hold({"kill": 1}, 1000.0) > 0
+        assert operating.delay_for({"kill": 1}, 1000.0) > 0
 
     def test_only_the_used_up_method_is_held_back(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 479, "operating_reset_at": 1600, "duration": 5}], 1000.0)
-        assert operating.hold({"kill": 1}, 1000.0) > 0
-        assert operating.hold({"instances": 50}, 1000.0) == 0
+        assert operating.delay_for({"kill": 1}, 1000.0) > 0
+        assert operating.delay_for({"instances": 50}, 1000.0) == 0
 
     def test_a_blocked_method_waits_until_the_reset_that_the_portal_named(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 400, "operating_reset_at": 1120, "duration": 5}], 1000.0)
         assert operating.blocked("kill", 1000.0) == 121
-        assert operating.hold({"kill": 1}, 1060.0) == 61
+        assert operating.delay_for({"kill": 1}, 1060.0) == 61
         assert operating.blocked("kill", 1100.0) == 21, "who meets the same block later waits no longer"
 
     def test_without_a_named_reset_it_waits_for_five_minutes(self):
@@ -169,7 +171,7 @@ class TestOperatingTime:
         assert operating.blocked("kill", 1000.0) is None, "the other one may tell"
         operating.answered({"kill": 1})
         operating.learn("kill", [{"operating": 0, "operating_reset_at": 1065, "duration": 5}], 1000.1)
-        assert operating.hold({"kill": 1}, 1000.1) == pytest.approx(65.9)
+        assert operating.delay_for({"kill": 1}, 1000.1) == pytest.approx(65.9)
 
     def test_a_refusal_while_another_run_tells_nothing_is_waited_out_for_five_minutes(self):
         operating = OperatingTime(480)
@@ -177,19 +179,19 @@ class TestOperatingTime:
         operating.answered({"kill": 1})
         operating.blocked("kill", 1000.0)
         operating.answered({"kill": 1})
-        assert operating.hold({"kill": 1}, 1001.0) == 299
+        assert operating.delay_for({"kill": 1}, 1001.0) == 299
 
     def test_a_block_that_starts_from_nothing_again_leaves_all_the_time_free(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 470, "operating_reset_at": 1600, "duration": 20}], 1000.0)
         operating.learn("kill", [{"operating": 0, "operating_reset_at": 1300, "duration": 20}], 1000.0)
         assert operating.blocked("kill", 1010.0) == 291
-        assert operating.hold({"kill": 1}, 1301.0) == 0
+        assert operating.delay_for({"kill": 1}, 1301.0) == 0
 
     def test_a_portal_without_this_limit_says_nothing_and_is_not_held_back(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"duration": 500.0}], 1000.0)
-        assert operating.hold({"kill": 50}, 1000.0) == 0
+        assert operating.delay_for({"kill": 50}, 1000.0) == 0
 
 
 class TestTheSizeOfABatch:
@@ -207,14 +209,14 @@ class TestTheSizeOfABatch:
     def test_batches_are_as_few_as_can_be_and_even(self, commands, most):
         size, left, shares = BatchSize(50, now=most), commands, []
         while left:
-            shares.append(size.share(left))
+            shares.append(size.next_size(left))
             left -= shares[-1]
         assert len(shares) == -(-commands // most)
         assert max(shares, default=0) - min(shares, default=0) <= 1
 
     def test_halves_at_once_after_a_cut_and_grows_back(self):
         size = BatchSize(50)
-        size.cut(50)
+        size.halve(50)
         assert size.now == 25
         size.answered(25, 1.0)
         assert size.now == 50
@@ -222,7 +224,7 @@ class TestTheSizeOfABatch:
     def test_never_falls_below_one(self):
         size = BatchSize(50)
         for _ in range(10):
-            size.cut(size.now)
+            size.halve(size.now)
         assert size.now == 1
 
     def test_a_portal_that_does_not_tell_times_gets_full_batches(self):

@@ -13,8 +13,8 @@ import pytest
 from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal
 from airflow_provider_workflows.bitrix24.calls import terminate_workflow
 from airflow_provider_workflows.bitrix24.ending import EndReport, end_workflows
-from airflow_provider_workflows.bitrix24.pace import PortalPace
-from airflow_provider_workflows.bitrix24.pacing import Limits
+from airflow_provider_workflows.bitrix24.limits.bucket import Limits
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.simulator.bitrix24 import portal as simulated_portal
 from tests.operators.remote import VirtualTime, install
@@ -56,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
 def terminate(control: Control, ids: list[str], in_flight: int = 4, limits: Limits | None = None) -> EndReport:
     """Terminate workflows over HTTP."""
     portal = Portal.from_webhook_url(f"{control.url}/rest/1/{control.settings()['webhook_code']}/")
-    with Bitrix24Client(portal, pace=PortalPace(limits), in_flight=in_flight) as client:
+    with Bitrix24Client(portal, pace=PortalRateLimiter(limits), in_flight=in_flight) as client:
         return client.run(end_workflows(ids, terminate_workflow, in_flight=in_flight))
 
 
@@ -66,7 +66,7 @@ def assert_ended_once(control: Control, ids: list[str], report: EndReport) -> No
 
 
 def sizes(control: Control) -> list[int]:
-    """Give the number of commands of each request that ends workflows."""
+    """Return the number of commands of each request that ends workflows."""
     requests = control.requests()
     batches = [[name for _, name, _ in request["commands"]] for request in requests if request["commands"]]
     return [len(names) for names in batches if names[0] == TERMINATE]

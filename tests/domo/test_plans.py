@@ -37,7 +37,7 @@ FINISHED = ["COMPLETED", "CANCELED"]
 
 
 def instance_ids(count: int) -> list[str]:
-    """Give so many ids."""
+    """Return so many ids."""
     return [f"2052e10a-d142-4391-a731-{number:012d}" for number in range(count)]
 
 
@@ -104,7 +104,7 @@ def cancel(host: Callable[[Any], Any], ids: list[str], pauses: list[Pause] | Non
 
 
 def running(count: int, **how: Any) -> TinyHost:
-    """Give an account with so many running instances."""
+    """Return an account with so many running instances."""
     return TinyHost(dict.fromkeys(instance_ids(count), "IN_PROGRESS"), **how)
 
 

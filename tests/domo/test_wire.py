@@ -20,9 +20,9 @@ from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
     InvalidCallError,
+    NotProcessedError,
     RateLimitError,
     RedirectedError,
-    RefusedError,
     RejectedError,
     ServerError,
     UnknownOutcomeError,
@@ -105,7 +105,7 @@ class TestError:
             (403, AccessDeniedError, RejectedError, ""),
             (404, NotFoundError, RejectedError, "model's id"),
             (409, RejectedError, RejectedError, ""),
-            (429, RateLimitError, RefusedError, "run fewer tasks at once"),
+            (429, RateLimitError, NotProcessedError, "run fewer tasks at once"),
             (500, ServerError, UnknownOutcomeError, ""),
             (502, ServerError, UnknownOutcomeError, ""),
             (503, ServerError, UnknownOutcomeError, ""),
@@ -117,9 +117,9 @@ class TestError:
     ) -> None:
         error = failure(wire, response(BODY | {"status": status}, status))
         assert type(error) is kind
-        assert [base for base in (RefusedError, UnknownOutcomeError, RejectedError) if isinstance(error, base)] == [
-            meaning
-        ]
+        assert [
+            base for base in (NotProcessedError, UnknownOutcomeError, RejectedError) if isinstance(error, base)
+        ] == [meaning]
         assert error.retry_helps is (meaning is not RejectedError)
         assert (error.http_status, error.text, error.trace) == (status, BODY["message"], BODY["toe"])
         assert advice in str(error)

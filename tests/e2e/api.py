@@ -43,12 +43,12 @@ class Airflow:
         return str(run["dag_run_id"])
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
-        """Give the runs of a Dag."""
+        """Return the runs of a Dag."""
         runs: list[dict[str, Any]] = self._do("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
         return runs
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Give the task instances of a run, of which there are at most 300."""
+        """Return the task instances of a run, of which there are at most 300."""
         tasks: list[dict[str, Any]] = []
         while page := self._do("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100, offset=len(tasks))[
             "task_instances"
@@ -57,11 +57,11 @@ class Airflow:
         return tasks
 
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-        """Give a task instance."""
+        """Return a task instance."""
         return next(one for one in self.tasks(dag_id, run_id) if one["task_id"] == task_id)
 
     def states(self, dag_id: str, run_id: str) -> dict[str, str]:
-        """Give the state of each task; mapped ones share a name, so they are not told apart."""
+        """Return the state of each task; mapped ones share a name, so they are not told apart."""
         return {one["task_id"]: one["state"] for one in self.tasks(dag_id, run_id)}
 
     def wait_for(self, dag_id: str, run_id: str, state: str, seconds: float = 90, task_id: str | None = None) -> None:
@@ -92,10 +92,10 @@ class Airflow:
         self._do("POST", f"/dags/{dag_id}/clearTaskInstances", body | {"reset_dag_runs": True})
 
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
-        """Give what a task returned."""
+        """Return what a task returned."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._do("GET", path, deserialize=True)["value"]
 
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
-        """Give the log of a try."""
+        """Return the log of a try."""
         return str(self._do("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"))

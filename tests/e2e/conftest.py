@@ -30,7 +30,7 @@ def airflow(services: Services) -> Airflow:
 
 @pytest.fixture
 def control(simulator: Simulator) -> Control:
-    """Give an empty portal, with its limits on, and an empty account."""
+    """Return an empty portal, with its limits on, and an empty account."""
     simulator.control.reset()
     simulator.control.configure(bucket_capacity=50, bucket_drain=2.0)
     simulator.control.add_templates([{"ID": 7}])

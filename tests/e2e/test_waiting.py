@@ -15,17 +15,17 @@ LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 def starts(control: Control, vendor: str) -> list[str]:
-    """Give the ids of what was started in a system."""
+    """Return the ids of what was started in a system."""
     return [entry["id"] for entry in control.journal("start") if entry["vendor"] == vendor]
 
 
 def instances(control: Control) -> dict[str, str]:
-    """Give the status of each instance."""
+    """Return the status of each instance."""
     return {id: row["status"] for id, row in control.state()["domo"]["instances"].items()}
 
 
 def workflows(control: Control) -> dict[str, str]:
-    """Give the state of each workflow."""
+    """Return the state of each workflow."""
     return {id: row["state"] for id, row in control.state()["bitrix24"]["workflows"].items()}
 
 

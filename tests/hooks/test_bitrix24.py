@@ -25,7 +25,7 @@ BY_TOKEN = Portal("https://acme.bitrix24.com", None, TOKEN)
 
 
 def hook_of(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Bitrix24Hook:
-    """Give the hook of a connection as the form stores it: what is left blank is an empty text."""
+    """Return the hook of a connection as the form stores it: what is left blank is an empty text."""
     blank: dict[str, Any] = {"host": "", "login": "", "password": "", "schema": "", "port": None, "extra": "{}"}
     connection = Connection(conn_id="b24", conn_type="bitrix24", description="", **(blank | fields))
     monkeypatch.setattr(Bitrix24Hook, "get_connection", lambda self, conn_id: connection)
@@ -33,7 +33,7 @@ def hook_of(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Bitrix24Hook:
 
 
 def hook_from(monkeypatch: pytest.MonkeyPatch, variable: str | dict[str, Any]) -> Bitrix24Hook:
-    """Give the hook of a connection in an environment variable."""
+    """Return the hook of a connection in an environment variable."""
     text = variable if isinstance(variable, str) else json.dumps(variable)
     monkeypatch.setenv("AIRFLOW_CONN_B24", text)
     return Bitrix24Hook("b24")

@@ -22,7 +22,7 @@ ACCOUNT = Account("https://acme.domo.com", TOKEN)
 
 
 def hook_of(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> DomoHook:
-    """Give the hook of a connection as the form stores it: what is left blank is an empty text."""
+    """Return the hook of a connection as the form stores it: what is left blank is an empty text."""
     blank: dict[str, Any] = {"host": "", "login": "", "password": "", "schema": "", "port": None, "extra": "{}"}
     connection = Connection(conn_id="domo", conn_type="domo", description="", **(blank | fields))
     monkeypatch.setattr(DomoHook, "get_connection", lambda self, conn_id: connection)

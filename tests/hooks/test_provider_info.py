@@ -30,7 +30,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def dotted(value: Any) -> Iterator[str]:
-    """Give everything in the description that names a module or class of ours."""
+    """Return everything in the description that names a module or class of ours."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -15,10 +15,10 @@ from airflow_provider_workflows.operators.bitrix24 import (
     TerminateWorkflowOperator,
 )
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
-from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.faults import KINDS
+from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, VirtualTime
 
 CAMPAIGN, OTHER = 7, 8
@@ -62,12 +62,12 @@ class World:
 
 @pytest.fixture
 def world(control: Control, clock: VirtualTime) -> World:
-    """Give a world in which the campaign still runs."""
+    """Return a world in which the campaign still runs."""
     return World(control, clock)
 
 
 def steps(world: World, context: Any) -> list[Callable[[], Any]]:
-    """Give the tasks of the job, in order. Each is made anew for each try, as Airflow does."""
+    """Return the tasks of the job, in order. Each is made anew for each try, as Airflow does."""
     filters = {"TEMPLATE_ID": CAMPAIGN}
     rows: list[Any] = []
 
@@ -108,12 +108,12 @@ def run(steps: list[Callable[[], Any]], tries: int = 1) -> int:
 
 
 def effects(control: Control) -> Counter[tuple[str, str]]:
-    """Give how often each thing was really done."""
+    """Return how often each thing was really done."""
     return Counter((effect["what"], str(effect["id"])) for effect in control.journal())
 
 
 def wanted(world: World) -> Counter[tuple[str, str]]:
-    """Give what has to be done, each once."""
+    """Return what has to be done, each once."""
     done = {("activate", str(world.flow)), ("update", str(world.flow))}
     done |= {("terminate", id) for id in world.campaign}
     return Counter(done | {("cancel", id) for id in world.instances[:3]})

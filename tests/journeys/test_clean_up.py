@@ -18,11 +18,11 @@ from airflow_provider_workflows.operators.bitrix24 import (
     ListWorkflowsOperator,
     TerminateWorkflowOperator,
 )
-from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.bitrix24 import listing
 from airflow_provider_workflows.simulator.faults import KINDS
+from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, VirtualTime
 
 OLD = {"<STARTED": "2026-01-01"}
@@ -49,7 +49,7 @@ LASTING: list[tuple[str, dict[str, Any]]] = [("redirect", {}), ("error", {"statu
 
 
 def running(control: Control) -> set[str]:
-    """Give the ids of the workflows that run."""
+    """Return the ids of the workflows that run."""
     rows = control.state()["bitrix24"]["workflows"]
     return {id for id, row in rows.items() if row["state"] == "running"}
 
@@ -235,7 +235,7 @@ class TestAtTheLimit:
 class TestWithAccessToken:
     @pytest.fixture
     def control(self, control: Control, connect: Any) -> Control:
-        """Give the control of a portal to which an access token leads, instead of a webhook."""
+        """Return the control of a portal to which an access token leads, instead of a webhook."""
         connect("BITRIX24_DEFAULT", extra=json.dumps({"access_token": "sim0access0token"}))
         return control
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator
-from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance
 
 MATCHING, OTHERS = 300, 60

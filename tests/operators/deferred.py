@@ -16,7 +16,7 @@ from airflow_provider_workflows.triggers import polling
 
 
 def revive(trigger: BaseTrigger) -> BaseTrigger:
-    """Give the trigger as the triggerer makes it: from what Airflow keeps of it, which is JSON."""
+    """Return the trigger as the triggerer makes it: from what Airflow keeps of it, which is JSON."""
     path, arguments = json.loads(json.dumps(trigger.serialize()))
     revived: BaseTrigger = TypeAdapter(ImportString[type[BaseTrigger]]).validate_python(path)(**arguments)
     return revived
@@ -31,7 +31,7 @@ def fire(trigger: BaseTrigger, seconds: float = 10.0) -> Any:
         return None
 
     # No scheduler is here that must hear of anything before.
-    with patch.object(polling, "HAND_OVER", 0.0):
+    with patch.object(polling, "MIN_DEFERRED_SECONDS", 0.0):
         return asyncio.run(asyncio.wait_for(first(), seconds))
 
 

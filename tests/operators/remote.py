@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.rest.client import Client
 from airflow_provider_workflows.simulator import Control, Simulator
 
@@ -26,11 +26,11 @@ class VirtualTime:
         self._lock = threading.Lock()
 
     def time(self) -> float:
-        """Give the Unix time."""
+        """Return the Unix time."""
         return time.time() + self._ahead
 
     def monotonic(self) -> float:
-        """Give the time of a clock that is never set."""
+        """Return the time of a clock that is never set."""
         return time.monotonic() + self._ahead
 
     def sleep(self, seconds: float) -> None:
@@ -50,7 +50,7 @@ class TaskInstance:
         self.xcoms: dict[str, Any] = {}
 
     def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
-        """Give a value of the task itself."""
+        """Return a value of the task itself."""
         assert map_indexes == self.map_index
         return self.xcoms.get(key)
 
@@ -61,14 +61,14 @@ class TaskInstance:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    """Give a simulator that lasts for the session."""
+    """Return a simulator that lasts for the session."""
     with Simulator() as simulator:
         yield simulator
 
 
 @pytest.fixture
 def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Give what defines an Airflow connection to the simulator."""
+    """Return what defines an Airflow connection to the simulator."""
 
     def connect(name: str, **fields: Any) -> None:
         host, port = simulator.host.split(":")
@@ -99,9 +99,9 @@ def install(clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
         make(self, *args, **given | {"sleep": clock.sleep})
 
     monkeypatch.setattr(Client, "__init__", make_sleepless)
-    make_pace = PortalPace.__init__
+    make_pace = PortalRateLimiter.__init__
     monkeypatch.setattr(
-        PortalPace, "__init__", lambda self, limits=None, store=None: make_pace(self, limits, clock=clock.time)
+        PortalRateLimiter, "__init__", lambda self, limits=None, store=None: make_pace(self, limits, clock=clock.time)
     )
     return clock
 
@@ -114,7 +114,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
 
 @pytest.fixture
 def control(simulator: Simulator, connect: Callable[..., None], clock: VirtualTime) -> Iterator[Control]:
-    """Give the control of a simulator that is empty, and to which the default connections lead."""
+    """Return the control of a simulator that is empty, and to which the default connections lead."""
     simulator.control.reset()
     settings = simulator.control.settings()
     connect("BITRIX24_DEFAULT", login="1", password=settings["webhook_code"])
@@ -129,11 +129,11 @@ def control(simulator: Simulator, connect: Callable[..., None], clock: VirtualTi
 
 @pytest.fixture
 def ti() -> TaskInstance:
-    """Give a task instance."""
+    """Return a task instance."""
     return TaskInstance()
 
 
 @pytest.fixture
 def context(ti: TaskInstance) -> Any:
-    """Give the context that Airflow hands to a task."""
+    """Return the context that Airflow hands to a task."""
     return {"ti": ti}

@@ -39,14 +39,14 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def classes() -> list[type[BaseOperator]]:
-    """Give every operator and sensor that the provider tells Airflow of, whatever is added to it."""
+    """Return every operator and sensor that the provider tells Airflow of, whatever is added to it."""
     info = get_provider_info()
     names = [name for kind in ("operators", "sensors") for group in info[kind] for name in group["python-modules"]]
     return [
         member
         for name in names
         for _, member in inspect.getmembers(importlib.import_module(name), inspect.isclass)
-        if member.__module__ == name and issubclass(member, BaseOperator) and member.__name__.endswith(ENDINGS)
+        if member.__module__.startswith(name) and issubclass(member, BaseOperator) and member.__name__.endswith(ENDINGS)
         if not member.__name__.startswith("_") and member.__name__ not in BASES
     ]
 
@@ -56,7 +56,7 @@ BASES = {"Bitrix24Operator", "DomoOperator"}
 
 
 def parameters(operator: type[BaseOperator]) -> dict[str, inspect.Parameter]:
-    """Give the arguments that a class adds to Airflow's own."""
+    """Return the arguments that a class adds to Airflow's own."""
     ours = [one for one in operator.__mro__ if one.__module__.startswith("airflow_provider_workflows")]
     return {
         name: parameter
@@ -68,7 +68,7 @@ def parameters(operator: type[BaseOperator]) -> dict[str, inspect.Parameter]:
 
 
 def required(operator: type[BaseOperator]) -> dict[str, Any]:
-    """Give the arguments that a class cannot do without."""
+    """Return the arguments that a class cannot do without."""
     return {
         name: ARGUMENTS[name]
         for name, parameter in parameters(operator).items()

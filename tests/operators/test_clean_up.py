@@ -20,8 +20,8 @@ from airflow_provider_workflows.operators.bitrix24 import (
     CleanUpEmployeeWorkflowsOperator,
     CleanUpWorkflowsOperator,
 )
-from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import resume, revive
 from tests.operators.remote import TaskInstance, VirtualTime, render
@@ -38,7 +38,7 @@ def clean_up(context: Any, **arguments: Any) -> dict[str, Any]:
 
 
 def states(control: Control) -> list[str]:
-    """Give the states of all workflows."""
+    """Return the states of all workflows."""
     return [row["state"] for row in control.state()["bitrix24"]["workflows"].values()]
 
 

@@ -10,9 +10,9 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
-from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.rest.errors import AccessDeniedError, AuthenticationError, RateLimitError
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import resume, run_through
 from tests.operators.remote import TaskInstance, VirtualTime, render
@@ -26,7 +26,7 @@ def add(control: Control, count: int, **fields: Any) -> list[str]:
 
 
 def statuses(control: Control) -> dict[str, str | None]:
-    """Give the status of each instance."""
+    """Return the status of each instance."""
     return {id: row["status"] for id, row in control.state()["domo"]["instances"].items()}
 
 

@@ -14,7 +14,6 @@ from airflow_provider_workflows.operators.bitrix24 import (
     ListWorkflowsOperator,
     TerminateWorkflowOperator,
 )
-from airflow_provider_workflows.operators.reports import NotAllEndedError
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -23,6 +22,7 @@ from airflow_provider_workflows.rest.errors import (
     RedirectedError,
 )
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, VirtualTime, render
 
 UNKNOWN = "66e412fdc9bd44.99999999"
@@ -40,7 +40,7 @@ def add(control: Control, count: int, **fields: Any) -> list[str]:
 
 
 def states(control: Control) -> dict[str, str]:
-    """Give the state of each workflow."""
+    """Return the state of each workflow."""
     return {id: row["state"] for id, row in control.state()["bitrix24"]["workflows"].items()}
 
 

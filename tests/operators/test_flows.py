@@ -60,12 +60,12 @@ nowhere = pytest.mark.parametrize("flow_id", [0, -1, "", None, "None", "seventee
 
 @pytest.fixture
 def flow(control: Control) -> int:
-    """Give a flow that is off."""
+    """Return a flow that is off."""
     return control.add_flow(active=False, **FIELDS)
 
 
 def state(control: Control, flow_id: int = 517) -> dict[str, Any]:
-    """Give a flow as it is."""
+    """Return a flow as it is."""
     found: dict[str, Any] = control.state()["bitrix24"]["flows"][str(flow_id)]
     return found
 

@@ -37,7 +37,7 @@ def listed(context: Any, filters: Any = None, **how: Any) -> list[dict[str, Any]
 
 
 def ids(rows: list[dict[str, Any]]) -> list[str]:
-    """Give the ids of rows."""
+    """Return the ids of rows."""
     return [row["ID"] for row in rows]
 
 

@@ -48,7 +48,7 @@ class Store(dict[str, Any]):
 
 @pytest.fixture
 def store() -> Store:
-    """Give the store of the task."""
+    """Return the store of the task."""
     return Store()
 
 
@@ -60,20 +60,20 @@ def durable(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def context(ti: Any, store: Store, durable: bool) -> Any:
-    """Give the context of a first try out of two."""
+    """Return the context of a first try out of two."""
     ti.try_number, ti.max_tries, ti.map_index = 1, 1, -1
     started = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
     return {"ti": ti, "dag_run": SimpleNamespace(start_date=started)} | ({"task_state_store": store} if durable else {})
 
 
 def retry(context: Any) -> Any:
-    """Give the context of the next try."""
+    """Return the context of the next try."""
     context["ti"].try_number += 1
     return context
 
 
 def clear(context: Any) -> Any:
-    """Give the context after the task was cleared, in a Dag run that is begun anew."""
+    """Return the context after the task was cleared, in a Dag run that is begun anew."""
     context["ti"].try_number += 1
     # What Airflow sets: the tries there were, and the retries of the task.
     context["ti"].max_tries = context["ti"].try_number - 1 + 1
@@ -93,17 +93,17 @@ class Bitrix24:
         control.add_templates([{"ID": 7}])
 
     def operator(self, **how: Any) -> StartOperator:
-        """Give the operator."""
+        """Return the operator."""
         return StartWorkflowOperator(
             task_id="start", template_id=7, document_id=DOCUMENT, retries=1, **{"poll_interval": 0.05, **how}
         )
 
     def id(self, result: Any) -> str:
-        """Give the id that the task returned."""
+        """Return the id that the task returned."""
         return str(result)
 
     def ended_by_us(self) -> list[str]:
-        """Give the ids that somebody ended."""
+        """Return the ids that somebody ended."""
         return [entry["id"] for entry in self.control.journal("terminate")]
 
 
@@ -119,7 +119,7 @@ class Domo:
         control.add_domo_models([{"id": MODEL, "message_name": "Start Orders", "versions": ["1.0.0"]}])
 
     def operator(self, **how: Any) -> StartOperator:
-        """Give the operator."""
+        """Return the operator."""
         return DomoStartOperator(
             task_id="start",
             model_id=MODEL,
@@ -130,22 +130,22 @@ class Domo:
         )
 
     def id(self, result: Any) -> str:
-        """Give the id that the task returned."""
+        """Return the id that the task returned."""
         return str(result["id"])
 
     def ended_by_us(self) -> list[str]:
-        """Give the ids that somebody ended."""
+        """Return the ids that somebody ended."""
         return [entry["id"] for entry in self.control.journal("cancel")]
 
 
 @pytest.fixture(params=[Bitrix24, Domo], ids=["bitrix24", "domo"])
 def system(request: pytest.FixtureRequest, control: Control) -> Any:
-    """Give either system."""
+    """Return either system."""
     return request.param(control)
 
 
 def starts(control: Control) -> list[str]:
-    """Give the ids of what was started."""
+    """Return the ids of what was started."""
     return [entry["id"] for entry in control.journal("start")]
 
 

@@ -17,7 +17,7 @@ RESET = b"RESET"
 
 
 def http(body: bytes = b"{}", status: str = "200 OK", *headers: str, length: int | None = None) -> bytes:
-    """Give an HTTP response; with a false length if wanted."""
+    """Return an HTTP response; with a false length if wanted."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
@@ -82,7 +82,7 @@ def loopback(answer: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None
 
 
 def closed_port() -> int:
-    """Give a port at which nothing listens."""
+    """Return a port at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -45,14 +45,14 @@ class CountingPace:
     left: list[Any] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
 
-    def enter(self, call: Any) -> float:
+    def acquire(self, call: Any) -> float:
         self.threads.add(threading.get_ident())
         if self.refuse:
             raise self.refuse
         self.came.append(call)
         return self.turn
 
-    def leave(self, call: Any, outcome: Any) -> None:
+    def release(self, call: Any, outcome: Any) -> None:
         self.threads.add(threading.get_ident())
         self.left.append((call, outcome))
 
@@ -492,10 +492,10 @@ class TestCancelling:
 
     def test_who_is_just_taking_its_place_leaves_it_too(self) -> None:
         class Slow(CountingPace):
-            def enter(self, call: Any) -> float:
+            def acquire(self, call: Any) -> float:
                 entering.set()
                 go_on.wait(5)
-                return super().enter(call)
+                return super().acquire(call)
 
         async def work() -> None:
             client: AsyncClient[Any] = AsyncClient(Wire("http://127.0.0.1:9"), pace=pace)
@@ -578,7 +578,7 @@ class FakeClient(AsyncClient[Any]):
 
 
 def found(settings: Any) -> Callable[[], Awaitable[Any]]:
-    """Give what finds these settings."""
+    """Return what finds these settings."""
 
     async def find() -> Any:
         return settings

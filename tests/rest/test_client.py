@@ -154,7 +154,7 @@ class TestRedirects:
 
 
 def wrapped(kind: type[requests.RequestException], reason: Exception) -> requests.RequestException:
-    """Give the exception as requests makes it of urllib3's."""
+    """Return the exception as requests makes it of urllib3's."""
     return kind(MaxRetryError(None, URL, reason))  # type: ignore[arg-type]
 
 

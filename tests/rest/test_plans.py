@@ -12,9 +12,9 @@ from airflow_provider_workflows.rest.errors import (
     AuthenticationError,
     InvalidCallError,
     NotConnectedError,
+    NotProcessedError,
     RateLimitError,
     RedirectedError,
-    RefusedError,
     RejectedError,
     ReplyLostError,
     ServerError,
@@ -26,7 +26,7 @@ from airflow_provider_workflows.rest.plans import (
     LONGEST_DELAY,
     Pause,
     Plan,
-    growing_delays,
+    exponential_backoff,
     read_as,
     read_list,
     send,
@@ -40,7 +40,7 @@ class Call:
 
 
 READ, START = Call(repeatable=True), Call(repeatable=False)
-REFUSALS = [RefusedError, NotConnectedError, RateLimitError]
+REFUSALS = [NotProcessedError, NotConnectedError, RateLimitError]
 UNKNOWNS = [UnknownOutcomeError, ReplyLostError, ServerError, UnreadableReplyError]
 REJECTIONS = [
     RejectedError,
@@ -157,15 +157,15 @@ class TestAttempts:
 class TestDelays:
     def test_they_double_up_to_half_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("random.uniform", lambda low, high: high)
-        assert list(growing_delays(9)) == [1, 2, 4, 8, 16, 30, 30, 30]
+        assert list(exponential_backoff(9)) == [1, 2, 4, 8, 16, 30, 30, 30]
 
     def test_each_is_cut_by_up_to_half_so_that_tasks_do_not_come_back_together(self) -> None:
-        firsts = {next(growing_delays()) for _ in range(50)}
+        firsts = {next(exponential_backoff()) for _ in range(50)}
         assert len(firsts) > 40
         assert 0.5 <= min(firsts) < max(firsts) <= 1.0
 
     def test_no_delay_is_longer_than_the_longest(self) -> None:
-        assert max(growing_delays(50)) <= LONGEST_DELAY
+        assert max(exponential_backoff(50)) <= LONGEST_DELAY
 
     def test_the_plan_pauses_that_long_and_says_why(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("random.uniform", lambda low, high: high)

@@ -12,13 +12,13 @@ from tests.rest.loopback import HANG, RESET, http
 
 
 def echo(request: bytes) -> str:
-    """Give the request as text, in clear and URL-quoted."""
+    """Return the request as text, in clear and URL-quoted."""
     text = request.decode("latin-1").replace("\r\n", " ")
     return f"{text} {quote(text, safe='')}"
 
 
 def path(request: bytes) -> str:
-    """Give what the request asks for."""
+    """Return what the request asks for."""
     return request.split(b" ", 2)[1].decode()
 
 

@@ -27,8 +27,8 @@ from airflow_provider_workflows.bitrix24 import (
     Portal,
     WorkflowFilter,
     calls,
+    coalescing,
     list_workflows,
-    shared_reads,
 )
 from airflow_provider_workflows.domo import Account, DomoClient, read_instance
 from airflow_provider_workflows.domo.calls import start_instance
@@ -48,7 +48,7 @@ from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.triggers import polling
 from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
-from airflow_provider_workflows.triggers.polling import read_event
+from airflow_provider_workflows.triggers.polling import validate_event
 from tests.secrets.answers import FAILURES
 
 log = logging.getLogger(__name__)
@@ -231,7 +231,7 @@ class TestTriggerer:
 
     @pytest.fixture(autouse=True)
     def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shared_reads, "WINDOW", 0.0)
+        monkeypatch.setattr(coalescing, "WINDOW", 0.0)
         monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=no_nap))
         # Airflow 3 has it speak of warnings only, Airflow 2 of everything.
         monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)
@@ -285,7 +285,7 @@ class TestTriggerer:
         (event,) = asyncio.run(work())
         print("event", event)
         with told():
-            read_event(event)
+            validate_event(event)
 
 
 class TestConnections:

@@ -29,7 +29,7 @@ CONTROLS = ["MESSAGE", "VARIABLE", "FRAME", "CAUSE", "LOG", "PICKLE", "XCOM", "U
 
 
 def connections(host: str, port: int | None, scheme: str, failure: str) -> dict[str, dict[str, Any]]:
-    """Give the connections of all credentials to one server."""
+    """Return the connections of all credentials to one server."""
     place = {"host": host, "port": port, "schema": scheme}
     timeouts = {"read_timeout": 0.1 if failure == "hang" else 20}
     return {
@@ -91,7 +91,7 @@ def control(name: str) -> str:
 
 
 def as_text(name: str, connection: dict[str, Any] | str) -> str:
-    """Give a connection as it stands in an environment variable."""
+    """Return a connection as it stands in an environment variable."""
     if isinstance(connection, str):
         return connection
     return json.dumps({"conn_type": "domo" if "domo" in name else "bitrix24", **connection})

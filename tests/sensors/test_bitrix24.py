@@ -190,7 +190,7 @@ class TestFaults:
 class TestModes:
     @pytest.fixture
     def context(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        """Give the context that a sensor asks for its first start; Airflow 2 asks the database instead."""
+        """Return the context that a sensor asks for its first start; Airflow 2 asks the database instead."""
         sensors = sys.modules[BaseSensorOperator.__module__]
         monkeypatch.setattr(sensors, "_orig_start_date", lambda **_: None, raising=False)
 
@@ -247,7 +247,7 @@ class TestModes:
 class TestDeferred:
     @staticmethod
     def sensor(**how: Any) -> RunningWorkflowsSensor:
-        """Give a sensor that waits in the triggerer."""
+        """Return a sensor that waits in the triggerer."""
         return RunningWorkflowsSensor(task_id="watch", **{"deferrable": True, "poke_interval": 0.05, **how})
 
     def deferred(self, context: Any, **how: Any) -> TaskDeferred:

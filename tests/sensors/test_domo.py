@@ -25,7 +25,7 @@ def add(control: Control, **fields: Any) -> str:
 
 
 def sensor(instance_id: Any, **how: Any) -> DomoWorkflowSensor:
-    """Give a sensor."""
+    """Return a sensor."""
     return DomoWorkflowSensor(task_id="watch", instance_id=instance_id, **{"poke_interval": 0.05, **how})
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_workflows.bitrix24 import shared_reads
-from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.bitrix24 import coalescing
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.triggers import bitrix24 as bitrix24_triggers
@@ -36,7 +36,7 @@ class Clock:
         self.always: Callable[[int], Any] = lambda nap: None
 
     def time(self) -> float:
-        """Give the Unix time."""
+        """Return the Unix time."""
         return self.now
 
     async def sleep(self, seconds: float) -> None:
@@ -63,10 +63,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in (polling, bitrix24_triggers, pause_trigger):
         monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=clock.sleep))
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))
-    monkeypatch.setattr(shared_reads, "WINDOW", 0.0)
-    make_pace, make_client = PortalPace.__init__, AsyncClient.__init__
+    monkeypatch.setattr(coalescing, "WINDOW", 0.0)
+    make_pace, make_client = PortalRateLimiter.__init__, AsyncClient.__init__
     monkeypatch.setattr(
-        PortalPace, "__init__", lambda self, limits=None, store=None: make_pace(self, limits, clock=clock.time)
+        PortalRateLimiter, "__init__", lambda self, limits=None, store=None: make_pace(self, limits, clock=clock.time)
     )
     monkeypatch.setattr(
         AsyncClient,
@@ -78,7 +78,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def control(simulator: Simulator, connect: Callable[..., None]) -> Control:
-    """Give the control of a simulator that is empty, and to which the default connections lead."""
+    """Return the control of a simulator that is empty, and to which the default connections lead."""
     simulator.control.reset()
     settings = simulator.control.settings()
     connect("BITRIX24_DEFAULT", login="1", password=settings["webhook_code"])

@@ -12,8 +12,8 @@ import pytest
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_workflows.bitrix24 import shared_reads
-from airflow_provider_workflows.bitrix24.bucket_store import FileBucketStore
+from airflow_provider_workflows.bitrix24 import coalescing
+from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore
 from airflow_provider_workflows.hooks import bitrix24 as bitrix24_hook
 from airflow_provider_workflows.hooks import domo as domo_hook
 from airflow_provider_workflows.simulator import Control
@@ -56,7 +56,7 @@ def instances(ids: list[str]) -> InstancesTrigger:
 @pytest.fixture(autouse=True)
 def no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no trigger wait until a scheduler has heard of its task."""
-    monkeypatch.setattr(polling, "HAND_OVER", 0.0)
+    monkeypatch.setattr(polling, "MIN_DEFERRED_SECONDS", 0.0)
 
 
 async def first_event(trigger: BaseTrigger) -> Any:
@@ -74,7 +74,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 async def longest_beat(work: asyncio.Task[Any]) -> float:
-    """Give the longest time for which the event loop did nothing else while something was at work."""
+    """Return the longest time for which the event loop did nothing else while something was at work."""
     longest, last = 0.0, time.monotonic()
     while not work.done():
         await asyncio.sleep(0.005)
@@ -87,7 +87,7 @@ class TestNotBlocked:
 
     @pytest.fixture(autouse=True)
     def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shared_reads, "WINDOW", 0.02)
+        monkeypatch.setattr(coalescing, "WINDOW", 0.02)
 
     def beat(self, trigger: BaseTrigger) -> tuple[Any, float]:
         async def work() -> tuple[Any, float]:
@@ -172,7 +172,7 @@ class TestCancelled:
     def test_in_the_middle_of_a_look_it_ends_at_once_with_the_message(
         self, control: Control, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseTrigger]
     ) -> None:
-        monkeypatch.setattr(shared_reads, "WINDOW", 0.0)
+        monkeypatch.setattr(coalescing, "WINDOW", 0.0)
         control.configure(latency_seconds=0.4)
 
         async def work() -> float:
@@ -193,7 +193,7 @@ class TestCancelled:
         assert asyncio.run(work()) < 0.3
 
     def test_its_question_is_not_asked_any_more(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shared_reads, "WINDOW", 0.4)
+        monkeypatch.setattr(coalescing, "WINDOW", 0.4)
         control.add_workflows([{"TEMPLATE_ID": 8}])
 
         async def work() -> Any:
@@ -211,7 +211,7 @@ class TestCancelled:
         assert str(request["params"]["FILTER"]["TEMPLATE_ID"]) == "8"
 
     def test_when_the_last_is_gone_nothing_goes_on(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shared_reads, "WINDOW", 0.1)
+        monkeypatch.setattr(coalescing, "WINDOW", 0.1)
 
         async def work() -> None:
             tasks = [asyncio.create_task(first_event(running(template))) for template in range(1, 6)]

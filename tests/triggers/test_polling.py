@@ -15,9 +15,9 @@ from airflow_provider_workflows.rest.plans import Pause, PauseDueError
 from airflow_provider_workflows.triggers.polling import (
     PollTrigger,
     WaitFailedError,
-    read_event,
-    row_of,
-    until_next_look,
+    seconds_until_next_poll,
+    serialize_trigger,
+    validate_event,
 )
 from tests.triggers.clock import START, Clock
 
@@ -40,7 +40,7 @@ class Scripted(PollTrigger):
         finally:
             self.open -= 1
 
-    async def _look(self, client: None) -> Mapping[str, Any] | None:
+    async def _poll(self, client: None) -> Mapping[str, Any] | None:
         assert self.open == 1
         self.looks += 1
         seen, *self.script = self.script or [None]
@@ -82,13 +82,13 @@ class TestLooking:
         assert 9 * 60 <= clock.now - START <= 10 * 60 + 0.5
 
     def test_all_look_at_the_same_moments_whenever_they_began(self) -> None:
-        looks = {began + until_next_look(60.0, began) for began in (START - 39, START + 1, START + 17.3)}
+        looks = {began + seconds_until_next_poll(60.0, began) for began in (START - 39, START + 1, START + 17.3)}
         assert max(looks) - min(looks) <= 0.5
 
     @pytest.mark.parametrize("interval", [0.05, 1, 60, 3600])
     def test_the_next_look_is_never_more_than_a_little_over_an_interval_away(self, interval: float) -> None:
         for began in range(200):
-            assert 0 < until_next_look(interval, START + began * 0.37) <= interval + min(0.5, interval / 10)
+            assert 0 < seconds_until_next_poll(interval, START + began * 0.37) <= interval + min(0.5, interval / 10)
 
     @pytest.mark.parametrize("interval", [0, -1])
     def test_an_interval_of_nothing_is_refused(self, interval: float) -> None:
@@ -195,16 +195,16 @@ class TestCancelled:
 class TestEvents:
     @pytest.mark.parametrize("status", ["success", "timeout"])
     def test_ours_are_read(self, status: str) -> None:
-        assert read_event({"status": status}) == status
+        assert validate_event({"status": status}) == status
 
     def test_an_error_is_raised_with_its_message(self) -> None:
         with pytest.raises(WaitFailedError, match="not for you"):
-            read_event({"status": "error", "message": "not for you"})
+            validate_event({"status": "error", "message": "not for you"})
 
     @pytest.mark.parametrize("event", [None, {}, [], "success", {"status": "done"}, {"status": None}, 3])
     def test_any_other_is_never_taken_for_success(self, event: Any) -> None:
         with pytest.raises(WaitFailedError, match="none of this provider's"):
-            read_event(event)
+            validate_event(event)
 
 
 class TestSerialising:
@@ -214,4 +214,4 @@ class TestSerialising:
         assert arguments == {"poll_interval": 60.0, "deadline": 5.0}
 
     def test_all_arguments_are_kept(self) -> None:
-        assert row_of(scripted())[1] == {"poll_interval": 60.0, "deadline": None}
+        assert serialize_trigger(scripted())[1] == {"poll_interval": 60.0, "deadline": None}

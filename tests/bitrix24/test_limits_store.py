@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_workflows.bitrix24.bucket_store import FileBucketStore, MemoryBucketStore, store_for
-from airflow_provider_workflows.bitrix24.pacing import Bucket
+from airflow_provider_workflows.bitrix24.limits.bucket import Bucket
+from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore, MemoryBucketStore, store_for
 
 PORTAL = "https://acme.bitrix24.com"
 
@@ -38,7 +38,7 @@ def test_no_change_is_lost_between_threads(make, folder):
 COUNT_UP_100_TIMES = """
 import sys
 sys.path.insert(0, {folder!r})
-from test_bucket_store import count_up, store_for, PORTAL
+from test_limits_store import count_up, store_for, PORTAL
 for _ in range(100): store_for(PORTAL).change(count_up)
 """
 
@@ -58,7 +58,7 @@ def test_no_change_is_lost_between_processes(folder, tmp_path):
 HOLD_FOR_EVER = """
 import sys, time
 sys.path.insert(0, {folder!r})
-from test_bucket_store import store_for, PORTAL
+from test_limits_store import store_for, PORTAL
 def hold(bucket):
     print("held", flush=True)
     time.sleep(600)

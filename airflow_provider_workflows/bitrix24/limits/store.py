@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
-from airflow_provider_workflows.bitrix24.pacing import Bucket
+from airflow_provider_workflows.bitrix24.limits.bucket import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def _read(content: bytes) -> Bucket | None:
 
 
 def store_for(portal_url: str) -> BucketStore:
-    """Give the store that this host's processes share for a portal.
+    """Return the store that this host's processes share for a portal.
 
     :param portal_url: the portal's address; only its hash stands in the file's name.
     """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_workflows.operators.deferring import DEFAULT_DEFERRABLE, deadline_after
-from airflow_provider_workflows.triggers.polling import PollTrigger, read_event
+from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, deadline_after
+from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -26,27 +26,27 @@ class DeferrableSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     @abstractmethod
-    def _look(self) -> PokeReturnValue:
+    def _poll(self) -> PokeReturnValue:
         """Look once."""
 
     @abstractmethod
     def _trigger(self, deadline: float) -> PollTrigger:
-        """Give what looks in the triggerer."""
+        """Return what looks in the triggerer."""
 
     @abstractmethod
     def _result(self, event: dict[str, Any]) -> Any:
-        """Give the task's result after the trigger has fired."""
+        """Return the task's result after the trigger has fired."""
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look, and defer if it is not there yet."""
-        seen = self._look()
+        seen = self._poll()
         if self.deferrable and not seen.is_done:
             deadline = deadline_after(self.timeout, self.execution_timeout)
             self.defer(trigger=self._trigger(deadline), method_name="execute_complete")
         return seen
 
     def execute_complete(self, context: Context, event: Any) -> Any:
-        """Give what the trigger has seen."""
-        if read_event(event) == "timeout":
+        """Return what the trigger has seen."""
+        if validate_event(event) == "timeout":
             raise AirflowSensorTimeout(f"The sensor has timed out after {self.timeout:.0f} s")
         return self._result(event)

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 #: XCom key under which a task lays its work aside while it is deferred.
-LAID_ASIDE = "laid_aside"
+CHECKPOINT = "checkpoint"
 
 #: Whether tasks wait in the triggerer unless they are told otherwise.
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
 def deadline_after(seconds: float, execution_timeout: timedelta | None) -> float:
-    """Give the Unix time at which a deferred task stops waiting.
+    """Return the Unix time at which a deferred task stops waiting.
 
     Airflow does not end deferred tasks at their ``execution_timeout``, so the wait does.
 
@@ -29,7 +29,7 @@ def deadline_after(seconds: float, execution_timeout: timedelta | None) -> float
     return time.time() + min(seconds, execution_timeout.total_seconds() if execution_timeout else seconds)
 
 
-def lay_aside(context: Context, work: Any) -> None:
+def save_checkpoint(context: Context, work: Any) -> None:
     """Keep what a task needs to go on after it was deferred.
 
     Airflow passes ``kwargs`` of ``defer()`` on too, but ``airflow dags test`` of Airflow 3.3 loses them.
@@ -37,13 +37,13 @@ def lay_aside(context: Context, work: Any) -> None:
     :param context: the task's context.
     :param work: anything that is JSON.
     """
-    context["ti"].xcom_push(key=LAID_ASIDE, value=work)
+    context["ti"].xcom_push(key=CHECKPOINT, value=work)
 
 
-def take_up(context: Context) -> Any:
-    """Give what the task has laid aside.
+def load_checkpoint(context: Context) -> Any:
+    """Return what the task has laid aside.
 
     :param context: the task's context.
     """
     ti = context["ti"]
-    return ti.xcom_pull(task_ids=ti.task_id, key=LAID_ASIDE, map_indexes=ti.map_index)
+    return ti.xcom_pull(task_ids=ti.task_id, key=CHECKPOINT, map_indexes=ti.map_index)

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal, WorkflowFilter, calls
-from airflow_provider_workflows.bitrix24.bucket_store import FileBucketStore
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
+from airflow_provider_workflows.bitrix24.limits.bucket import Limits
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore
 from airflow_provider_workflows.bitrix24.listing import list_workflows
-from airflow_provider_workflows.bitrix24.pace import PortalPace
-from airflow_provider_workflows.bitrix24.pacing import Limits
 from airflow_provider_workflows.rest.errors import RateLimitError, ReplyLostError
 from airflow_provider_workflows.simulator import Control, Simulator
 from tests.operators.remote import VirtualTime, install
@@ -45,53 +45,53 @@ def now() -> Clock:
 
 
 def used(seconds: float, reset_at: float, each: float = 1.0) -> dict[str, float]:
-    """Give the ``time`` part of a reply."""
+    """Return the ``time`` part of a reply."""
     return {"operating": seconds, "operating_reset_at": reset_at, "duration": each}
 
 
-def answer(pace: PortalPace, call: Call, outcome: Any) -> None:
+def answer(pace: PortalRateLimiter, call: Call, outcome: Any) -> None:
     """Have a call sent and answered."""
-    assert pace.enter(call) == 0
-    pace.leave(call, outcome)
+    assert pace.acquire(call) == 0
+    pace.release(call, outcome)
 
 
 class TestTheBucket:
     def test_a_burst_goes_at_once_and_then_two_a_second(self, now: Clock) -> None:
-        pace = PortalPace(clock=now)
-        waits = [pace.enter(LIST) for _ in range(60)]
+        pace = PortalRateLimiter(clock=now)
+        waits = [pace.acquire(LIST) for _ in range(60)]
         assert waits[:48] == [0.0] * 48
         assert [round(later - sooner, 6) for sooner, later in pairwise(waits[49:])] == [0.5] * 10
 
     def test_a_refusal_makes_everybody_wait_who_shares_the_bucket(self, now: Clock, tmp_path: Path) -> None:
-        one, other = (PortalPace(store=FileBucketStore(tmp_path / "bucket"), clock=now) for _ in range(2))
-        assert other.enter(LIST) == 0
-        one.leave(LIST, RateLimitError("batch"))
-        assert other.enter(LIST) > 0
+        one, other = (PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now) for _ in range(2))
+        assert other.acquire(LIST) == 0
+        one.release(LIST, RateLimitError("batch"))
+        assert other.acquire(LIST) > 0
 
     def test_replies_bring_the_pace_back(self, now: Clock) -> None:
-        pace = PortalPace(clock=now)
-        pace.leave(LIST, RateLimitError("x"))
+        pace = PortalRateLimiter(clock=now)
+        pace.release(LIST, RateLimitError("x"))
 
         def distance() -> float:
-            waits = [pace.enter(LIST) for _ in range(2)]
+            waits = [pace.acquire(LIST) for _ in range(2)]
             return waits[1] - waits[0]
 
         assert distance() == pytest.approx(1 / 1.6)
         for _ in range(60):
-            pace.leave(LIST, Reply([]))
+            pace.release(LIST, Reply([]))
         assert distance() == pytest.approx(1 / 2)
 
     def test_an_error_that_is_no_refusal_changes_nothing(self, now: Clock) -> None:
-        pace = PortalPace(clock=now)
+        pace = PortalRateLimiter(clock=now)
         for _ in range(40):
-            assert pace.enter(END) == 0
-            pace.leave(END, ReplyLostError("x"))
+            assert pace.acquire(END) == 0
+            pace.release(END, ReplyLostError("x"))
 
     def test_threads_get_a_place_each(self, now: Clock, tmp_path: Path) -> None:
-        pace = PortalPace(store=FileBucketStore(tmp_path / "bucket"), clock=now)
+        pace = PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now)
         waits: list[float] = []
         threads = [
-            threading.Thread(target=lambda: waits.extend(pace.enter(LIST) for _ in range(20))) for _ in range(10)
+            threading.Thread(target=lambda: waits.extend(pace.acquire(LIST) for _ in range(20))) for _ in range(10)
         ]
         for thread in threads:
             thread.start()
@@ -105,61 +105,61 @@ class TestTheBucket:
 
 class TestRunningTime:
     def test_only_the_method_that_has_used_it_up_is_held_back(self, now: Clock) -> None:
-        pace = PortalPace(clock=now)
+        pace = PortalRateLimiter(clock=now)
         answer(pace, END, Reply(True, time=used(480, now() + 120)))
         for call in (END, ENDS):
             with pytest.raises(OperatingTimeLimitError, match="held back") as held:
-                pace.enter(call)
+                pace.acquire(call)
             assert held.value.retry_after == pytest.approx(121)
             assert held.value.retry_helps
-        assert pace.enter(LIST) == 0
-        assert pace.enter(calls.batch({"c0": LIST})) == 0
+        assert pace.acquire(LIST) == 0
+        assert pace.acquire(calls.batch({"c0": LIST})) == 0
         now.now += 121.1
-        assert pace.enter(END) == 0
+        assert pace.acquire(END) == 0
 
     def test_what_is_held_back_takes_no_place_in_the_bucket(self, now: Clock) -> None:
-        pace = PortalPace(clock=now)
+        pace = PortalRateLimiter(clock=now)
         answer(pace, END, Reply(True, time=used(480, now() + 120)))
         for _ in range(100):
             with pytest.raises(OperatingTimeLimitError):
-                pace.enter(END)
-        assert pace.enter(LIST) == 0
+                pace.acquire(END)
+        assert pace.acquire(LIST) == 0
 
     def test_commands_that_the_portal_blocks_in_a_batch_get_the_time_to_wait(self, now: Clock) -> None:
-        pace = PortalPace(clock=now)
+        pace = PortalRateLimiter(clock=now)
         blocked = OperatingTimeLimitError(str(END), code="OPERATION_TIME_LIMIT", retry_after=300.0)
-        pace.enter(ENDS)
-        pace.leave(ENDS, Reply({"c0": Reply(True, time=used(490, now() + 42)), "c1": blocked}))
+        pace.acquire(ENDS)
+        pace.release(ENDS, Reply({"c0": Reply(True, time=used(490, now() + 42)), "c1": blocked}))
         assert blocked.retry_after == pytest.approx(43), "as the last good reply says"
         with pytest.raises(OperatingTimeLimitError):
-            pace.enter(END)
-        assert pace.enter(LIST) == 0
+            pace.acquire(END)
+        assert pace.acquire(LIST) == 0
 
     def test_a_batch_that_is_blocked_as_such_does_not_hold_back_single_calls(self, now: Clock) -> None:
-        pace = PortalPace(clock=now)
+        pace = PortalRateLimiter(clock=now)
         blocked = OperatingTimeLimitError("batch", code="OPERATION_TIME_LIMIT", retry_after=300.0)
-        pace.enter(ENDS)
-        pace.leave(ENDS, blocked)
+        pace.acquire(ENDS)
+        pace.release(ENDS, blocked)
         assert blocked.retry_after == 300
         with pytest.raises(OperatingTimeLimitError):
-            pace.enter(calls.batch({"c0": LIST}))
-        assert pace.enter(END) == 0
+            pace.acquire(calls.batch({"c0": LIST}))
+        assert pace.acquire(END) == 0
 
     @pytest.mark.parametrize("outcome", [ReplyLostError("x"), RateLimitError("x"), Reply(True, time=used(1, 1e6 + 9))])
     def test_what_has_come_back_is_under_way_no_more(self, now: Clock, outcome: Any) -> None:
-        pace = PortalPace(Limits(operating_limit=10), clock=now)
+        pace = PortalRateLimiter(Limits(operating_limit=10), clock=now)
         answer(pace, END, Reply(True, time=used(1, now() + 9)))
         for _ in range(30):
-            pace.enter(END)
-            pace.leave(END, outcome)
+            pace.acquire(END)
+            pace.release(END, outcome)
 
     def test_what_is_under_way_counts_before_it_comes_back(self, now: Clock) -> None:
-        pace = PortalPace(Limits(operating_limit=10), clock=now)
+        pace = PortalRateLimiter(Limits(operating_limit=10), clock=now)
         answer(pace, END, Reply(True, time=used(6, now() + 600, each=1.5)))
         for _ in range(2):
-            pace.enter(END)
+            pace.acquire(END)
         with pytest.raises(OperatingTimeLimitError):
-            pace.enter(END)
+            pace.acquire(END)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def control(clock: VirtualTime) -> Iterator[Control]:
 
 @pytest.fixture
 def client(control: Control) -> Iterator[Bitrix24Client]:
-    """Give a client of the simulated portal."""
+    """Return a client of the simulated portal."""
     portal = Portal.from_webhook_url(f"{control.url}/rest/1/{control.settings()['webhook_code']}/")
     with Bitrix24Client(portal, in_flight=1) as client:
         yield client
@@ -227,9 +227,9 @@ class TestOverHttp:
 
 
 def test_every_call_has_its_own_running_time() -> None:
-    pace = PortalPace(clock=Clock())
+    pace = PortalRateLimiter(clock=Clock())
     kill: Call = calls.kill_workflow("1.2")
     answer(pace, kill, Reply(True, time=used(480, 1_000_060.0)))
-    assert pace.enter(END) == 0
+    assert pace.acquire(END) == 0
     with pytest.raises(OperatingTimeLimitError):
-        pace.enter(kill)
+        pace.acquire(kill)

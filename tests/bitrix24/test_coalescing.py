@@ -1,4 +1,4 @@
-"""SharedReads: many askers, few requests, and each asker gets the answer to its own question."""
+"""RequestCoalescer: many askers, few requests, and each asker gets the answer to its own question."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_workflows.bitrix24 import calls, shared_reads
+from airflow_provider_workflows.bitrix24 import calls, coalescing
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
+from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, OperatingTimeLimitError
-from airflow_provider_workflows.bitrix24.pace import PortalPace
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.bitrix24.shared_reads import SharedReads
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -86,7 +86,7 @@ class FakePortal:
 
 @pytest.fixture(autouse=True)
 def no_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_reads, "WINDOW", 0.0)
+    monkeypatch.setattr(coalescing, "WINDOW", 0.0)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def ask_all(portal: FakePortal, numbers: Sequence[int]) -> list[Any]:
     """Ask everything at once, each question by an asker of its own."""
 
     async def work() -> list[Any]:
-        reads = SharedReads(portal.attempt)
+        reads = RequestCoalescer(portal.attempt)
         return await asyncio.wait_for(asyncio.gather(*(reads.ask(question(number)) for number in numbers)), 10)
 
     return asyncio.run(work())
@@ -137,7 +137,7 @@ class TestTogether:
             return Reply({key: Reply(str(command.params)) for key, command in call.commands.items()})
 
         async def work() -> list[Any]:
-            reads = SharedReads(attempt)
+            reads = RequestCoalescer(attempt)
             return await asyncio.gather(*(reads.ask(call) for call in different))
 
         assert [reply.result for reply in asyncio.run(work())] == [str(call.params) for call in different]
@@ -151,7 +151,7 @@ class TestTogether:
             return answer(7)
 
         async def work() -> Any:
-            return await SharedReads(attempt).ask(question(7))
+            return await RequestCoalescer(attempt).ask(question(7))
 
         assert asyncio.run(work()) == answer(7)
         assert seen == [question(7)]
@@ -168,7 +168,7 @@ class TestTogether:
         async def work() -> list[Any]:
             go_on = asyncio.Event()
             portal.busy = lambda: hold(go_on)
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             first = asyncio.create_task(reads.ask(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -185,7 +185,7 @@ class TestTogether:
         """The answer to an older question may be older than what the asker has seen done."""
 
         async def work() -> None:
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             for _ in range(3):
                 assert await reads.ask(question(1)) == answer(1)
 
@@ -202,7 +202,7 @@ class TestCancelled:
         """Ask, and cancel the askers at these places before anything is sent."""
 
         async def work() -> list[Any]:
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             askers = [asyncio.create_task(reads.ask(question(number))) for number in numbers]
             await asyncio.sleep(0)
             for place in cancelled:
@@ -232,7 +232,7 @@ class TestCancelled:
 
     def test_it_ends_with_the_message_it_was_cancelled_with(self, portal: FakePortal) -> None:
         async def work() -> None:
-            asker = asyncio.create_task(SharedReads(portal.attempt).ask(question(1)))
+            asker = asyncio.create_task(RequestCoalescer(portal.attempt).ask(question(1)))
             await asyncio.sleep(0)
             asker.cancel("killed")
             with pytest.raises(asyncio.CancelledError, match="killed"):
@@ -244,7 +244,7 @@ class TestCancelled:
         async def work() -> list[Any]:
             go_on = asyncio.Event()
             portal.busy = lambda: hold(go_on)
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             askers = [asyncio.create_task(reads.ask(question(number))) for number in (1, 2)]
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -258,7 +258,7 @@ class TestCancelled:
 
     def test_after_everybody_was_cancelled_the_next_is_answered(self, portal: FakePortal) -> None:
         async def work() -> Any:
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             for _ in range(3):
                 asker = asyncio.create_task(reads.ask(question(1)))
                 await asyncio.sleep(0)
@@ -271,7 +271,7 @@ class TestCancelled:
     def test_closing_ends_what_is_under_way(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             asker = asyncio.create_task(reads.ask(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -342,7 +342,7 @@ class TestFailures:
         portal.whole = lambda numbers: failures.pop() if failures else None
 
         async def work() -> list[Any]:
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             return [await reads.ask(question(1)), await reads.ask(question(1))]
 
         assert kinds(asyncio.run(work())) == [RateLimitError, Reply]
@@ -352,7 +352,7 @@ class TestFailures:
             raise OSError("no space left on device")
 
         async def work() -> None:
-            reads = SharedReads(attempt)
+            reads = RequestCoalescer(attempt)
             with pytest.raises(OSError, match="no space"):
                 await asyncio.wait_for(reads.ask(question(1)), 0.2)
 
@@ -361,7 +361,7 @@ class TestFailures:
     def test_closing_leaves_no_asker_waiting(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             asker = asyncio.create_task(reads.ask(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -373,7 +373,7 @@ class TestFailures:
 
     def test_closing_just_before_a_request_leaves_nobody_waiting_either(self, portal: FakePortal) -> None:
         async def work() -> None:
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             asker = asyncio.create_task(reads.ask(question(1)))
             while not reads._asked:
                 await asyncio.sleep(0)
@@ -390,7 +390,7 @@ class TestFailures:
 class TestBatchSize:
     def sizes(self, portal: FakePortal, rounds: Sequence[int]) -> list[int]:
         async def work() -> None:
-            reads = SharedReads(portal.attempt)
+            reads = RequestCoalescer(portal.attempt)
             for askers in rounds:
                 await asyncio.gather(*(reads.ask(question(number)) for number in range(askers)))
 
@@ -463,7 +463,7 @@ def test_every_asker_gets_exactly_the_answer_to_its_own_question(
     gone = set(chance.sample(range(len(asked)), min(cancelled, len(asked))))
 
     async def work() -> list[Any]:
-        reads = SharedReads(portal.attempt)
+        reads = RequestCoalescer(portal.attempt)
         askers: list[asyncio.Task[Any]] = []
         for number in asked:
             askers.append(asyncio.create_task(reads.ask(question(number))))
@@ -475,11 +475,11 @@ def test_every_asker_gets_exactly_the_answer_to_its_own_question(
         assert reads._asked == {}
         return await asyncio.gather(*askers, return_exceptions=True)
 
-    old, shared_reads.WINDOW = shared_reads.WINDOW, 0.0
+    old, coalescing.WINDOW = coalescing.WINDOW, 0.0
     try:
         outcomes = asyncio.run(work())
     finally:
-        shared_reads.WINDOW = old
+        coalescing.WINDOW = old
     struck = {fate for fate in fates if fate in PASSING}
     for place, (number, outcome) in enumerate(zip(asked, outcomes, strict=True)):
         fate = fates[number]
@@ -523,7 +523,7 @@ class TestClient:
 
         async def work() -> list[Any]:
             client = AsyncBitrix24Client(
-                Portal.with_webhook(host, 1, code, "http", int(port)), pace=PortalPace(), sleep=no_sleep
+                Portal.with_webhook(host, 1, code, "http", int(port)), pace=PortalRateLimiter(), sleep=no_sleep
             )
             try:
                 return await asyncio.gather(*(client.run(plan) for plan in plans), return_exceptions=True)

@@ -8,14 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_workflows.bitrix24.bucket_store import BucketStore, MemoryBucketStore
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
-from airflow_provider_workflows.bitrix24.pacing import Bucket, Limits, OperatingTime
+from airflow_provider_workflows.bitrix24.limits.bucket import Bucket, Limits
+from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingTime
+from airflow_provider_workflows.bitrix24.limits.store import BucketStore, MemoryBucketStore
 from airflow_provider_workflows.rest.errors import ApiError, RateLimitError
 
 
-class PortalPace:
+class PortalRateLimiter:
     """Says when a call may be sent to a portal, and learns from what comes back. Safe for threads.
 
     :param limits: the portal's limits.
@@ -32,7 +33,7 @@ class PortalPace:
         self._operating = OperatingTime(self._limits.operating_limit)
         self._lock = threading.Lock()
 
-    def enter(self, call: Call) -> float:
+    def acquire(self, call: Call) -> float:
         """Take a place for the call.
 
         :returns: seconds to wait before it is sent.
@@ -40,14 +41,14 @@ class PortalPace:
         """
         methods = _methods(call)
         with self._lock:
-            held = self._operating.hold(methods, self._clock())
+            held = self._operating.delay_for(methods, self._clock())
             if held <= 0:
                 self._operating.sent(methods)
         if held > 0:
             raise OperatingTimeLimitError(str(call), text="held back: its running time is used up", retry_after=held)
         return self._store.change(lambda bucket: self._bucket(bucket).reserve(self._clock(), self._limits))
 
-    def leave(self, call: Call, outcome: Reply | ApiError) -> None:
+    def release(self, call: Call, outcome: Reply | ApiError) -> None:
         """Learn from what became of a call. Errors of a blocked method are given the time to wait.
 
         :param call: the call.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_workflows.operators.arguments import as_ids
+from airflow_provider_workflows.tasks.arguments import as_ids
 
 A, B = "66e412fdc9bd44.36306599", "66e412fdc9bd45.12345678"
 

@@ -35,7 +35,7 @@ class StartRecord:
         return self._store is not None
 
     def read(self) -> dict[str, Any] | None:
-        """Give what was noted in this run of the task."""
+        """Return what was noted in this run of the task."""
         note = self._store.get(KEY) if self._store is not None else None
         # Later versions forget it by themselves, unless the user wants it kept.
         if note and (AIRFLOW_V_3_4_PLUS or note["max_tries"] == self._max_tries):

@@ -33,7 +33,7 @@ class NotAllEndedError(Exception):
 
 
 def finish(context: Context, report: dict[str, Any], stopped_by: ApiError | None) -> dict[str, Any]:
-    """Give the report as the task's result.
+    """Return the report as the task's result.
 
     :param context: the task's context.
     :param report: what was done.

@@ -11,13 +11,13 @@ from itertools import islice
 from typing import TypeAlias
 
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
-from airflow_provider_workflows.bitrix24.pacing import BatchSize
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, fit_batch_size, together
+from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
+from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, fit_batch_size, make_batch
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
+    NotProcessedError,
     RedirectedError,
-    RefusedError,
     ReplyLostError,
 )
 
@@ -33,7 +33,7 @@ class _Question:
     askers: list[asyncio.Future[Outcome]] = field(default_factory=list)
 
 
-class SharedReads:
+class RequestCoalescer:
     """Sends reading calls up to 50 to a batch, equal ones once. Belongs to one event loop.
 
     :param attempt: sends a call and gives its result or error.
@@ -49,7 +49,7 @@ class SharedReads:
         self._collecting = False
 
     async def ask(self, call: Call) -> Outcome:
-        """Give the result or error of a reading call. Who is cancelled takes the question back.
+        """Return the result or error of a reading call. Who is cancelled takes the question back.
 
         :param call: a call that changes nothing.
         """
@@ -85,7 +85,7 @@ class SharedReads:
         await asyncio.sleep(WINDOW)
         while self._asked:
             await self._slots.acquire()
-            some = [self._asked.pop(key) for key in list(islice(self._asked, self._size.share(len(self._asked))))]
+            some = [self._asked.pop(key) for key in list(islice(self._asked, self._size.next_size(len(self._asked))))]
             self._under_way.update(some)
             self._spawn(self._send(some))
         self._collecting = False
@@ -107,13 +107,13 @@ class SharedReads:
     async def _outcomes(self, calls: Sequence[Call]) -> list[Outcome]:
         if not calls:
             return []
-        outcome = await self._attempt(together(calls))
+        outcome = await self._attempt(make_batch(calls))
         fit_batch_size(self._size, len(calls), outcome)
         if len(calls) == 1:
             return [outcome]
         if isinstance(outcome, Reply):
             return list(outcome.result.values())
-        if isinstance(outcome, (RefusedError, ReplyLostError, AuthenticationError, RedirectedError)):
+        if isinstance(outcome, (NotProcessedError, ReplyLostError, AuthenticationError, RedirectedError)):
             return [outcome] * len(calls)
         # Perhaps it is one of them that the portal cannot answer.
         half = len(calls) // 2
@@ -121,5 +121,5 @@ class SharedReads:
 
 
 def _waiting(questions: Sequence[_Question]) -> list[asyncio.Future[Outcome]]:
-    """Give those who still wait for an answer to one of these."""
+    """Return those who still wait for an answer to one of these."""
     return [asker for question in questions for asker in question.askers if not asker.done()]

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def as_ids(value: Any, argument: str) -> list[str]:
-    """Give a list of ids.
+    """Return a list of ids.
 
     :param value: an id; a list of ids, or of rows (mappings with ``ID`` or ``id``); or either as the text that
         a template makes of it. An empty list is a list; an empty text or ``None`` is an error, because a template
@@ -33,7 +33,7 @@ def as_ids(value: Any, argument: str) -> list[str]:
 
 
 def as_document_id(value: Any, argument: str) -> tuple[str, str, str]:
-    """Give a Bitrix24 document.
+    """Return a Bitrix24 document.
 
     :param value: a list of module, document type and element, or one as the text that a template makes of it.
     :param argument: the operator's argument, for the error.
@@ -53,8 +53,8 @@ def as_document_id(value: Any, argument: str) -> tuple[str, str, str]:
     return parts[0], parts[1], parts[2]
 
 
-def as_number(value: Any, argument: str) -> int:
-    """Give a whole number of 1 or more.
+def as_positive_int(value: Any, argument: str) -> int:
+    """Return a whole number of 1 or more.
 
     :param value: a number, or one as a text.
     :param argument: the operator's argument, for the error.
@@ -65,8 +65,8 @@ def as_number(value: Any, argument: str) -> int:
     return int(value)
 
 
-def as_switch(value: Any, argument: str) -> bool:
-    """Give a truth value.
+def as_bool(value: Any, argument: str) -> bool:
+    """Return a truth value.
 
     :param value: ``True`` or ``False``, or one as a text.
     :param argument: the operator's argument, for the error.

@@ -1,0 +1,240 @@
+"""Operators that list, check, end, and list again."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.calls import Call
+from airflow_provider_workflows.bitrix24.clean_up import CleanUp, Selector, clean_up, matching
+from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
+from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
+from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+from airflow_provider_workflows.rest.client import LONG_PAUSE
+from airflow_provider_workflows.rest.plans import Pause, PauseDueError
+from airflow_provider_workflows.rest.progress import Stats
+from airflow_provider_workflows.tasks.arguments import as_bool, as_positive_int
+from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, load_checkpoint, save_checkpoint
+from airflow_provider_workflows.tasks.reports import finish
+from airflow_provider_workflows.triggers.pause import PauseTrigger
+from airflow_provider_workflows.triggers.polling import validate_event
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+def _add(effort: dict[str, Any], stats: Stats) -> dict[str, Any]:
+    """Add what a client has done to what was done before a pause."""
+    return effort | {
+        "requests": effort["requests"] + stats.requests,
+        "refusals": effort["refusals"] + stats.refusals,
+        "paused": effort["paused"] + stats.paused,
+    }
+
+
+class _CleanUpOperator(Bitrix24Operator):
+    """Lists, checks, ends, lists again.
+
+    :param action: ``terminate`` or ``kill``.
+    :param status: status text to show on the record.
+    :param max_workflows: how many may be ended at most.
+    :param dry_run: end nothing, only report.
+    :param deferrable: pause in the triggerer.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "status", "max_workflows", "is_dry_run")
+
+    def __init__(
+        self,
+        *,
+        action: Literal["terminate", "kill"] = "terminate",
+        status: str | None = None,
+        max_workflows: int | str | None = None,
+        dry_run: bool | str = False,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deferrable = deferrable
+        self.action = action
+        self.status = status
+        self.max_workflows = max_workflows
+        # Airflow's operators have a method dry_run().
+        self.is_dry_run = dry_run
+
+    @abstractmethod
+    def _selector(self) -> Selector:
+        """Return what finds the workflows, or refuse what would find too much."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """End what was found and return the report."""
+        if self.action not in {"terminate", "kill"}:
+            raise ValueError(f"action must be 'terminate' or 'kill', not {self.action!r}")
+        if self.action == "kill" and self.status is not None:
+            raise ValueError("status goes with action 'terminate': 'kill' leaves no record to show it on")
+        return self._go_on(context, CleanUp(), {"began": time.time(), "requests": 0, "refusals": 0, "paused": 0.0})
+
+    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
+        """Go on after a pause in the triggerer."""
+        validate_event(event)
+        work = load_checkpoint(context)
+        return self._go_on(context, CleanUp.from_json(work["so_far"]), work["effort"])
+
+    def _go_on(self, context: Context, so_far: CleanUp, effort: dict[str, Any]) -> dict[str, Any]:
+        most = None if self.max_workflows is None else as_positive_int(self.max_workflows, "max_workflows")
+        dry_run = as_bool(self.is_dry_run, "dry_run")
+        client = self.hook.get_conn()
+        plan = clean_up(
+            self._selector(),
+            self._end,
+            max_workflows=most,
+            dry_run=dry_run,
+            in_flight=client.in_flight,
+            so_far=so_far,
+        )
+        try:
+            report = client.run(plan, longest_pause=LONG_PAUSE if self.deferrable else None)
+        except PauseDueError as due:
+            self._pause(context, due.pause, so_far, _add(effort, client.stats))
+        effort = _add(effort, client.stats)
+        done = report.json() | {
+            "seconds": round(time.time() - effort["began"], 1),
+            "requests": effort["requests"],
+            "refusals": effort["refusals"],
+            "paused_seconds": round(effort["paused"], 1),
+        }
+        self.log.info(
+            "%d workflows match; by template: %s; by age: %s; the first: %s",
+            report.found, report.by_template, report.by_age, [one["id"] for one in report.sample],
+        )  # fmt: skip
+        if report.appeared:
+            self.log.warning("%d more match meanwhile, and were not touched", len(report.appeared))
+        if dry_run:
+            self.log.info("Dry run: nothing was ended")
+            return done
+        return finish(context, done, report.end.stopped_by)
+
+    def _pause(self, context: Context, pause: Pause, so_far: CleanUp, effort: dict[str, Any]) -> NoReturn:
+        """Leave the worker to others until the pause is over."""
+        until = time.time() + pause.seconds
+        self.log.warning("Deferred for %.0f s: %s", pause.seconds, pause.reason)
+        effort = effort | {"paused": effort["paused"] + pause.seconds}
+        save_checkpoint(context, {"so_far": so_far.json(), "effort": effort})
+        self.defer(trigger=PauseTrigger(until=until), method_name="execute_complete")
+
+    def _end(self, workflow_id: str) -> Call:
+        if self.action == "kill":
+            return calls.kill_workflow(workflow_id)
+        return calls.terminate_workflow(workflow_id, self.status)
+
+
+class CleanUpWorkflowsOperator(_CleanUpOperator):
+    """Ends all running workflows that match a filter: lists them, checks, ends, and lists again.
+
+    Made for ten or a hundred thousand of them: batches with several requests under way, kept within the portal's
+    limits, with progress in the log. Only workflows of the first list are ended; one that starts meanwhile and
+    matches is left and reported as ``appeared``. Safe to retry: the retry goes on with what is left.
+
+    Returns the report of ``TerminateWorkflowOperator``, and ``by_template``, ``by_age``, ``sample``, ``appeared``,
+    ``seconds``, ``requests``, ``refusals`` and ``paused_seconds``.
+
+    .. seealso:: API page "How to Mass Finish Workflows with Date Filter"
+
+    :param filters: Bitrix24's FILTER object, as for ``ListWorkflowsOperator``. (templated)
+    :param stuck_for: only workflows whose lock ended this long ago; Bitrix24 calls them stuck after 5 minutes.
+    :param all_workflows: an empty filter is refused unless this is true.
+    :param action: ``terminate`` keeps the record, ``kill`` erases it. ``kill`` needs ``filters`` that name a
+        template, a date or an id.
+    :param status: status text to show on the record, with ``terminate``. (templated)
+    :param max_workflows: if more match, none is ended and the task fails. (templated)
+    :param dry_run: end nothing, only report what would be ended. (templated, as ``is_dry_run``)
+    :param deferrable: spend the portal's pauses of more than a minute in the triggerer, and leave the worker to
+        others; default: Airflow's option ``[operators] default_deferrable``.
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises FilterError: if the filter is not one that Bitrix24 would apply, or is too wide; nothing is sent then.
+    :raises TooManyWorkflowsError: if more than ``max_workflows`` match; none is ended then.
+    :raises NotAllEndedError: if any workflow could not be ended.
+    """
+
+    template_fields: Sequence[str] = (*_CleanUpOperator.template_fields, "filters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    ui_color = "#1a8fb8"
+
+    def __init__(
+        self,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        stuck_for: timedelta | None = None,
+        all_workflows: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.stuck_for = stuck_for
+        self.all_workflows = all_workflows
+
+    def _selector(self) -> Selector:
+        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        if not wanted.conditions and not self.all_workflows:
+            raise FilterError("filters is empty, which means every running workflow; say so with all_workflows=True")
+        named = WorkflowFilter.parse(self.filters)
+        if self.action == "kill" and not any(condition.narrows for condition in named.conditions):
+            raise FilterError(
+                "filters must name a TEMPLATE_ID, an ID or a date (STARTED, MODIFIED, OWNED_UNTIL) with action 'kill', "
+                "which nobody can take back"
+            )
+        return matching(wanted, self.hook.get_conn().in_flight)
+
+
+class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
+    """Ends the running workflows that wait for an employee who has left.
+
+    Finds the user, the open workflow tasks of that user on all pages, and ends their workflows, with the same care
+    and the same report as :class:`CleanUpWorkflowsOperator`. An employee who is still active is refused.
+
+    .. seealso:: API page "How to Complete Business Processes of a Terminated Employee"
+
+    :param user_id: id of the user; or give ``name`` and ``last_name``. (templated)
+    :param name: first name of a dismissed employee. (templated)
+    :param last_name: last name. (templated)
+    :param action: ``terminate`` keeps the record, ``kill`` erases it.
+    :param status: status text to show on the record, with ``terminate``. (templated)
+    :param max_workflows: if more are found, none is ended and the task fails. (templated)
+    :param dry_run: end nothing, only report what would be ended. (templated, as ``is_dry_run``)
+    :param deferrable: spend the portal's pauses of more than a minute in the triggerer, and leave the worker to
+        others; default: Airflow's option ``[operators] default_deferrable``.
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scopes ``bizproc`` and ``user``. (templated)
+    :raises EmployeeError: if there is no such dismissed employee, or more than one; nothing is ended then.
+    :raises TooManyWorkflowsError: if more than ``max_workflows`` are found; none is ended then.
+    :raises NotAllEndedError: if any workflow could not be ended.
+    """
+
+    template_fields: Sequence[str] = (*_CleanUpOperator.template_fields, "user_id", "name", "last_name")
+    ui_color = "#1a8fb8"
+
+    def __init__(
+        self,
+        *,
+        user_id: int | str | None = None,
+        name: str | None = None,
+        last_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.user_id = user_id
+        self.name = name
+        self.last_name = last_name
+
+    def _selector(self) -> Selector:
+        if (self.user_id is None) != bool(self.name and self.last_name):
+            raise ValueError("give either user_id, or name and last_name")
+        user_id = None if self.user_id is None else as_positive_int(self.user_id, "user_id")
+        user = self.hook.run(find_employee(user_id=user_id, name=self.name, last_name=self.last_name))
+        self.log.info("User %d, %s %s, is dismissed", user.id, user.name, user.last_name)
+        return waiting_for(user.id, self.hook.get_conn().in_flight)

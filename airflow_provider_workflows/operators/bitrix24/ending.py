@@ -1,0 +1,92 @@
+"""Operators that end certain running workflows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.calls import Call
+from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
+from airflow_provider_workflows.links.bitrix24 import WorkflowLink
+from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+from airflow_provider_workflows.tasks.arguments import as_ids
+from airflow_provider_workflows.tasks.reports import finish
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class _EndWorkflowsOperator(Bitrix24Operator):
+    """Ends running workflows.
+
+    :param workflow_id: one id or a list of them.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "workflow_id")
+    operator_extra_links = (WorkflowLink(),)
+
+    def __init__(self, *, workflow_id: str | Sequence[str | Mapping[str, Any]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.workflow_id = workflow_id
+
+    @abstractmethod
+    def _end(self, workflow_id: str) -> Call:
+        """Return the call that ends a workflow."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """End the workflows and return the report."""
+        ids = check_workflow_ids(as_ids(self.workflow_id, "workflow_id"))
+        # Airflow looks for an address also where there is no one thing to link to.
+        base_url = self.hook.get_conn().portal.base_url
+        WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
+        report = self.hook.run(end_workflows(ids, self._end, in_flight=self.hook.get_conn().in_flight))
+        return finish(context, report.json(), report.stopped_by)
+
+
+class TerminateWorkflowOperator(_EndWorkflowsOperator):
+    """Stops running workflows and keeps their record (``bizproc.workflow.terminate``).
+
+    Safe to retry: a workflow that runs no more counts as ``already_ended``, and after a lost reply the task
+    reads whether the workflow still runs before it sends anything again. Up to 50 workflows go in one request.
+
+    Returns the report ``{"requested": <number>, "ended": [ids], "already_ended": [ids],
+    "failed": {id: reason}, "dry_run": false}``. If any failed, the report is pushed to XCom and the task fails.
+
+    .. seealso:: API page "Stop Active Workflow bizproc.workflow.terminate"
+
+    :param workflow_id: one id, a list of ids, or rows of ``ListWorkflowsOperator``. (templated)
+    :param status: status text to show on the record. (templated)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises NotAllEndedError: if any workflow could not be ended.
+    """
+
+    template_fields: Sequence[str] = (*_EndWorkflowsOperator.template_fields, "status")
+
+    def __init__(self, *, status: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.status = status
+
+    def _end(self, workflow_id: str) -> Call:
+        return calls.terminate_workflow(workflow_id, self.status)
+
+
+class KillWorkflowOperator(_EndWorkflowsOperator):
+    """Stops running workflows and *erases* their record (``bizproc.workflow.kill``). Nobody can bring it back.
+
+    Safe to retry, and reports, as :class:`TerminateWorkflowOperator` does.
+
+    .. seealso:: API page "Delete Running Process bizproc.workflow.kill"
+
+    :param workflow_id: one id, a list of ids, or rows of ``ListWorkflowsOperator``. (templated)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises NotAllEndedError: if any workflow could not be ended.
+    """
+
+    ui_color = "#c0392b"
+
+    def _end(self, workflow_id: str) -> Call:
+        return calls.kill_workflow(workflow_id)

@@ -1,0 +1,117 @@
+"""Operators for task flows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_workflows.bitrix24.flow_changes import differences, parse_changes
+from airflow_provider_workflows.bitrix24.flows import FlowTransition, change_flow, switch_flow
+from airflow_provider_workflows.links.bitrix24 import FlowLink
+from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+from airflow_provider_workflows.tasks.arguments import as_bool
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class _FlowOperator(Bitrix24Operator):
+    """Works on one flow.
+
+    :param flow_id: id of the flow.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "flow_id")
+    operator_extra_links = (FlowLink(),)
+
+    def __init__(self, *, flow_id: int | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+
+    @property
+    def _id(self) -> int:
+        if not re.fullmatch(r"[1-9]\d*", str(self.flow_id).strip()):
+            raise ValueError(f"flow_id must be the number of a flow, not {self.flow_id!r}")
+        return int(self.flow_id)
+
+    def _push_link(self, context: Context, transition: FlowTransition) -> None:
+        base_url, flow = self.hook.get_conn().portal.base_url, transition.after
+        FlowLink().push(context, FlowLink.url(base_url, flow.id, flow.owner_id))
+
+
+class FlowActivateOperator(_FlowOperator):
+    """Switches a task flow on or off (``tasks.flow.Flow.activate``, ``.get``).
+
+    Bitrix24's call only toggles, so the operator reads the flow, toggles it if it differs, and reads it again.
+    After a lost reply it reads until the state is sure, and never toggles blindly: safe to retry.
+
+    Returns ``{"flow_id": 517, "before": false, "after": true}``.
+
+    .. seealso:: API page "Activate/Deactivate Flow tasks.flow.Flow.activate"
+
+    :param flow_id: id of the flow. (templated)
+    :param active: the wanted state; in a template, ``"True"`` or ``"False"``. (templated)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be the flow's creator or
+        an administrator, with scope ``task``. (templated)
+    :raises FlowNotReachedError: if something else keeps switching the flow.
+    """
+
+    template_fields: Sequence[str] = (*_FlowOperator.template_fields, "active")
+
+    def __init__(self, *, active: bool | str = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.active = active
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Bring the flow into the wanted state and return the state before and after."""
+        transition = self.hook.run(switch_flow(self._id, as_bool(self.active, "active")))
+        self._push_link(context, transition)
+        words = {True: "on", False: "off"}
+        self.log.info(
+            "Flow %d %r was %s and is %s",
+            self._id, transition.after.name, words[transition.before.active], words[transition.after.active],
+        )  # fmt: skip
+        return {"flow_id": self._id, "before": transition.before.active, "after": transition.after.active}
+
+
+class FlowUpdateOperator(_FlowOperator):
+    """Changes some fields of a task flow and leaves the others as they are (``tasks.flow.Flow.update``, ``.get``).
+
+    Bitrix24's update resets what it is not given, so the operator reads the flow, merges the changes in, and
+    sends the whole. A flow that is as wanted already is not touched: safe to retry.
+
+    Returns ``{"flow_id": 517, "changed": {field: {"before": ..., "after": ...}}}``.
+
+    .. seealso:: API page "Update Flow tasks.flow.Flow.update"
+
+    :param flow_id: id of the flow. (templated)
+    :param changes: field to new value: ``name``, ``description``, ``groupId``, ``ownerId``, ``templateId``,
+        ``plannedCompletionTime`` (seconds), ``distributionType`` (``manually``, ``queue``, ``himself``),
+        ``responsibleList`` and ``taskCreators`` (pairs such as ``["user", 3]``, ``["department", "17:F"]``),
+        ``matchWorkTime``, ``responsibleCanChangeDeadline``, ``notifyAtHalfTime``, ``taskControl`` (0 or 1),
+        ``notifyOnQueueOverflow``, ``notifyOnTasksInProgressOverflow``, ``notifyWhenEfficiencyDecreases``
+        (a number, or ``None`` for never). (templated)
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be the flow's creator or
+        an administrator, with scope ``task``. (templated)
+    :raises FlowChangesError: if a field or value is not one that Bitrix24 takes; nothing is sent then.
+    :raises FlowNotReachedError: if the portal does not take the changes.
+    """
+
+    template_fields: Sequence[str] = (*_FlowOperator.template_fields, "changes")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"changes": "json"}
+
+    def __init__(self, *, changes: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.changes = changes
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Change the flow and return what changed."""
+        transition = self.hook.run(change_flow(self._id, parse_changes(self.changes)))
+        self._push_link(context, transition)
+        changed = differences(transition.before, transition.after)
+        beside = sorted(set(changed) - set(self.changes))
+        if beside:
+            self.log.warning("Fields of flow %d that changed besides: %s", self._id, ", ".join(beside))
+        self.log.info("Flow %d %r: %s", self._id, transition.after.name, changed or "nothing to change")
+        return {"flow_id": self._id, "changed": changed}

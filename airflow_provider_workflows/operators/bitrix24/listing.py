@@ -1,0 +1,60 @@
+"""The operator that lists running workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.listing import find_workflows
+from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class ListWorkflowsOperator(Bitrix24Operator):
+    """Lists running workflows, the oldest first (``bizproc.workflow.instances``).
+
+    Returns a list of rows under Bitrix24's field names (ID, MODIFIED, OWNED_UNTIL, MODULE_ID, ENTITY,
+    DOCUMENT_ID, STARTED, STARTED_BY, TEMPLATE_ID), ready for :class:`TerminateWorkflowOperator`.
+
+    .. seealso:: API page "Get a list of running workflows bizproc.workflow.instances"
+
+    :param filters: Bitrix24's FILTER object, e.g. ``{"<STARTED": "2026-01-01", "TEMPLATE_ID": 12}``. Operators
+        ``=`` (or none), ``!=``, ``<``, ``<=``, ``>``, ``>=``; dates without a time zone are UTC. An unknown
+        field or operator is an error. ``None``: all running workflows. (templated)
+    :param stuck_for: only workflows whose lock ended this long ago; Bitrix24 calls them stuck after 5 minutes.
+    :param limit: how many at most; all by default.
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises FilterError: if the filter is not one that Bitrix24 would apply; nothing is sent then.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "filters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+
+    def __init__(
+        self,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        stuck_for: timedelta | None = None,
+        limit: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.stuck_for = stuck_for
+        self.limit = limit
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """List the workflows."""
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be 1 or more, not {self.limit}")
+        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        in_flight = self.hook.get_conn().in_flight
+        rows = self.hook.run(find_workflows(wanted, Workflow.row, limit=self.limit, in_flight=in_flight))
+        self.log.info("%d running workflows match %s", len(rows), wanted.params() or "an empty filter")
+        return list(rows.values())

@@ -1,0 +1,121 @@
+"""The operator that starts a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.ending import end_workflows
+from airflow_provider_workflows.bitrix24.listing import running_workflows
+from airflow_provider_workflows.bitrix24.starting import (
+    Start,
+    find_started,
+    start_workflow,
+    workflows_alike,
+)
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.links.bitrix24 import WorkflowLink
+from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+from airflow_provider_workflows.operators.starting import StartOperator
+from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int
+from airflow_provider_workflows.tasks.start_record import StartRecord
+from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class StartWorkflowOperator(Bitrix24Operator, StartOperator):
+    """Starts a workflow on a document, once (``bizproc.workflow.start``).
+
+    Safe to retry: a start whose reply was lost is not sent again; the task looks for the running workflow of this
+    template and document that is new. A retry goes on with what an earlier try started. From Airflow 3.3 on it
+    knows by the task state store; before, it looks for one that started since the Dag run did. A workflow that
+    ended within moments cannot be found so: Bitrix24 lists running ones only. When the task is cleared, it starts
+    another one.
+
+    Returns the workflow's id, ready for :class:`TerminateWorkflowOperator`.
+
+    .. seealso:: API page "Start a Business Process bizproc.workflow.start"
+
+    :param template_id: id of the template. (templated)
+    :param document_id: module, document type and element, e.g. ``["crm", "CCrmDocumentLead", "LEAD_1"]``. (templated)
+    :param parameters: the template's parameters, by name. (templated)
+    :param wait_for_completion: wait until it runs no more. Bitrix24 does not tell how it ended.
+    :param poll_interval: seconds between two looks while waiting.
+    :param wait_timeout: seconds to wait at most, a week by default.
+    :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
+        ``[operators] default_deferrable``.
+    :param cancel_on_kill: terminate the workflow when the task is killed, marked failed or cleared while it waits, or
+        waits too long. While it is deferred, from Airflow 3.3 on.
+    :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
+        administrator, with scope ``bizproc``. (templated)
+    :raises StartUnclearError: if the reply was lost, and not exactly one new workflow runs.
+    :raises StillRunningError: if it has not ended in time.
+    """
+
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "template_id", "document_id", "parameters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
+    operator_extra_links = (WorkflowLink(),)
+    ui_color = "#7fc29b"
+
+    def __init__(
+        self,
+        *,
+        template_id: int | str,
+        document_id: Sequence[str],
+        parameters: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.template_id = template_id
+        self.document_id = document_id
+        self.parameters = parameters
+
+    def _check(self) -> None:
+        if self.parameters is not None and not isinstance(self.parameters, Mapping):
+            raise ValueError(f"parameters must be a mapping of names to values, not {type(self.parameters).__name__}")
+        as_document_id(self.document_id, "document_id")
+        as_positive_int(self.template_id, "template_id")
+
+    @property
+    def _what(self) -> Start:
+        return Start(as_positive_int(self.template_id, "template_id"), as_document_id(self.document_id, "document_id"))
+
+    def _earlier(self, record: StartRecord, context: Context) -> str | None:
+        note = record.read()
+        if note and "id" in note:
+            return str(note["id"])
+        if note:
+            return self.hook.run(find_started(self._what, known=note["known"]))
+        if record.is_retry and not record.kept:
+            return self.hook.run(find_started(self._what, since=context["dag_run"].start_date))
+        return None
+
+    def _start(self, record: StartRecord) -> str:
+        known = self.hook.run(workflows_alike(self._what))
+        record.write(known=known)
+        return self.hook.run(start_workflow(self._what, self.parameters, known))
+
+    def _show(self, started: str, context: Context) -> None:
+        WorkflowLink().push(context, WorkflowLink.url(self.hook.get_conn().portal.base_url, started))
+
+    def _left(self, started: str) -> Plan[set[str]]:
+        return running_workflows([started])
+
+    def _trigger(self, started: str, deadline: float) -> WorkflowsEndedTrigger:
+        return WorkflowsEndedTrigger(
+            bitrix24_conn_id=self.bitrix24_conn_id,
+            workflow_ids=[started],
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+            cancel_on_kill=self.cancel_on_kill,
+        )
+
+    def _cancel(self, started: str) -> dict[str, str]:
+        return Bitrix24Hook(self.bitrix24_conn_id).run(end_workflows([started], calls.terminate_workflow)).failed
+
+    def _result(self, started: str, context: Context) -> str:
+        return started
