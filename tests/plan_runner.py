@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.plans import Collect, Collected, Pause, Plan, Progress, Submit
+from airflow_provider_workflows.rest.plans import Collect, Collected, MaxInFlight, Now, Pause, Plan, Progress, Submit
 
 T = TypeVar("T")
 
@@ -18,12 +19,16 @@ def run(
     answer: Callable[[Any], Any],
     pauses: list[Pause] | None = None,
     chance: random.Random | None = None,
+    in_flight: int = 4,
+    now: Callable[[], float] = time.time,
 ) -> T:
     """Run a plan.
 
     :param plan: the plan.
     :param answer: gives the result of a call, or the error that it ends in.
     :param pauses: where the plan's pauses are noted.
+    :param in_flight: how many calls may be under way.
+    :param now: gives the Unix time.
     :param chance: picks which of the calls under way is done next; the first, if left out.
     """
     under_way: list[Submit] = []
@@ -34,7 +39,7 @@ def run(
         except StopIteration as end:
             assert not under_way
             return end.value  # type: ignore[no-any-return]
-        result = None
+        result: Any = None
         match step:
             case Pause():
                 if pauses is not None:
@@ -46,6 +51,10 @@ def run(
                 result = Collected(submitted.tag, answer(submitted.call))
             case Progress():
                 pass
+            case Now():
+                result = now()
+            case MaxInFlight():
+                result = in_flight
             case call:
                 result = answer(call)
         send = partial(plan.throw if isinstance(result, ApiError) else plan.send, result)

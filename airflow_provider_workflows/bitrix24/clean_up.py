@@ -13,7 +13,6 @@ from airflow_provider_workflows.bitrix24.ending import EndReport, end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.rest.plans import Plan
 
 #: How many workflows a report shows as a sample.
@@ -95,12 +94,12 @@ class CleanUpReport:
         }
 
 
-def matching(wanted: WorkflowFilter, in_flight: int = IN_FLIGHT) -> Selector:
+def matching(wanted: WorkflowFilter) -> Selector:
     """Find the running workflows that match a filter."""
     select = sorted({"STARTED", "TEMPLATE_ID"} | wanted.fields)
 
     def find() -> Plan[dict[str, WorkflowSummary]]:
-        return (yield from find_workflows(wanted, WorkflowSummary.of, select=select, in_flight=in_flight))
+        return (yield from find_workflows(wanted, WorkflowSummary.of, select=select))
 
     return find
 
@@ -150,7 +149,6 @@ def clean_up(
     *,
     max_workflows: int | None = None,
     dry_run: bool = False,
-    in_flight: int = IN_FLIGHT,
     now: datetime | None = None,
     so_far: CleanUp | None = None,
 ) -> Plan[CleanUpReport]:
@@ -160,7 +158,6 @@ def clean_up(
     :param end: gives the call that ends one.
     :param max_workflows: how many may be ended at most.
     :param dry_run: end nothing, only report.
-    :param in_flight: requests under way at once.
     :param now: the present, for ages.
     :param so_far: kept up to date while the work goes on; one that was begun is gone on with.
     :raises TooManyWorkflowsError: if more are found; none is ended then.
@@ -177,7 +174,7 @@ def clean_up(
     report, left = so_far.report, so_far.left
     if dry_run or not report.found:
         return report
-    yield from end_workflows(left, end, in_flight=in_flight, report=report.end)
+    yield from end_workflows(left, end, report=report.end)
     if report.end.stopped_by is None:
         matching_now = yield from find()
         known = report.end.settled

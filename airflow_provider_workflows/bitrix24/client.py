@@ -10,9 +10,8 @@ from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
-from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, READ_TIMEOUT, Client
+from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, IN_FLIGHT, READ_TIMEOUT, Client
 
 
 class Bitrix24Client(Client[Call]):
@@ -40,9 +39,9 @@ class Bitrix24Client(Client[Call]):
         super().__init__(
             Bitrix24Wire(portal),
             pace=pace or PortalRateLimiter(Limits(), store_for(portal.base_url)),
+            in_flight=in_flight,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             sleep=sleep,
         )
         self.portal = portal
-        self.in_flight = in_flight

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, fit_batch_size, make_batch
+from airflow_provider_workflows.bitrix24.sending import fit_batch_size, make_batch
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -30,51 +30,52 @@ Outcome: TypeAlias = Reply | ApiError
 @dataclass(slots=True, eq=False)
 class _Question:
     call: Call
-    askers: list[asyncio.Future[Outcome]] = field(default_factory=list)
+    waiters: list[asyncio.Future[Outcome]] = field(default_factory=list)
 
 
 class RequestCoalescer:
     """Sends reading calls up to 50 to a batch, equal ones once. Belongs to one event loop.
 
     :param attempt: sends a call and gives its result or error.
+    :param in_flight: requests under way at once.
     """
 
-    def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]]) -> None:
+    def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]], in_flight: int) -> None:
         self._attempt = attempt
-        self._asked: dict[str, _Question] = {}
+        self._wanted: dict[str, _Question] = {}
         self._under_way: set[_Question] = set()
         self._size = BatchSize(BATCH)
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._slots = asyncio.Semaphore(in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._collecting = False
 
-    async def ask(self, call: Call) -> Outcome:
+    async def load(self, call: Call) -> Outcome:
         """Return the result or error of a reading call. Who is cancelled takes the question back.
 
         :param call: a call that changes nothing.
         """
         key = json.dumps([call.method, call.params])
-        question = self._asked.setdefault(key, _Question(call))
-        asker: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        question.askers.append(asker)
+        question = self._wanted.setdefault(key, _Question(call))
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        question.waiters.append(waiter)
         if not self._collecting:
             self._collecting = True
             self._spawn(self._send_all())
         try:
-            outcome = await asker
+            outcome = await waiter
         finally:
-            question.askers.remove(asker)
-            if not question.askers and self._asked.get(key) is question:
-                del self._asked[key]
-        # Each asker raises it, and an exception keeps where it was raised.
+            question.waiters.remove(waiter)
+            if not question.waiters and self._wanted.get(key) is question:
+                del self._wanted[key]
+        # Each waiter raises it, and an exception keeps where it was raised.
         return copy.copy(outcome) if isinstance(outcome, ApiError) else outcome
 
     def close(self) -> None:
         """Stop sending; who still asks is cancelled."""
         for task in self._tasks:
             task.cancel()
-        for asker in _waiting([*self._asked.values(), *self._under_way]):
-            asker.cancel()
+        for waiter in _waiting([*self._wanted.values(), *self._under_way]):
+            waiter.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -83,9 +84,11 @@ class RequestCoalescer:
 
     async def _send_all(self) -> None:
         await asyncio.sleep(WINDOW)
-        while self._asked:
+        while self._wanted:
             await self._slots.acquire()
-            some = [self._asked.pop(key) for key in list(islice(self._asked, self._size.next_size(len(self._asked))))]
+            some = [
+                self._wanted.pop(key) for key in list(islice(self._wanted, self._size.next_size(len(self._wanted))))
+            ]
             self._under_way.update(some)
             self._spawn(self._send(some))
         self._collecting = False
@@ -94,12 +97,12 @@ class RequestCoalescer:
         try:
             outcomes = await self._outcomes([question.call for question in questions])
         except Exception as error:
-            for asker in _waiting(questions):
-                asker.set_exception(error)
+            for waiter in _waiting(questions):
+                waiter.set_exception(error)
         else:
             for question, outcome in zip(questions, outcomes, strict=True):
-                for asker in _waiting([question]):
-                    asker.set_result(outcome)
+                for waiter in _waiting([question]):
+                    waiter.set_result(outcome)
         finally:
             self._under_way.difference_update(questions)
             self._slots.release()
@@ -122,4 +125,4 @@ class RequestCoalescer:
 
 def _waiting(questions: Sequence[_Question]) -> list[asyncio.Future[Outcome]]:
     """Return those who still wait for an answer to one of these."""
-    return [asker for question in questions for asker in question.askers if not asker.done()]
+    return [waiter for question in questions for waiter in question.waiters if not waiter.done()]

@@ -11,7 +11,7 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.clean_up import Selector, WorkflowSummary
 from airflow_provider_workflows.bitrix24.listing import read_workflows
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, read_pages
+from airflow_provider_workflows.bitrix24.sending import read_pages
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
@@ -68,11 +68,10 @@ def find_employee(*, user_id: int | None = None, name: str | None = None, last_n
     raise EmployeeError(f"{len(left)} dismissed employees have the {who}{f': {ids}; give user_id' if left else ''}")
 
 
-def waiting_for(user_id: int, in_flight: int = IN_FLIGHT) -> Selector:
+def waiting_for(user_id: int) -> Selector:
     """Find the running workflows with a task that waits for a user.
 
     :param user_id: the user.
-    :param in_flight: requests under way at once.
     """
 
     def find() -> Plan[dict[str, WorkflowSummary]]:
@@ -84,7 +83,7 @@ def waiting_for(user_id: int, in_flight: int = IN_FLIGHT) -> Selector:
             return len(tasks[start])
 
         page = partial(calls.list_open_tasks, user_id)
-        yield from read_pages(first, page, collect, what="pages of tasks", in_flight=in_flight)
+        yield from read_pages(first, page, collect, what="pages of tasks")
         ids = dict.fromkeys(workflow_id for start in sorted(tasks) for workflow_id in tasks[start])
         return (yield from read_workflows(ids, WorkflowSummary.of, select=("ID", "STARTED", "TEMPLATE_ID")))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.listing import running_workflows
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, send_each
+from airflow_provider_workflows.bitrix24.sending import send_each
 from airflow_provider_workflows.rest.errors import ApiError, UnknownOutcomeError
 from airflow_provider_workflows.rest.plans import ATTEMPTS, Plan
 
@@ -80,7 +80,6 @@ def end_workflows(
     workflow_ids: Iterable[str],
     end: Callable[[str], Call],
     *,
-    in_flight: int = IN_FLIGHT,
     report: EndReport | None = None,
 ) -> Plan[EndReport]:
     """End workflows, up to 50 to a request, and tell what became of each.
@@ -89,7 +88,6 @@ def end_workflows(
 
     :param workflow_ids: the ids.
     :param end: gives the call that ends one: ``calls.terminate_workflow`` or ``calls.kill_workflow``.
-    :param in_flight: requests under way at once.
     :param report: filled while the work goes on; one that was begun is gone on with.
     :raises ValueError: if one is not an id; nothing is sent then.
     """
@@ -121,7 +119,7 @@ def end_workflows(
         return again
 
     try:
-        yield from send_each(ids, end, answered, settle, what="workflows", in_flight=in_flight)
+        yield from send_each(ids, end, answered, settle, what="workflows")
         running = yield from running_workflows(doubtful)
         report.ended += [workflow_id for workflow_id in doubtful if workflow_id not in running]
         report.failed |= dict.fromkeys(running, "the portal did not confirm its end, and it still runs")

@@ -14,7 +14,7 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, read_all, read_pages
+from airflow_provider_workflows.bitrix24.sending import read_all, read_pages
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
@@ -31,7 +31,6 @@ def find_workflows(
     *,
     limit: int | None = None,
     select: Sequence[str] = WORKFLOW_FIELDS,
-    in_flight: int = IN_FLIGHT,
 ) -> Plan[dict[str, K]]:
     """Read the running workflows that match, the oldest first, from all pages.
 
@@ -41,23 +40,19 @@ def find_workflows(
     :param keep: gives what to keep of each.
     :param limit: how many at most; all by default.
     :param select: the fields to read.
-    :param in_flight: requests under way at once.
     :returns: by id, what was kept of each.
     """
     first: Reply = yield from send(_page(wanted, select))
-    return (yield from _read_on(first, wanted, keep, limit, select, in_flight))
+    return (yield from _read_on(first, wanted, keep, limit, select))
 
 
-def list_workflows(
-    wanted: WorkflowFilter, *, limit: int | None = None, in_flight: int = IN_FLIGHT
-) -> Plan[list[Workflow]]:
+def list_workflows(wanted: WorkflowFilter, *, limit: int | None = None) -> Plan[list[Workflow]]:
     """Read the running workflows that match, the oldest first, with all their fields.
 
     :param wanted: which.
     :param limit: how many at most; all by default.
-    :param in_flight: requests under way at once.
     """
-    found = yield from find_workflows(wanted, lambda workflow: workflow, limit=limit, in_flight=in_flight)
+    found = yield from find_workflows(wanted, lambda workflow: workflow, limit=limit)
     return list(found.values())
 
 
@@ -156,7 +151,6 @@ def _read_on(
     keep: Callable[[Workflow], K],
     limit: int | None,
     select: Sequence[str],
-    in_flight: int = IN_FLIGHT,
 ) -> Plan[dict[str, K]]:
     """Collect what matches on the first page and on those after it."""
     pages: dict[int, dict[str, K]] = {}
@@ -170,7 +164,7 @@ def _read_on(
         return len(pages[start])
 
     page = partial(_page, wanted, select)
-    yield from read_pages(first, page, collect, limit=limit, what="pages of workflows", in_flight=in_flight)
+    yield from read_pages(first, page, collect, limit=limit, what="pages of workflows")
     found = {workflow_id: kept for nth in sorted(pages) for workflow_id, kept in pages[nth].items()}
     if rows > len(found):
         log.warning("Left out %d of %d rows: they do not match the filter, or came twice", rows - len(found), rows)

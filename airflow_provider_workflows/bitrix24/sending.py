@@ -23,6 +23,7 @@ from airflow_provider_workflows.rest.plans import (
     ATTEMPTS,
     Collect,
     Collected,
+    MaxInFlight,
     Pause,
     Plan,
     Progress,
@@ -31,9 +32,6 @@ from airflow_provider_workflows.rest.plans import (
     exponential_backoff,
     send,
 )
-
-#: Requests under way at once, unless set in the connection.
-IN_FLIGHT = 4
 
 K = TypeVar("K")
 
@@ -68,7 +66,6 @@ def send_each(
     settle: Callable[[Mapping[K, ApiError]], Plan[list[K]]],
     *,
     what: str,
-    in_flight: int = IN_FLIGHT,
 ) -> Plan[None]:
     """Send one call for each item, until the outcome of each is known.
 
@@ -80,11 +77,11 @@ def send_each(
     :param done: is told the reply of each item that has one.
     :param settle: is given items whose call failed, unless it was refused, and gives those to send again.
     :param what: what the items are, for the log.
-    :param in_flight: requests under way at once.
     :raises ApiError: if nothing goes on; what was under way is collected and settled before.
     """
     work, size = _Work(deque(items)), BatchSize(BATCH)
     total, flying, under_way = len(work.queue), 0, 0
+    in_flight: int = yield MaxInFlight()
     window, setbacks = in_flight, 0
     stopped_by: ApiError | None = None
     while flying or (work.left and stopped_by is None):
@@ -181,7 +178,6 @@ def read_pages(
     *,
     what: str,
     limit: int | None = None,
-    in_flight: int = IN_FLIGHT,
 ) -> Plan[None]:
     """Read the pages of a list, of which the first is there already: one request for each 50 of the others.
 
@@ -190,7 +186,6 @@ def read_pages(
     :param collect: is told the offset and reply of each page, in any order, and gives how many rows it kept.
     :param what: what the pages are of, for the log.
     :param limit: how many rows are enough; default: all.
-    :param in_flight: requests under way at once.
     """
     following: dict[int, int | None] = {}
     kept = 0
@@ -208,7 +203,7 @@ def read_pages(
         starts = range(start, max(first.total or 0, start + 1), PAGE)
         if limit is not None:
             starts = starts[: -(-(limit - kept) // PAGE)]
-        yield from send_each(starts, page, take, _read_again, what=what, in_flight=in_flight)
+        yield from send_each(starts, page, take, _read_again, what=what)
         start = following[starts[-1]]
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow_provider_workflows.domo.account import INSTANCE_PATH
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -16,9 +14,10 @@ class Call:
 
     :param name: what it is called in logs and errors.
     :param http_method: HTTP method.
-    :param path: path below the account's host.
+    :param path: path below the account's host; empty where the account tells at which path an instance is read.
     :param body: JSON body.
     :param repeatable: whether doing it twice has the same effect, and gives the same answer, as once.
+    :param instance_id: the instance that is read.
     :param gives_list: whether the reply is a JSON list, and not an object.
     """
 
@@ -28,6 +27,7 @@ class Call:
     body: Mapping[str, Any] | None = None
     repeatable: bool = False
     gives_list: bool = False
+    instance_id: str | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -53,13 +53,12 @@ def cancel_instance(instance_id: str) -> Call:
     return Call(f"cancel instance {instance_id}", "POST", f"/api/workflow/v1/instances/{instance_id}/cancel")
 
 
-def get_instance(instance_id: str, path: str = INSTANCE_PATH) -> Call:
-    """Read a workflow instance. Undocumented by Domo.
+def get_instance(instance_id: str) -> Call:
+    """Read a workflow instance. Undocumented by Domo, so the account tells at which path.
 
     :param instance_id: the instance's id.
-    :param path: where it is read.
     """
-    return Call(f"read instance {instance_id}", "GET", path.format(instance_id=instance_id), repeatable=True)
+    return Call(f"read instance {instance_id}", "GET", "", repeatable=True, instance_id=instance_id)
 
 
 def list_instances(model_id: str, limit: int = 100) -> Call:

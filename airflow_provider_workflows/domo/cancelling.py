@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from airflow_provider_workflows.domo import calls
-from airflow_provider_workflows.domo.account import INSTANCE_PATH
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import CANCELED, COMPLETED, Instance
 from airflow_provider_workflows.domo.watching import instance_of, note_unknown, read_instance
@@ -96,31 +95,29 @@ def cancel_instances(
     *,
     wait_for: float | None = None,
     poll_interval: float = 5.0,
-    path: str = INSTANCE_PATH,
 ) -> Plan[CancelReport]:
     """Cancel workflow instances, one request each, and tell what became of each.
 
     :param instance_ids: the ids.
     :param wait_for: seconds to wait until all are in a terminal status; ``None``: do not wait.
     :param poll_interval: seconds between two looks at those that are not.
-    :param path: where one instance is read.
     :raises ValueError: if one is not an id; nothing is sent then.
     """
     ids = check_instance_ids(instance_ids)
     report = CancelReport(requested=len(ids))
     try:
         for nth, instance_id in enumerate(ids):
-            yield from _cancel(instance_id, path, report)
+            yield from _cancel(instance_id, report)
             if (nth + 1) % 50 == 0:
                 log.info("%d of %d instances done", nth + 1, len(ids))
     except ApiError as error:
         report.stop(error, ids)
     if wait_for is not None and report.stopped_by is None:
-        yield from await_cancelled(report, wait_for, poll_interval, path)
+        yield from await_cancelled(report, wait_for, poll_interval)
     return report
 
 
-def _cancel(instance_id: str, path: str, report: CancelReport) -> Plan[None]:
+def _cancel(instance_id: str, report: CancelReport) -> Plan[None]:
     maybe_cancelled = False
     for delay in (*exponential_backoff(), None):
         try:
@@ -136,7 +133,7 @@ def _cancel(instance_id: str, path: str, report: CancelReport) -> Plan[None]:
         except (UnknownOutcomeError, RejectedError) as error:
             failure: ApiError = error
         try:
-            instance = yield from read_instance(instance_id, path)
+            instance = yield from read_instance(instance_id)
         except RejectedError as unreadable:
             report.failed[instance_id] = f"{failure.reason} Its status cannot be read either: {unreadable}"
             return
@@ -157,7 +154,6 @@ def await_cancelled(
     report: CancelReport,
     wait_for: float,
     poll_interval: float,
-    path: str = INSTANCE_PATH,
     waited: float = 0.0,
 ) -> Plan[None]:
     """Poll those that were just cancelled until each is in a terminal status, and correct the report.
@@ -165,21 +161,20 @@ def await_cancelled(
     :param report: the report of the cancellation.
     :param wait_for: seconds to wait at most; it looks once in any case.
     :param poll_interval: seconds between two looks.
-    :param path: where one instance is read.
     :param waited: seconds that somebody has waited before.
     """
     try:
-        yield from _poll(report, wait_for, poll_interval, path, waited)
+        yield from _poll(report, wait_for, poll_interval, waited)
     except ApiError as error:
         report.stop(error, [])
 
 
-def _poll(report: CancelReport, wait_for: float, poll_interval: float, path: str, waited: float) -> Plan[None]:
+def _poll(report: CancelReport, wait_for: float, poll_interval: float, waited: float) -> Plan[None]:
     left = [instance_id for instance_id in report.ended if report.instances[instance_id].status != CANCELED]
     while left:
         for instance_id in left:
             try:
-                instance = yield from read_instance(instance_id, path)
+                instance = yield from read_instance(instance_id)
             except ApiError as error:
                 _lose_sight(report, instance_id, error)
                 continue

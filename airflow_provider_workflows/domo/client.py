@@ -8,13 +8,14 @@ from collections.abc import Callable
 from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.wire import DomoWire
-from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, READ_TIMEOUT, Client
+from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, IN_FLIGHT, READ_TIMEOUT, Client
 
 
 class DomoClient(Client[Call]):
     """Runs Domo plans: ``client.run(read_instance("2052e10a-..."))``.
 
     :param account: the account and its credential.
+    :param in_flight: requests under way at once in bulk work.
     :param connect_timeout: seconds for making a connection, default 10.
     :param read_timeout: seconds without a byte of the reply, default 70.
     :param sleep: what waits out a pause; for tests.
@@ -24,9 +25,16 @@ class DomoClient(Client[Call]):
         self,
         account: Account,
         *,
+        in_flight: int = IN_FLIGHT,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(DomoWire(account), connect_timeout=connect_timeout, read_timeout=read_timeout, sleep=sleep)
+        super().__init__(
+            DomoWire(account),
+            in_flight=in_flight,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            sleep=sleep,
+        )
         self.account = account

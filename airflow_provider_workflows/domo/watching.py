@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable
 
 from airflow_provider_workflows.domo import calls
-from airflow_provider_workflows.domo.account import INSTANCE_PATH
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import IN_PROGRESS, TERMINAL_STATUSES, Instance
@@ -15,25 +14,37 @@ from airflow_provider_workflows.rest.plans import Plan, read_as, send
 log = logging.getLogger(__name__)
 
 
-def read_instance(instance_id: str, path: str = INSTANCE_PATH) -> Plan[Instance]:
+class NotCompletedError(Exception):
+    """A workflow instance ended with a status that was not wanted.
+
+    :param instance: the instance.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        super().__init__(instance)
+        self.instance = instance
+
+    def __str__(self) -> str:
+        return f"Workflow instance {self.instance.id} is {self.instance.status}; see its execution in Domo"
+
+
+def read_instance(instance_id: str) -> Plan[Instance]:
     """Read a workflow instance. Undocumented by Domo.
 
     :param instance_id: its id.
-    :param path: where it is read.
     """
-    return (yield from instance_of(calls.get_instance(instance_id, path)))
+    return (yield from instance_of(calls.get_instance(instance_id)))
 
 
-def unfinished(instance_ids: Iterable[str], path: str = INSTANCE_PATH) -> Plan[list[str]]:
+def unfinished(instance_ids: Iterable[str]) -> Plan[list[str]]:
     """Look once at instances, and give those that are in no terminal status.
 
     :param instance_ids: the ids. One that is not there is left out.
-    :param path: where one instance is read.
     """
     left = []
     for instance_id in instance_ids:
         try:
-            instance = yield from read_instance(instance_id, path)
+            instance = yield from read_instance(instance_id)
         except NotFoundError as error:
             log.warning("Instance %s is not watched any more: %s", instance_id, error)
             continue

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_workflows import __version__
 from airflow_provider_workflows.domo.account import Account
@@ -34,7 +35,8 @@ class DomoWire:
             "User-Agent": f"airflow-provider-workflows/{__version__}",
             "X-DOMO-Developer-Token": self.account.token,
         }
-        return Request(call.http_method, self.account.base_url + call.path, headers, call.body)
+        path = call.path or self.account.instance_path.format(instance_id=quote(call.instance_id or "", safe=""))
+        return Request(call.http_method, self.account.base_url + path, headers, call.body)
 
     def result(self, call: Call, response: Response) -> Any:
         """Return the reply's JSON.

@@ -19,11 +19,10 @@ from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra, read_host
 from airflow_provider_workflows.rest.aio import SharedClients
-from airflow_provider_workflows.rest.client import MOST_IN_FLIGHT
+from airflow_provider_workflows.rest.client import IN_FLIGHT, MOST_IN_FLIGHT
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan, send
 from airflow_provider_workflows.rest.redaction import hide_frames
@@ -165,6 +164,7 @@ def _async_client_of(settings: PortalSettings) -> AsyncBitrix24Client:
     return AsyncBitrix24Client(
         settings.portal,
         pace=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url)),
+        in_flight=settings.in_flight,
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
     )

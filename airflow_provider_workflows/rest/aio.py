@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_workflows.rest.client import (
     CONNECT_TIMEOUT,
+    IN_FLIGHT,
     MOST_IN_FLIGHT,
     READ_TIMEOUT,
     RateLimiter,
@@ -27,7 +29,17 @@ from airflow_provider_workflows.rest.client import (
     Wire,
 )
 from airflow_provider_workflows.rest.errors import ApiError, InvalidCallError, NotConnectedError, ReplyLostError
-from airflow_provider_workflows.rest.plans import Collect, Collected, Pause, PauseDueError, Plan, Progress, Submit
+from airflow_provider_workflows.rest.plans import (
+    Collect,
+    Collected,
+    MaxInFlight,
+    Now,
+    Pause,
+    PauseDueError,
+    Plan,
+    Progress,
+    Submit,
+)
 from airflow_provider_workflows.rest.redaction import ahide_frames
 
 log = logging.getLogger(__name__)
@@ -43,6 +55,7 @@ class AsyncClient(Generic[C]):
 
     :param wire: how calls look on the wire.
     :param pace: when calls may be sent.
+    :param in_flight: requests under way at once in bulk work.
     :param connect_timeout: seconds for making a connection.
     :param read_timeout: seconds without a byte of the reply.
     :param sleep: what waits out a pause; for tests.
@@ -53,6 +66,7 @@ class AsyncClient(Generic[C]):
         wire: Wire[C],
         *,
         pace: RateLimiter[C] | None = None,
+        in_flight: int = IN_FLIGHT,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -60,6 +74,7 @@ class AsyncClient(Generic[C]):
         self._wire = wire
         self._pace: RateLimiter[C] = pace or Unlimited()
         self._sleep = sleep
+        self.in_flight = in_flight
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout),
             limits=httpx.Limits(max_connections=MOST_IN_FLIGHT),
@@ -102,6 +117,10 @@ class AsyncClient(Generic[C]):
             case Pause():
                 log.info("Pausing for %.1f s: %s", step.seconds, step.reason)
                 await self._sleep(step.seconds)
+            case Now():
+                return time.time()
+            case MaxInFlight():
+                return self.in_flight
             case Progress():
                 pass
             case Submit():

@@ -24,7 +24,17 @@ from airflow_provider_workflows.rest.errors import (
     NotProcessedError,
     ReplyLostError,
 )
-from airflow_provider_workflows.rest.plans import Collect, Collected, Pause, PauseDueError, Plan, Progress, Submit
+from airflow_provider_workflows.rest.plans import (
+    Collect,
+    Collected,
+    MaxInFlight,
+    Now,
+    Pause,
+    PauseDueError,
+    Plan,
+    Progress,
+    Submit,
+)
 from airflow_provider_workflows.rest.progress import ProgressLog, Stats
 from airflow_provider_workflows.rest.redaction import hide_frames
 
@@ -33,6 +43,8 @@ log = logging.getLogger(__name__)
 #: Bitrix24 cuts a request after 60 s; a shorter read timeout would lose replies that are still to come.
 READ_TIMEOUT = 70.0
 CONNECT_TIMEOUT = 10.0
+#: Requests under way at once, unless set in the connection.
+IN_FLIGHT = 4
 #: Requests under way at once, whatever a plan asks for.
 MOST_IN_FLIGHT = 32
 #: A pause of so many seconds is worth a warning.
@@ -111,6 +123,7 @@ class Client(Generic[C]):
 
     :param wire: how calls look on the wire.
     :param pace: when calls may be sent.
+    :param in_flight: requests under way at once in bulk work.
     :param connect_timeout: seconds for making a connection.
     :param read_timeout: seconds without a byte of the reply.
     :param sleep: what waits out a pause; for tests.
@@ -121,6 +134,7 @@ class Client(Generic[C]):
         wire: Wire[C],
         *,
         pace: RateLimiter[C] | None = None,
+        in_flight: int = IN_FLIGHT,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         sleep: Callable[[float], None] = time.sleep,
@@ -129,6 +143,7 @@ class Client(Generic[C]):
         self._pace: RateLimiter[C] = pace or Unlimited()
         self._timeouts = (connect_timeout, read_timeout)
         self._sleep = sleep
+        self.in_flight = in_flight
         self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
@@ -179,6 +194,10 @@ class Client(Generic[C]):
         match step:
             case Pause():
                 self._wait(step.seconds, step.reason)
+            case Now():
+                return time.time()
+            case MaxInFlight():
+                return self.in_flight
             case Progress():
                 flight.progress.show(step)
             case Submit():

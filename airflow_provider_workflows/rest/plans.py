@@ -93,6 +93,16 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True)
+class Now:
+    """Ask for the time; its result is the client's Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaxInFlight:
+    """Ask how many calls the client lets be under way at once; its result is that number."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Tell the log how far a long job is.
 
@@ -108,7 +118,7 @@ class Progress:
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-Step: TypeAlias = Sendable | Pause | Submit | Collect | Progress
+Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | MaxInFlight | Progress
 Plan: TypeAlias = Generator[Step, Any, T]
 
 

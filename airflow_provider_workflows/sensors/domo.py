@@ -10,9 +10,8 @@ from airflow.providers.common.compat.sdk import PokeReturnValue
 
 from airflow_provider_workflows.domo.cancelling import check_instance_ids
 from airflow_provider_workflows.domo.models import COMPLETED, TERMINAL_STATUSES, Instance
-from airflow_provider_workflows.domo.watching import note_unknown, read_instance
+from airflow_provider_workflows.domo.watching import NotCompletedError, note_unknown, read_instance
 from airflow_provider_workflows.hooks.domo import DomoHook
-from airflow_provider_workflows.operators.domo import NotCompletedError
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
 from airflow_provider_workflows.tasks.arguments import as_ids
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
@@ -73,7 +72,7 @@ class DomoWorkflowSensor(DeferrableSensor):
         return PokeReturnValue(is_done=True, xcom_value=self._judge(instance))
 
     def _read(self) -> Instance:
-        instance = self.hook.run(read_instance(self._id(), self.hook.get_conn().account.instance_path))
+        instance = self.hook.run(read_instance(self._id()))
         note_unknown(instance)
         self.log.info("Instance %s is %s", instance.id, instance.status or "about to start")
         return instance

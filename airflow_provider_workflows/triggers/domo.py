@@ -41,7 +41,7 @@ class InstancesTrigger(PollTrigger):
         return DomoHook(self.domo_conn_id)
 
     async def _poll(self, client: AsyncDomoClient) -> Mapping[str, Any] | None:
-        self._left = await client.run(unfinished(self._left, client.account.instance_path), longest_pause=0)
+        self._left = await client.run(unfinished(self._left), longest_pause=0)
         return None if self._left else {}
 
     async def on_kill(self) -> None:
@@ -49,5 +49,5 @@ class InstancesTrigger(PollTrigger):
         if not self.cancel_on_kill:
             return
         async with self._hook().shared_client() as client:
-            report = await client.run(cancel_instances(self.instance_ids, path=client.account.instance_path))
+            report = await client.run(cancel_instances(self.instance_ids))
         log.info("The task was killed. Cancelled: %s; failed: %s", report.ended, report.failed)

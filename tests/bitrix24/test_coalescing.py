@@ -1,4 +1,4 @@
-"""RequestCoalescer: many askers, few requests, and each asker gets the answer to its own question."""
+"""RequestCoalescer: many waiters, few requests, and each waiter gets the answer to its own question."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.rest.client import IN_FLIGHT
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -95,11 +96,11 @@ def portal() -> FakePortal:
 
 
 def ask_all(portal: FakePortal, numbers: Sequence[int]) -> list[Any]:
-    """Ask everything at once, each question by an asker of its own."""
+    """Ask everything at once, each question by an waiter of its own."""
 
     async def work() -> list[Any]:
-        reads = RequestCoalescer(portal.attempt)
-        return await asyncio.wait_for(asyncio.gather(*(reads.ask(question(number)) for number in numbers)), 10)
+        reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+        return await asyncio.wait_for(asyncio.gather(*(reads.load(question(number)) for number in numbers)), 10)
 
     return asyncio.run(work())
 
@@ -110,13 +111,13 @@ def kinds(outcomes: Sequence[Any]) -> list[type]:
 
 class TestTogether:
     @pytest.mark.parametrize(
-        ("askers", "sizes"), [(1, [1]), (2, [2]), (50, [50]), (51, [26, 25]), (120, [40, 40, 40]), (500, [50] * 10)]
+        ("waiters", "sizes"), [(1, [1]), (2, [2]), (50, [50]), (51, [26, 25]), (120, [40, 40, 40]), (500, [50] * 10)]
     )
-    def test_up_to_fifty_go_in_one_request(self, portal: FakePortal, askers: int, sizes: list[int]) -> None:
-        assert ask_all(portal, range(askers)) == [answer(number) for number in range(askers)]
+    def test_up_to_fifty_go_in_one_request(self, portal: FakePortal, waiters: int, sizes: list[int]) -> None:
+        assert ask_all(portal, range(waiters)) == [answer(number) for number in range(waiters)]
         assert [len(numbers) for numbers in portal.requests] == sizes
 
-    def test_equal_questions_are_asked_once(self, portal: FakePortal) -> None:
+    def test_equal_questions_are_wanted_once(self, portal: FakePortal) -> None:
         numbers = [1, 2, 1, 1, 2, 3]
         assert ask_all(portal, numbers) == [answer(number) for number in numbers]
         assert portal.requests == [[1, 2, 3]]
@@ -137,8 +138,8 @@ class TestTogether:
             return Reply({key: Reply(str(command.params)) for key, command in call.commands.items()})
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(attempt)
-            return await asyncio.gather(*(reads.ask(call) for call in different))
+            reads = RequestCoalescer(attempt, IN_FLIGHT)
+            return await asyncio.gather(*(reads.load(call) for call in different))
 
         assert [reply.result for reply in asyncio.run(work())] == [str(call.params) for call in different]
         assert seen == [different]
@@ -151,7 +152,7 @@ class TestTogether:
             return answer(7)
 
         async def work() -> Any:
-            return await RequestCoalescer(attempt).ask(question(7))
+            return await RequestCoalescer(attempt, IN_FLIGHT).load(question(7))
 
         assert asyncio.run(work()) == answer(7)
         assert seen == [question(7)]
@@ -168,11 +169,11 @@ class TestTogether:
         async def work() -> list[Any]:
             go_on = asyncio.Event()
             portal.busy = lambda: hold(go_on)
-            reads = RequestCoalescer(portal.attempt)
-            first = asyncio.create_task(reads.ask(question(1)))
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            first = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
-            late = [asyncio.create_task(reads.ask(question(number))) for number in (2, 3)]
+            late = [asyncio.create_task(reads.load(question(number))) for number in (2, 3)]
             while len(portal.requests) < 2:
                 await asyncio.sleep(0)
             go_on.set()
@@ -181,13 +182,13 @@ class TestTogether:
         assert asyncio.run(work()) == [answer(1), answer(2), answer(3)]
         assert portal.requests == [[1], [2, 3]]
 
-    def test_a_question_is_asked_anew_for_who_comes_after_it_was_sent(self, portal: FakePortal) -> None:
-        """The answer to an older question may be older than what the asker has seen done."""
+    def test_a_question_is_wanted_anew_for_who_comes_after_it_was_sent(self, portal: FakePortal) -> None:
+        """The answer to an older question may be older than what the waiter has seen done."""
 
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
             for _ in range(3):
-                assert await reads.ask(question(1)) == answer(1)
+                assert await reads.load(question(1)) == answer(1)
 
         asyncio.run(work())
         assert portal.requests == [[1], [1], [1]]
@@ -199,18 +200,18 @@ async def hold(go_on: asyncio.Event) -> None:
 
 class TestCancelled:
     def asked(self, portal: FakePortal, numbers: Sequence[int], cancelled: Sequence[int]) -> list[Any]:
-        """Ask, and cancel the askers at these places before anything is sent."""
+        """Ask, and cancel the waiters at these places before anything is sent."""
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(portal.attempt)
-            askers = [asyncio.create_task(reads.ask(question(number))) for number in numbers]
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            waiters = [asyncio.create_task(reads.load(question(number))) for number in numbers]
             await asyncio.sleep(0)
             for place in cancelled:
-                askers[place].cancel("killed")
-            outcomes = await asyncio.gather(*askers, return_exceptions=True)
+                waiters[place].cancel("killed")
+            outcomes = await asyncio.gather(*waiters, return_exceptions=True)
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert reads._asked == {}
+            assert reads._wanted == {}
             assert reads._tasks == set()
             return outcomes
 
@@ -232,11 +233,11 @@ class TestCancelled:
 
     def test_it_ends_with_the_message_it_was_cancelled_with(self, portal: FakePortal) -> None:
         async def work() -> None:
-            asker = asyncio.create_task(RequestCoalescer(portal.attempt).ask(question(1)))
+            waiter = asyncio.create_task(RequestCoalescer(portal.attempt, IN_FLIGHT).load(question(1)))
             await asyncio.sleep(0)
-            asker.cancel("killed")
+            waiter.cancel("killed")
             with pytest.raises(asyncio.CancelledError, match="killed"):
-                await asker
+                await waiter
 
         asyncio.run(work())
 
@@ -244,38 +245,38 @@ class TestCancelled:
         async def work() -> list[Any]:
             go_on = asyncio.Event()
             portal.busy = lambda: hold(go_on)
-            reads = RequestCoalescer(portal.attempt)
-            askers = [asyncio.create_task(reads.ask(question(number))) for number in (1, 2)]
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            waiters = [asyncio.create_task(reads.load(question(number))) for number in (1, 2)]
             while not portal.requests:
                 await asyncio.sleep(0)
-            askers[0].cancel()
-            await asyncio.wait(askers[:1])
+            waiters[0].cancel()
+            await asyncio.wait(waiters[:1])
             go_on.set()
-            return await asyncio.gather(*askers, return_exceptions=True)
+            return await asyncio.gather(*waiters, return_exceptions=True)
 
         assert kinds(asyncio.run(work())) == [asyncio.CancelledError, Reply]
         assert portal.requests == [[1, 2]]
 
     def test_after_everybody_was_cancelled_the_next_is_answered(self, portal: FakePortal) -> None:
         async def work() -> Any:
-            reads = RequestCoalescer(portal.attempt)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
             for _ in range(3):
-                asker = asyncio.create_task(reads.ask(question(1)))
+                waiter = asyncio.create_task(reads.load(question(1)))
                 await asyncio.sleep(0)
-                asker.cancel()
-                await asyncio.wait([asker])
-            return await asyncio.wait_for(reads.ask(question(2)), 5)
+                waiter.cancel()
+                await asyncio.wait([waiter])
+            return await asyncio.wait_for(reads.load(question(2)), 5)
 
         assert asyncio.run(work()) == answer(2)
 
     def test_closing_ends_what_is_under_way(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
-            reads = RequestCoalescer(portal.attempt)
-            asker = asyncio.create_task(reads.ask(question(1)))
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            waiter = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
-            asker.cancel()
+            waiter.cancel()
             reads.close()
             for _ in range(5):
                 await asyncio.sleep(0)
@@ -332,7 +333,7 @@ class TestFailures:
         assert len(portal.requests) == 1
 
     @pytest.mark.parametrize("kind", [ServerError, AccessDeniedError, RateLimitError])
-    def test_a_single_question_that_fails_is_not_asked_again(self, portal: FakePortal, kind: type[ApiError]) -> None:
+    def test_a_single_question_that_fails_is_not_wanted_again(self, portal: FakePortal, kind: type[ApiError]) -> None:
         portal.whole = lambda numbers: kind("it")
         assert kinds(ask_all(portal, [1])) == [kind]
         assert portal.requests == [[1]]
@@ -342,8 +343,8 @@ class TestFailures:
         portal.whole = lambda numbers: failures.pop() if failures else None
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(portal.attempt)
-            return [await reads.ask(question(1)), await reads.ask(question(1))]
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            return [await reads.load(question(1)), await reads.load(question(1))]
 
         assert kinds(asyncio.run(work())) == [RateLimitError, Reply]
 
@@ -352,36 +353,36 @@ class TestFailures:
             raise OSError("no space left on device")
 
         async def work() -> None:
-            reads = RequestCoalescer(attempt)
+            reads = RequestCoalescer(attempt, IN_FLIGHT)
             with pytest.raises(OSError, match="no space"):
-                await asyncio.wait_for(reads.ask(question(1)), 0.2)
+                await asyncio.wait_for(reads.load(question(1)), 0.2)
 
         asyncio.run(work())
 
     def test_closing_leaves_no_asker_waiting(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
-            reads = RequestCoalescer(portal.attempt)
-            asker = asyncio.create_task(reads.ask(question(1)))
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            waiter = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
             reads.close()
-            done, _ = await asyncio.wait([asker], timeout=0.2)
+            done, _ = await asyncio.wait([waiter], timeout=0.2)
             assert done
 
         asyncio.run(work())
 
     def test_closing_just_before_a_request_leaves_nobody_waiting_either(self, portal: FakePortal) -> None:
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt)
-            asker = asyncio.create_task(reads.ask(question(1)))
-            while not reads._asked:
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            waiter = asyncio.create_task(reads.load(question(1)))
+            while not reads._wanted:
                 await asyncio.sleep(0)
-            while reads._asked:
+            while reads._wanted:
                 await asyncio.sleep(0)
             assert portal.requests == []
             reads.close()
-            done, _ = await asyncio.wait([asker], timeout=0.2)
+            done, _ = await asyncio.wait([waiter], timeout=0.2)
             assert done
 
         asyncio.run(work())
@@ -390,9 +391,9 @@ class TestFailures:
 class TestBatchSize:
     def sizes(self, portal: FakePortal, rounds: Sequence[int]) -> list[int]:
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt)
-            for askers in rounds:
-                await asyncio.gather(*(reads.ask(question(number)) for number in range(askers)))
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            for waiters in rounds:
+                await asyncio.gather(*(reads.load(question(number)) for number in range(waiters)))
 
         asyncio.run(work())
         return [len(numbers) for numbers in portal.requests]
@@ -463,17 +464,17 @@ def test_every_asker_gets_exactly_the_answer_to_its_own_question(
     gone = set(chance.sample(range(len(asked)), min(cancelled, len(asked))))
 
     async def work() -> list[Any]:
-        reads = RequestCoalescer(portal.attempt)
-        askers: list[asyncio.Task[Any]] = []
+        reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+        waiters: list[asyncio.Task[Any]] = []
         for number in asked:
-            askers.append(asyncio.create_task(reads.ask(question(number))))
+            waiters.append(asyncio.create_task(reads.load(question(number))))
             if not chance.randrange(10):
                 await asyncio.sleep(0)
         for place in gone:
-            askers[place].cancel()
-        await asyncio.wait(askers, timeout=10)
-        assert reads._asked == {}
-        return await asyncio.gather(*askers, return_exceptions=True)
+            waiters[place].cancel()
+        await asyncio.wait(waiters, timeout=10)
+        assert reads._wanted == {}
+        return await asyncio.gather(*waiters, return_exceptions=True)
 
     old, coalescing.WINDOW = coalescing.WINDOW, 0.0
     try:

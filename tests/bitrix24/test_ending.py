@@ -325,7 +325,7 @@ def test_more_requests_are_under_way_while_the_portal_answers_and_fewer_once_it_
                 at_once.append(under_way)
             result = yield step
 
-    report = run(watched(end_workflows(ids, calls.terminate_workflow, in_flight=in_flight)), portal)
+    report = run(watched(end_workflows(ids, calls.terminate_workflow)), portal, in_flight=in_flight)
     assert sorted(report.ended) == ids
     assert at_once[0] == 1
     refused = 9 + in_flight - 1  # those behind the refused one were under way already

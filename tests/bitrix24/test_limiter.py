@@ -190,7 +190,7 @@ class TestOverHttp:
     def test_ending_pauses_while_reading_goes_on(self, control: Control, client: Bitrix24Client, clock: Any) -> None:
         control.configure(operating_model="documented", operating_per_command=10.0)
         ids = control.add_workflows([{"TEMPLATE_ID": 7}] * 120)
-        report = client.run(end_workflows(ids[:100], calls.terminate_workflow, in_flight=1))
+        report = client.run(end_workflows(ids[:100], calls.terminate_workflow))
         assert sorted(report.ended) == sorted(ids[:100])
         assert client.stats.paused >= 300
         # 1,000 s of 480 are used: there is no time for the next ones, but all of it for reading.
@@ -205,7 +205,7 @@ class TestOverHttp:
         control.configure(operating_model=model, operating_per_command=4.0)
         ids = control.add_workflows([{}] * 600)
         began = clock.time()
-        report = client.run(end_workflows(ids, calls.terminate_workflow, in_flight=1))
+        report = client.run(end_workflows(ids, calls.terminate_workflow))
         assert sorted(report.ended) == sorted(ids)
         assert len(control.journal("terminate")) == 600
         # 2,400 s of running time at 480 s in ten minutes; the ban model charges half of it, and bans for five.
@@ -220,7 +220,7 @@ class TestOverHttp:
         control.inject("operating_limit", method="bizproc.workflow.terminate")
         control.inject("refused", method="batch", skip=0)
         ids = control.add_workflows([{}] * 10)
-        client.run(end_workflows(ids, calls.terminate_workflow, in_flight=1))
+        client.run(end_workflows(ids, calls.terminate_workflow))
         levels = {record.levelname: record.message for record in caplog.records if "Pausing" in record.message}
         assert re.match(r"Pausing for \d\.\d s, going on at \d\d:\d\d:\d\d UTC: batch: HTTP 503", levels["INFO"])
         assert re.match(r"Pausing for 300\.0 s, going on at \d\d:\d\d:\d\d UTC: bizproc\.", levels["WARNING"])

@@ -17,7 +17,8 @@ from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import list_workflows, running_workflows, watch_workflows
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT, read_all
+from airflow_provider_workflows.bitrix24.sending import read_all
+from airflow_provider_workflows.rest.client import IN_FLIGHT
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,

@@ -57,7 +57,7 @@ def terminate(control: Control, ids: list[str], in_flight: int = 4, limits: Limi
     """Terminate workflows over HTTP."""
     portal = Portal.from_webhook_url(f"{control.url}/rest/1/{control.settings()['webhook_code']}/")
     with Bitrix24Client(portal, pace=PortalRateLimiter(limits), in_flight=in_flight) as client:
-        return client.run(end_workflows(ids, terminate_workflow, in_flight=in_flight))
+        return client.run(end_workflows(ids, terminate_workflow))
 
 
 def assert_ended_once(control: Control, ids: list[str], report: EndReport) -> None:

@@ -275,7 +275,7 @@ class TestAccount:
 
     def test_where_an_instance_is_read_can_be_set(self) -> None:
         account = Account.with_token("acme.domo.com", TOKEN, instance_path="/v9/{instance_id}/status")
-        request = DomoWire(account).request(calls.get_instance(INSTANCE, account.instance_path))
+        request = DomoWire(account).request(calls.get_instance(INSTANCE))
         assert request.url == f"https://acme.domo.com/v9/{INSTANCE}/status"
 
     @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_workflows.bitrix24.errors import MethodNotFoundError, NotAdministratorError, ScopeError
-from airflow_provider_workflows.bitrix24.sending import IN_FLIGHT
 from airflow_provider_workflows.operators.bitrix24 import (
     KillWorkflowOperator,
     ListWorkflowsOperator,
     TerminateWorkflowOperator,
 )
+from airflow_provider_workflows.rest.client import IN_FLIGHT
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,

@@ -14,8 +14,9 @@ from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, StartUnclearError, WorkflowError
 from airflow_provider_workflows.domo.errors import StartNotFoundError
 from airflow_provider_workflows.domo.errors import StartUnclearError as DomoStartUnclearError
+from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.operators.bitrix24 import StartWorkflowOperator
-from airflow_provider_workflows.operators.domo import DomoStartOperator, NotCompletedError
+from airflow_provider_workflows.operators.domo import DomoStartOperator
 from airflow_provider_workflows.operators.starting import StartOperator, StillRunningError
 from airflow_provider_workflows.rest.errors import NotConnectedError
 from airflow_provider_workflows.simulator import Control

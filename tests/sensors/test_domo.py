@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferred
 
 from airflow_provider_workflows.domo.errors import NotFoundError
-from airflow_provider_workflows.operators.domo import NotCompletedError
+from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.rest.errors import AuthenticationError
 from airflow_provider_workflows.sensors.domo import DomoWorkflowSensor
 from airflow_provider_workflows.simulator import Control

@@ -93,7 +93,6 @@ class _CleanUpOperator(Bitrix24Operator):
             self._end,
             max_workflows=most,
             dry_run=dry_run,
-            in_flight=client.in_flight,
             so_far=so_far,
         )
         try:
@@ -188,7 +187,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
                 "filters must name a TEMPLATE_ID, an ID or a date (STARTED, MODIFIED, OWNED_UNTIL) with action 'kill', "
                 "which nobody can take back"
             )
-        return matching(wanted, self.hook.get_conn().in_flight)
+        return matching(wanted)
 
 
 class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
@@ -237,4 +236,4 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
         user_id = None if self.user_id is None else as_positive_int(self.user_id, "user_id")
         user = self.hook.run(find_employee(user_id=user_id, name=self.name, last_name=self.last_name))
         self.log.info("User %d, %s %s, is dismissed", user.id, user.name, user.last_name)
-        return waiting_for(user.id, self.hook.get_conn().in_flight)
+        return waiting_for(user.id)

@@ -41,7 +41,7 @@ class _EndWorkflowsOperator(Bitrix24Operator):
         # Airflow looks for an address also where there is no one thing to link to.
         base_url = self.hook.get_conn().portal.base_url
         WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
-        report = self.hook.run(end_workflows(ids, self._end, in_flight=self.hook.get_conn().in_flight))
+        report = self.hook.run(end_workflows(ids, self._end))
         return finish(context, report.json(), report.stopped_by)
 
 

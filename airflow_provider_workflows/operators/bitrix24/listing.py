@@ -54,7 +54,6 @@ class ListWorkflowsOperator(Bitrix24Operator):
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be 1 or more, not {self.limit}")
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
-        in_flight = self.hook.get_conn().in_flight
-        rows = self.hook.run(find_workflows(wanted, Workflow.row, limit=self.limit, in_flight=in_flight))
+        rows = self.hook.run(find_workflows(wanted, Workflow.row, limit=self.limit))
         self.log.info("%d running workflows match %s", len(rows), wanted.params() or "an empty filter")
         return list(rows.values())

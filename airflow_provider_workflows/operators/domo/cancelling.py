@@ -1,0 +1,115 @@
+"""The operator that cancels workflow instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_workflows.domo.cancelling import (
+    CancelReport,
+    await_cancelled,
+    cancel_instances,
+    check_instance_ids,
+)
+from airflow_provider_workflows.domo.watching import unfinished
+from airflow_provider_workflows.links.domo import InstanceLink
+from airflow_provider_workflows.operators.domo.base import DomoOperator
+from airflow_provider_workflows.tasks.arguments import as_ids
+from airflow_provider_workflows.tasks.deferring import (
+    DEFAULT_DEFERRABLE,
+    deadline_after,
+    load_checkpoint,
+    save_checkpoint,
+)
+from airflow_provider_workflows.tasks.reports import finish
+from airflow_provider_workflows.triggers.domo import InstancesTrigger
+from airflow_provider_workflows.triggers.polling import validate_event
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class DomoCancelOperator(DomoOperator):
+    """Cancels workflow instances.
+
+    Safe to retry: an instance that has finished, or was cancelled before, counts as ``already_ended``. Domo cancels
+    after it has answered, so ``ended`` means that Domo took the cancellation; with ``wait_for_completion``, that the
+    instance is in a terminal status.
+
+    Returns the report ``{"requested": <number>, "ended": [ids], "already_ended": [ids],
+    "failed": {id: reason}, "status": {id: status as last seen}, "dry_run": false}``. If any failed, the report is
+    pushed to XCom and the task fails.
+
+    .. seealso:: API page "Cancel a Workflow"
+
+    :param instance_id: one id or a list of them: of instances, not of models. (templated)
+    :param wait_for_completion: wait until each is COMPLETED, CANCELED or FAILED.
+    :param poll_interval: seconds between two looks while waiting.
+    :param wait_timeout: seconds to wait at most; an instance that still runs then has failed to end.
+    :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
+        ``[operators] default_deferrable``.
+    :param domo_conn_id: id of the Airflow connection. (templated)
+    :raises NotAllEndedError: if any instance could not be cancelled.
+    """
+
+    template_fields: Sequence[str] = (*DomoOperator.template_fields, "instance_id")
+    operator_extra_links = (InstanceLink(),)
+
+    def __init__(
+        self,
+        *,
+        instance_id: str | list[str],
+        wait_for_completion: bool = False,
+        poll_interval: float = 5.0,
+        wait_timeout: float = 600.0,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instance_id = instance_id
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.wait_timeout = wait_timeout
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Cancel the instances and return the report."""
+        ids = check_instance_ids(as_ids(self.instance_id, "instance_id"))
+        in_worker = self.wait_for_completion and not self.deferrable
+        report = self.hook.run(
+            cancel_instances(
+                ids,
+                wait_for=self.wait_timeout if in_worker else None,
+                poll_interval=self.poll_interval,
+            )
+        )
+        # Airflow looks for an address also where there is no one thing to link to.
+        seen = list(report.instances.values())
+        base_url = self.hook.get_conn().account.base_url
+        InstanceLink().push(context, InstanceLink.url(base_url, seen[0]) if len(seen) == 1 else "")
+        if self.wait_for_completion and self.deferrable and report.still_running and report.stopped_by is None:
+            self._wait(report, context)
+        return finish(context, report.json(), report.stopped_by)
+
+    def _wait(self, report: CancelReport, context: Context) -> None:
+        """Look once, and defer if that is not enough."""
+        left = self.hook.run(unfinished(report.still_running))
+        if left:
+            save_checkpoint(context, report.json())
+            self.defer(
+                trigger=InstancesTrigger(
+                    domo_conn_id=self.domo_conn_id,
+                    instance_ids=left,
+                    poll_interval=self.poll_interval,
+                    deadline=deadline_after(self.wait_timeout, self.execution_timeout),
+                ),
+                method_name="execute_complete",
+            )
+        self.hook.run(await_cancelled(report, 0, self.poll_interval))
+
+    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
+        """Read how the instances ended and return the report."""
+        waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0
+        done = CancelReport.from_json(load_checkpoint(context))
+        self.hook.run(await_cancelled(done, waited, self.poll_interval, waited=waited))
+        return finish(context, done.json(), done.stopped_by)
