@@ -28,10 +28,11 @@ def run(
     :param answer: gives the result of a call, or the error that it ends in.
     :param pauses: where the plan's pauses are noted.
     :param in_flight: how many calls may be under way.
-    :param now: gives the Unix time.
+    :param now: gives the Unix time, to which the pauses are added.
     :param chance: picks which of the calls under way is done next; the first, if left out.
     """
     under_way: list[Submit] = []
+    slept = 0.0
     send: Callable[[], Any] = partial(next, plan)
     while True:
         try:
@@ -42,6 +43,7 @@ def run(
         result: Any = None
         match step:
             case Pause():
+                slept += step.seconds
                 if pauses is not None:
                     pauses.append(step)
             case Submit():
@@ -52,7 +54,7 @@ def run(
             case Progress():
                 pass
             case Now():
-                result = now()
+                result = now() + slept
             case MaxInFlight():
                 result = in_flight
             case call:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Collection
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_workflows.rest.plans import Plan, fixed_backoff, poll_until
+from airflow_provider_workflows.rest.plans import TOLERANCE, Plan, poll_until
 from airflow_provider_workflows.tasks.deferring import (
     DEFAULT_DEFERRABLE,
     deadline_after,
@@ -119,8 +120,14 @@ class StartOperator(BaseOperator):
 
     def _wait(self, started: str, context: Context) -> None:
         if not self.deferrable:
-            delays = fixed_backoff(self.poll_interval, self.wait_timeout)
-            if not self.hook.run(poll_until(lambda: self._over(started), delays, f"{started} is running")):
+            over = poll_until(
+                lambda: self._over(started),
+                repeat(self.poll_interval),
+                f"{started} is running",
+                wait_for=self.wait_timeout,
+                tolerance=TOLERANCE,
+            )
+            if not self.hook.run(over):
                 self._give_up(started)
         elif not self.hook.run(self._over(started)):
             save_checkpoint(context, started)

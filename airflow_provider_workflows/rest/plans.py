@@ -7,10 +7,12 @@ A step is a vendor's call (send it, wait for its result), or one of the classes 
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -22,6 +24,10 @@ from airflow_provider_workflows.rest.errors import (
     UnreadableReplyError,
 )
 
+log = logging.getLogger(__name__)
+
+#: Seconds for which polls may fail one after the other, unless set.
+TOLERANCE = 3600.0
 #: How often a call is sent at most, the first time included.
 ATTEMPTS = 8
 LONGEST_DELAY = 30.0
@@ -133,32 +139,43 @@ def exponential_backoff(attempts: int = ATTEMPTS) -> Iterator[float]:
         yield backoff_delay(nth)
 
 
-def fixed_backoff(interval: float, wait_for: float) -> Iterator[float]:
-    """Return the delays between looks that go on for a certain time.
+def poll_until(
+    poll: Callable[[], Plan[T | None]],
+    delays: Iterable[float],
+    reason: str,
+    *,
+    wait_for: float = inf,
+    tolerance: float = 0.0,
+) -> Plan[T | None]:
+    """Poll again and again, until something is there.
 
-    :param interval: seconds between two looks.
-    :param wait_for: seconds to wait in all.
-    """
-    waited = 0.0
-    while waited < wait_for:
-        yield interval
-        waited += interval
-
-
-def poll_until(look: Callable[[], Plan[T | None]], delays: Iterable[float], reason: str) -> Plan[T | None]:
-    """Look again and again, until something is there.
-
-    :param look: looks once; gives ``None`` while nothing is there.
-    :param delays: seconds between the looks; after the last of them it looks once more.
+    :param poll: polls once; gives ``None`` while nothing is there.
+    :param delays: seconds between the polls; after the last of them it polls once more.
     :param reason: what is waited for, for the log.
+    :param wait_for: seconds by the clock, from now on, after which it polls no more: the time that polls take counts.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
     :returns: what was found; ``None`` if nothing was.
+    :raises ApiError: the failure of a poll, if it is final or goes on for too long.
     """
-    for delay in delays:
-        found = yield from look()
-        if found is not None:
-            return found
-        yield Pause(delay, reason)
-    return (yield from look())
+    answered = yield Now()
+    deadline = answered + wait_for
+    following = iter(delays)
+    while True:
+        try:
+            found = yield from poll()
+        except ApiError as error:
+            now = yield Now()
+            if not error.retry_helps or now - answered >= tolerance:
+                raise
+            log.warning("A poll failed, and polling goes on: %s", error)
+        else:
+            now = answered = yield Now()
+            if found is not None:
+                return found
+        delay = next(following, None)
+        if delay is None or now >= deadline:
+            return None
+        yield Pause(min(delay, deadline - now), reason)
 
 
 def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:

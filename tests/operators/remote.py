@@ -93,6 +93,7 @@ def install(clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
     for name, module in list(sys.modules.items()):
         if name.startswith("airflow_provider_workflows.simulator.") and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr("airflow_provider_workflows.rest.client.time", clock)
     make = Client.__init__
 
     def make_sleepless(self: Client, *args: Any, **given: Any) -> None:
