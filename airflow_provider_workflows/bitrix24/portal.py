@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
-from airflow_provider_workflows.rest.address import base_url, split_address
+from airflow_provider_workflows.rest.address import Address, base_url, split_address
 from airflow_provider_workflows.rest.redaction import hide_frames, register_secret
 
-_WEBHOOK_PATH = re.compile(r"/rest/(?P<user>\d+)/(?P<code>[^/]+)(/.*)?")
+_WEBHOOK_PATH = re.compile(r"(?P<folder>.*?)/rest/(?P<user>[0-9]+)/(?P<code>[^/]+)(/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,14 @@ class Portal:
     secret: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.secret or not re.fullmatch(r"[!-~]+", self.secret) or "/" in self.secret:
-            kind = "access_token" if self.user_id is None else "password"
-            raise ValueError(f"{kind} must be the bare webhook code or token: printable, with no spaces or slashes")
+        if self.user_id is None and not re.fullmatch(r"[!-.0-~]+", self.secret or ""):
+            raise ValueError("access_token must be the bare token: printable, with no spaces or slashes")
+        if self.user_id is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", self.secret or ""):
+            raise ValueError("password must be the bare webhook code: letters and digits, or the whole webhook URL")
+        if self.secret in self.base_url:
+            raise ValueError("host must not hold the webhook code or token: it is shown in logs and links")
+        if self.base_url != base_url(self.base_url):
+            raise ValueError("base_url must read like https://acme.bitrix24.com")
         register_secret(self.secret)
 
     @classmethod
@@ -43,14 +48,14 @@ class Portal:
     ) -> Self:
         """Return a portal called by an incoming webhook.
 
-        :param host: the portal's host name.
+        :param host: the portal's host name; for a self-hosted one perhaps with its folder, as ``intra.acme.com/b24``.
         :param user_id: the number before the code in the webhook's URL.
         :param code: the webhook's code.
         :param scheme: ``https``, or ``http`` for a loopback host.
         :param port: port, if not the scheme's own.
         :raises ValueError: with the connection field's name.
         """
-        if not re.fullmatch(r"\d+", str(user_id or "")):
+        if not re.fullmatch(r"[0-9]+", str(user_id or "")):
             raise ValueError("login must be the webhook's user id: the number before the code in its URL")
         return cls(base_url(host, scheme, port), int(user_id or 0), code.strip())
 
@@ -61,7 +66,7 @@ class Portal:
     ) -> Self:
         """Return a portal called with an OAuth access token.
 
-        :param host: the portal's host name.
+        :param host: the portal's host name; for a self-hosted one perhaps with its folder, as ``intra.acme.com/b24``.
         :param token: the access token.
         :param scheme: ``https``, or ``http`` for a loopback host.
         :param port: port, if not the scheme's own.
@@ -77,14 +82,48 @@ class Portal:
         :param url: e.g. ``https://acme.bitrix24.com/rest/1/<code>/``.
         :raises ValueError: if it is not a webhook URL; the text does not repeat it.
         """
-        parts = split_address(url)
-        match = _WEBHOOK_PATH.fullmatch(parts.path)
-        if not match:
-            raise ValueError("the webhook URL must read https://<portal>/rest/<user id>/<code>/")
-        return cls.with_webhook(parts.hostname, match["user"], match["code"], parts.scheme, parts.port)
+        return cls.from_webhook(Webhook.parse(url))
+
+    @classmethod
+    @hide_frames
+    def from_webhook(cls, webhook: Webhook) -> Self:
+        """Return the portal of a webhook.
+
+        :param webhook: the webhook.
+        :raises ValueError: if it cannot be called; the text does not repeat it.
+        """
+        return cls(webhook.address.url(), webhook.user_id, webhook.code)
 
     def method_url(self, method: str) -> str:
         """Return the URL of a REST method; it holds the webhook's code."""
         if self.user_id is None:
             return f"{self.base_url}/rest/{method}"
         return f"{self.base_url}/rest/{self.user_id}/{self.secret}/{method}"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """What a webhook's URL says.
+
+    :param address: where the portal is.
+    :param user_id: whose webhook it is.
+    :param code: its code.
+    """
+
+    address: Address
+    user_id: int
+    code: str = field(repr=False)
+
+    @classmethod
+    @hide_frames
+    def parse(cls, url: str) -> Self:
+        """Read a webhook's URL, with or without a method at its end.
+
+        :param url: e.g. ``https://acme.bitrix24.com/rest/1/<code>/``.
+        :raises ValueError: if it is not a webhook URL; the text does not repeat it.
+        """
+        parts = split_address(url)
+        match = _WEBHOOK_PATH.fullmatch(parts.path)
+        if not match or not parts.scheme:
+            raise ValueError("the webhook URL must read https://<portal>/rest/<user id>/<code>/")
+        return cls(Address.of_url(parts, match["folder"]), int(match["user"]), match["code"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Self
+from urllib.parse import urlsplit
 
 from airflow_provider_workflows.rest.address import base_url
 from airflow_provider_workflows.rest.redaction import hide_frames, register_secret
@@ -30,8 +31,10 @@ class Account:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[!-~]+", self.token or ""):
             raise ValueError("password must be the developer token: printable, with no spaces")
-        if not re.fullmatch(r"/[^{}]*\{instance_id\}[^{}]*", self.instance_path):
+        if not re.fullmatch(r"/[!-z|~]*\{instance_id\}[!-z|~]*", self.instance_path):
             raise ValueError("instance_path must be a path that holds '{instance_id}' once")
+        if urlsplit(self.base_url).path or self.base_url != base_url(self.base_url):
+            raise ValueError("host must be the account's host name, with no path, e.g. acme.domo.com")
         register_secret(self.token)
 
     @classmethod

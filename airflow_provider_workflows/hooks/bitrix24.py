@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +20,10 @@ from airflow_provider_workflows.bitrix24.client import Bitrix24Client
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
-from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
 from airflow_provider_workflows.get_provider_info import field_behaviour
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra, read_host
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, check_type, read_extra
+from airflow_provider_workflows.rest.address import Address
 from airflow_provider_workflows.rest.aio import SharedClients
 from airflow_provider_workflows.rest.client import IN_FLIGHT, MOST_IN_FLIGHT
 from airflow_provider_workflows.rest.errors import ApiError
@@ -181,18 +184,24 @@ def portal_of(connection: Connection, access_token: SecretStr | None = None) -> 
     :param access_token: the access token of its ``extra``, if there is one.
     :raises ConnectionFieldError: with the field's name.
     """
-    host, code, scheme, port = connection.host or "", connection.password or "", connection.schema, connection.port
-    if scheme and scheme.startswith("rest/"):
+    check_type(connection, Bitrix24Hook.conn_type, "https", "http")
+    host, code = (connection.host or "").strip(), (connection.password or "").strip()
+    scheme, port = connection.schema or None, connection.port or None
+    if scheme and re.search(r"(^|/)rest/", scheme):
         # A webhook URL given as AIRFLOW_CONN_...=https://acme.bitrix24.com/rest/1/<code>/ arrives cut into fields.
         protocol = "http" if connection.conn_type == "http" else "https"
-        host, scheme = f"{protocol}://{host}{f':{port}' if port else ''}/{scheme}", None
-    field, pasted = next((pair for pair in (("password", code), ("host", host)) if "/rest/" in pair[1]), ("", ""))
+        place = f"[{host}]" if ":" in host else host
+        host, scheme, port = f"{protocol}://{place}{f':{port}' if port else ''}/{scheme}", None, None
+    urls = {field: text for field, text in (("password", code), ("host", host)) if "/rest/" in text}
+    if not urls:
+        # A web connection with a password is somebody else's: it is no webhook's code.
+        check_type(connection, Bitrix24Hook.conn_type)
     try:
-        if access_token is not None and (code or pasted):
+        if access_token is not None and (code or urls):
             raise ValueError("give either a webhook or extra.access_token, not both")
-        if pasted:
-            return _pasted_portal(field, pasted)
-        host, scheme, port = read_host(host, scheme, port)
+        if urls:
+            fields = {"host": host, "login": connection.login or "", "password": code}
+            return Portal.from_webhook(_webhook_of(urls, fields, Address(scheme, port=port)))
         if access_token is not None:
             return Portal.with_access_token(host, access_token.get_secret_value(), scheme, port)
         if not code:
@@ -202,8 +211,28 @@ def portal_of(connection: Connection, access_token: SecretStr | None = None) -> 
         raise ConnectionFieldError(connection.conn_id, str(error)) from None
 
 
-def _pasted_portal(field: str, url: str) -> Portal:
-    try:
-        return Portal.from_webhook_url(url if "://" in url else f"https://{url}")
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
+@hide_frames
+def _webhook_of(urls: Mapping[str, str], fields: Mapping[str, str], address: Address) -> Webhook:
+    """Read the webhook URL that stands in a connection, and compare it with all else that the connection says.
+
+    :param urls: the fields that hold a webhook URL.
+    :param fields: all fields.
+    :param address: what the connection's schema and port say.
+    :raises ValueError: with the name of the field that says something else.
+    """
+    webhooks = {}
+    for field, url in urls.items():
+        try:
+            webhooks[field] = Webhook.parse(url if "://" in url else f"{address.scheme or 'https'}://{url}")
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+    webhook = next(iter(webhooks.values()))
+    place = webhook.address.joined(address)
+    if fields["host"] and "host" not in urls:
+        place.joined(Address.parse(fields["host"]))
+    said = {"login": str(webhook.user_id), "password": webhook.code}
+    for field, text in fields.items():
+        same = webhooks[field] == webhook if field in urls else text in ("", said.get(field, text))
+        if not same:
+            raise ValueError(f"{field} says something else than the webhook URL in {next(iter(urls))}")
+    return webhook

@@ -8,7 +8,6 @@ from typing import TypeVar
 from airflow.providers.common.compat.sdk import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, READ_TIMEOUT
 from airflow_provider_workflows.rest.redaction import hide_frames
 
@@ -45,18 +44,15 @@ class Timeouts(BaseModel):
 E = TypeVar("E", bound=Timeouts)
 
 
-def read_host(host: str, scheme: str | None, port: int | None) -> tuple[str, str | None, int | None]:
-    """Return host, scheme and port of a connection, whose host may be pasted with ``https://`` in front.
+def check_type(connection: Connection, *conn_types: str) -> None:
+    """Refuse a connection that is meant for something else: its id may come from a template.
 
-    :param host: the connection's host.
-    :param scheme: its schema.
-    :param port: its port.
-    :raises ValueError: with the field's name.
+    :param connection: the connection.
+    :param conn_types: the types it may have.
+    :raises ConnectionFieldError: if it has another one.
     """
-    if "://" not in host:
-        return host.strip(), scheme, port
-    address = split_address(host)
-    return address.hostname or "", address.scheme, address.port or port
+    if connection.conn_type not in conn_types:
+        raise ConnectionFieldError(connection.conn_id, f"conn_type must be {conn_types[0]!r} for this task")
 
 
 @hide_frames

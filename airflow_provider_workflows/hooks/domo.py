@@ -15,7 +15,7 @@ from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.get_provider_info import field_behaviour
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, read_extra, read_host
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, check_type, read_extra
 from airflow_provider_workflows.rest.aio import SharedClients
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan, send
@@ -148,8 +148,10 @@ def account_of(connection: Connection, instance_path: str = INSTANCE_PATH) -> Ac
     :param instance_path: path at which one workflow instance is read.
     :raises ConnectionFieldError: with the field's name.
     """
+    check_type(connection, DomoHook.conn_type)
     try:
-        host, scheme, port = read_host(connection.host or "", connection.schema, connection.port)
-        return Account.with_token(host, connection.password or "", scheme, port, instance_path)
+        return Account.with_token(
+            connection.host, connection.password or "", connection.schema, connection.port, instance_path
+        )
     except ValueError as error:
         raise ConnectionFieldError(connection.conn_id, str(error)) from None

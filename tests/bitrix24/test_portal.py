@@ -31,6 +31,10 @@ class TestFromWebhookUrl:
         portal = Portal.from_webhook_url(f"https://b24.acme.example:8443/rest/1/{CODE}/")
         assert portal.base_url == "https://b24.acme.example:8443"
 
+    def test_a_self_hosted_portal_may_lie_in_a_folder(self) -> None:
+        portal = Portal.from_webhook_url(f"https://intra/apps/b24/rest/1/{CODE}/profile.json")
+        assert portal.method_url("batch") == f"https://intra/apps/b24/rest/1/{CODE}/batch"
+
     @pytest.mark.parametrize(
         "url",
         [
@@ -48,6 +52,14 @@ class TestFromWebhookUrl:
             f"ftp://acme.bitrix24.com/rest/17/{CODE}/",
             f"http://acme.bitrix24.com/rest/17/{CODE}/",
             f"https://acme..bitrix24.com/rest/17/{CODE}/",
+            f"https://acme.bitrix24.com@evil.com/rest/17/{CODE}/",
+            f"https://acme.bitrix24.com:443@evil.com/rest/17/{CODE}/",
+            f"https://acme.bitrix24.com\\@evil.com/rest/17/{CODE}/",
+            f"https://acme.bitrix24.com\n.evil.com/rest/17/{CODE}/",
+            f"https://acme.bitrix24.com/../rest/17/{CODE}/",
+            f"https://acme.bitrix24.com/{CODE}/rest/17/{CODE}/",
+            "https://acme.bitrix24.com/rest/17/../",
+            f"https://acme.bitrix24.com/rest/17/'{CODE}'/",
         ],
     )
     def test_anything_else_is_refused_without_repeating_it(self, url: str) -> None:
@@ -72,7 +84,21 @@ class TestFields:
             Portal.with_webhook("acme.bitrix24.com", user_id, CODE)
         assert CODE not in str(caught.value)
 
-    @pytest.mark.parametrize("code", ["", " ", f"{CODE} x", f"17/{CODE}", f"{CODE}\r\nX-Header: 1", f"{CODE}ü"])
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "",
+            " ",
+            "..",
+            f"{CODE} x",
+            f"17/{CODE}",
+            f"{CODE}\r\nX-Header: 1",
+            f"{CODE}ü",
+            f"'{CODE}'",
+            f"{CODE}?x",
+            f"..%2f{CODE}",
+        ],
+    )
     def test_a_code_that_would_change_the_address_is_refused(self, code: str) -> None:
         with pytest.raises(ValueError, match=r"^password must be") as caught:
             Portal.with_webhook("acme.bitrix24.com", 17, code)
@@ -90,18 +116,24 @@ class TestFields:
             "",
             None,
             "acme bitrix24",
-            "acme.bitrix24.com/",
-            "acme:80",
+            "acme.bitrix24.com/?x=1",
+            "acme.bitrix24.com/../x",
+            "acme:x",
             "-acme.com",
             "acme..com",
             "a" * 64 + ".com",
             CODE + "@x",
         ],
     )
-    def test_a_host_is_a_host_name_and_nothing_else(self, host: str | None) -> None:
-        with pytest.raises(ValueError, match=r"^host is") as caught:
+    def test_a_host_is_a_host_name(self, host: str | None) -> None:
+        with pytest.raises(ValueError, match=r"^host ") as caught:
             Portal.with_webhook(host, 17, CODE)
         assert CODE not in str(caught.value)
+
+    @pytest.mark.parametrize("url", ["https://acme.bitrix24.com@evil.com", "http://evil.com", "https://evil.com/?"])
+    def test_nor_is_a_base_url_taken_as_it_comes(self, url: str) -> None:
+        with pytest.raises(ValueError, match=r"host|schema|base_url"):
+            Portal(url, 17, CODE)
 
 
 class TestScheme:

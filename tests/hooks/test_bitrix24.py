@@ -27,7 +27,7 @@ BY_TOKEN = Portal("https://acme.bitrix24.com", None, TOKEN)
 def hook_of(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Bitrix24Hook:
     """Return the hook of a connection as the form stores it: what is left blank is an empty text."""
     blank: dict[str, Any] = {"host": "", "login": "", "password": "", "schema": "", "port": None, "extra": "{}"}
-    connection = Connection(conn_id="b24", conn_type="bitrix24", description="", **(blank | fields))
+    connection = Connection(conn_id="b24", description="", **({"conn_type": "bitrix24"} | blank | fields))
     monkeypatch.setattr(Bitrix24Hook, "get_connection", lambda self, conn_id: connection)
     return Bitrix24Hook("b24")
 
@@ -87,6 +87,49 @@ class TestForm:
         pasted = f"https://acme.bitrix24.com/rest/17/{CODE}/"
         assert hook_of(monkeypatch, host="acme.bitrix24.com", password=pasted).get_conn().portal == WEBHOOK
 
+    @pytest.mark.parametrize(
+        "beside",
+        [
+            {"host": "ACME.bitrix24.com:443", "login": "17"},
+            {"host": "https://acme.bitrix24.com/", "schema": "https", "port": 443},
+            {"host": f"acme.bitrix24.com/rest/17/{CODE}"},
+        ],
+    )
+    def test_what_stands_beside_a_pasted_address_may_say_the_same(
+        self, monkeypatch: pytest.MonkeyPatch, beside: dict[str, Any]
+    ) -> None:
+        pasted = f"https://acme.bitrix24.com/rest/17/{CODE}/"
+        assert hook_of(monkeypatch, password=pasted, **beside).get_conn().portal == WEBHOOK
+
+    @pytest.mark.parametrize(
+        ("host", "base_url"),
+        [
+            ("intra.acme.example/b24", "https://intra.acme.example/b24"),
+            ("https://intra.acme.example/apps/b24/", "https://intra.acme.example/apps/b24"),
+            ("b24_test.acme.example", "https://b24_test.acme.example"),
+            ("acme.bitrix24.com/", "https://acme.bitrix24.com"),
+            ("ACME.Bitrix24.com", "https://acme.bitrix24.com"),
+            ("acme.bitrix24.com:443", "https://acme.bitrix24.com"),
+            ("2001:db8::7", "https://[2001:db8::7]"),
+            ("[2001:db8::7]:8443", "https://[2001:db8::7]:8443"),
+            ("https://[2001:db8::7]/b24", "https://[2001:db8::7]/b24"),
+        ],
+    )
+    def test_where_a_self_hosted_portal_may_be(self, monkeypatch: pytest.MonkeyPatch, host: str, base_url: str) -> None:
+        portal = hook_of(monkeypatch, host=host, login="17", password=CODE).get_conn().portal
+        assert portal.method_url("batch") == f"{base_url}/rest/17/{CODE}/batch"
+
+    @responses.activate
+    def test_the_code_goes_to_the_application_in_the_hosts_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        responses.post(f"https://intra/b24/rest/17/{CODE}/bizproc.workflow.kill", json={"result": True})
+        hook = hook_of(monkeypatch, host="https://intra/b24", login="17", password=CODE)
+        assert hook.run(send(calls.kill_workflow("65e5a449e8f135.21284909"))).result is True
+
+    @pytest.mark.parametrize("host", ["::1", "[::1]:8024", "127.0.0.1", "localhost"])
+    def test_http_serves_every_loopback(self, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+        hook = hook_of(monkeypatch, host=host, schema="http", login="17", password=CODE)
+        assert hook.get_conn().portal.base_url.startswith("http://")
+
     def test_http_serves_loopback(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_of(monkeypatch, host="127.0.0.1", port=8024, schema="http", login="17", password=CODE)
         assert hook.get_conn().portal.base_url == "http://127.0.0.1:8024"
@@ -128,6 +171,27 @@ class TestEnvironmentVariable:
     def test_as_an_address_on_loopback(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_from(monkeypatch, f"bitrix24://17:{CODE}@127.0.0.1:8024/http")
         assert hook.get_conn().portal.base_url == "http://127.0.0.1:8024"
+
+    @pytest.mark.parametrize("conn_type", ["http", "https"])
+    def test_as_json_with_a_pasted_address_of_any_web_type(
+        self, monkeypatch: pytest.MonkeyPatch, conn_type: str
+    ) -> None:
+        pasted = f"https://acme.bitrix24.com/rest/17/{CODE}/"
+        assert hook_from(monkeypatch, {"conn_type": conn_type, "host": pasted}).get_conn().portal == WEBHOOK
+
+    def test_as_the_address_of_a_webhook_in_a_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(monkeypatch, f"https://intra:8443/b24/rest/17/{CODE}/")
+        assert hook.get_conn().portal.base_url == "https://intra:8443/b24"
+
+    def test_as_the_address_of_a_webhook_with_ipv6(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hook = hook_from(monkeypatch, f"https://[2001:db8::7]/rest/17/{CODE}/")
+        assert hook.get_conn().portal.base_url == "https://[2001:db8::7]"
+
+    @pytest.mark.parametrize("user", ["acme.bitrix24.com", "acme.bitrix24.com:443", "17:443"])
+    def test_a_user_in_it_is_refused(self, monkeypatch: pytest.MonkeyPatch, user: str) -> None:
+        hook = hook_from(monkeypatch, f"https://{user}@evil.com/rest/17/{CODE}/")
+        with pytest.raises(ConnectionFieldError, match=r"(login|password) says something else"):
+            hook.get_conn()
 
     @pytest.mark.parametrize("end", ["/", "", "/bizproc.workflow.instances", "/profile.json"])
     def test_as_the_webhooks_own_address(self, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
@@ -172,6 +236,35 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"schema": "http"}, "schema"),
     ({"host": "http://acme.bitrix24.com"}, "schema"),
     ({"schema": f"rest/{CODE}", "password": ""}, "host"),
+    ({"host": "https://acme.bitrix24.com@evil.com"}, "host"),
+    ({"host": "https://acme.bitrix24.com:443@evil.com/"}, "host"),
+    ({"host": "acme.bitrix24.com\\.evil.com"}, "host"),
+    ({"host": "acme.bitrix24.com\n.evil.com"}, "host"),
+    ({"host": "acme.bitrix24.com\x1b[2K.evil.com"}, "host"),
+    ({"host": "intra/b24/../other"}, "host"),
+    ({"host": "intra/b24?x=1"}, "host"),
+    ({"host": "fe80::1%eth0"}, "host"),
+    ({"port": 70000}, "port"),
+    ({"port": "443@evil.com"}, "port"),
+    ({"password": ".."}, "password"),
+    ({"password": f"'{CODE}'"}, "password"),
+    ({"password": f"{CODE}?auth=x"}, "password"),
+    ({"password": f"https://acme.bitrix24.com@evil.com/rest/17/{CODE}/"}, "password"),
+    # Contradictions: which of the two is meant?
+    ({"host": "other.bitrix24.com", "password": f"https://acme.bitrix24.com/rest/17/{CODE}/"}, "host"),
+    ({"host": "acme.bitrix24.com/b24", "password": f"https://acme.bitrix24.com/rest/17/{CODE}/"}, "folder"),
+    ({"port": 8443, "password": f"https://acme.bitrix24.com/rest/17/{CODE}/"}, "port"),
+    ({"schema": "http", "password": f"https://acme.bitrix24.com/rest/17/{CODE}/"}, "scheme"),
+    ({"login": "18", "password": f"https://acme.bitrix24.com/rest/17/{CODE}/"}, "login"),
+    ({"host": f"https://acme.bitrix24.com/rest/17/x{CODE}/"}, "password"),
+    ({"host": f"https://acme.bitrix24.com/rest/17/{CODE}", "password": f"https://acme.de/rest/17/{CODE}/"}, "host"),
+    ({"host": "https://acme.bitrix24.com", "schema": "http"}, "scheme"),
+    ({"host": "acme.bitrix24.com:444", "port": 443}, "port"),
+    # Somebody else's connection.
+    ({"conn_type": "domo"}, "conn_type must be 'bitrix24'"),
+    ({"conn_type": "https"}, "conn_type must be 'bitrix24'"),
+    ({"conn_type": "http", "extra": json.dumps({"access_token": TOKEN}), "password": ""}, "conn_type"),
+    ({"conn_type": "ssh", "password": f"https://acme.bitrix24.com/rest/17/{CODE}/"}, "conn_type"),
     ({"extra": json.dumps({"access_token": TOKEN})}, "access_token"),
     ({"extra": json.dumps({"access_token": f"{TOKEN} x"}), "password": ""}, "access_token"),
     ({"extra": json.dumps({"access_token": {"a": TOKEN}}), "password": ""}, "access_token"),

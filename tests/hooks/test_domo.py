@@ -24,7 +24,8 @@ ACCOUNT = Account("https://acme.domo.com", TOKEN)
 def hook_of(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> DomoHook:
     """Return the hook of a connection as the form stores it: what is left blank is an empty text."""
     blank: dict[str, Any] = {"host": "", "login": "", "password": "", "schema": "", "port": None, "extra": "{}"}
-    connection = Connection(conn_id="domo", conn_type="domo", description="", **(blank | fields))
+    fields = {"conn_type": "domo"} | blank | fields
+    connection = Connection(conn_id="domo", description="", **fields)
     monkeypatch.setattr(DomoHook, "get_connection", lambda self, conn_id: connection)
     return DomoHook("domo")
 
@@ -106,6 +107,12 @@ class TestBadConnection:
             ({"extra": json.dumps({"instance_path": {"a": TOKEN}})}, "instance_path"),
             ({"extra": json.dumps({"read_timeout": f"x{TOKEN}"})}, "read_timeout"),
             ({"extra": json.dumps({"connect_timeout": 0})}, "connect_timeout"),
+            ({"extra": json.dumps({"instance_path": "/x/{instance_id}\r\nX-Header: 1"})}, "instance_path"),
+            ({"host": "https://acme.domo.com@evil.com"}, "host"),
+            ({"host": "https://acme.domo.com/", "schema": "http"}, "scheme"),
+            ({"host": "acme.domo.com:444", "port": 443}, "port"),
+            ({"conn_type": "bitrix24"}, "conn_type must be 'domo'"),
+            ({"conn_type": "http"}, "conn_type must be 'domo'"),
         ],
     )
     def test_it_is_refused_with_the_fields_name_and_without_its_value(
@@ -137,7 +144,9 @@ class TestClient:
             hook_of(monkeypatch, **GOOD).run(send(get_instance("i1")))
 
     def test_airflow_is_told_the_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        connection = type("Fake", (), {**GOOD, "conn_id": "domo", "schema": None, "port": None, "extra": None})()
+        connection = type(
+            "Fake", (), {**GOOD, "conn_id": "domo", "conn_type": "domo", "schema": None, "port": None, "extra": None}
+        )()
         connection.password = "maskD0mo"
         monkeypatch.setattr(DomoHook, "get_connection", lambda self, conn_id: connection)
         assert redact("x maskD0mo") == "x maskD0mo"

@@ -23,8 +23,8 @@ from tests.secrets.answers import FAILURES
 ROOT = Path(__file__).parents[2]
 SCENARIOS = Path(__file__).with_name("failing_scenarios.py")
 
-#: With characters that a URL quotes.
-WEBHOOK, TOKEN, DOMO = "w3bh00k!c0de$7f2a", "acc3ss+t0ken=9e1b", "DDCI|d3vel0per+t0ken"
+#: The tokens with characters that a URL quotes; a webhook's code has none.
+WEBHOOK, TOKEN, DOMO = "w3bh00k-c0de_7f2a", "acc3ss+t0ken=9e1b", "DDCI|d3vel0per+t0ken"
 CONTROLS = ["MESSAGE", "VARIABLE", "FRAME", "CAUSE", "LOG", "PICKLE", "XCOM", "URL", "LIBRARY"]
 
 
@@ -47,6 +47,17 @@ BAD_CONNECTIONS: dict[str, dict[str, Any] | str] = {
     "bad_pasted": {"host": f"https://acme.bitrix24.com/rest/{WEBHOOK}/"},
     "bad_pasted_port": {"host": f"https://acme.bitrix24.com:{WEBHOOK}/rest/1/{WEBHOOK}/"},
     "bad_pasted_code": ACME | {"password": f"https://acme.bitrix24.com/rest/{WEBHOOK}/"},
+    "bad_host_user": ACME | {"host": f"https://acme.bitrix24.com:{WEBHOOK}@evil.com"},
+    "bad_host_control": ACME | {"host": f"acme.bitrix24.com/{WEBHOOK}\r\n\x1b[2K"},
+    "bad_host_query": ACME | {"host": f"acme.bitrix24.com?{WEBHOOK}"},
+    "bad_other_host": ACME | {"host": "acme.de", "password": f"https://acme.bitrix24.com/rest/1/{WEBHOOK}/"},
+    "bad_other_login": ACME | {"login": "2", "password": f"https://acme.bitrix24.com/rest/1/{WEBHOOK}/"},
+    "bad_other_code": ACME | {"host": f"https://acme.bitrix24.com/rest/1/{WEBHOOK}x/"},
+    "bad_quoted_code": ACME | {"password": f"'{WEBHOOK}'"},
+    "bad_user": f"https://{quote(WEBHOOK)}:443@acme.bitrix24.com/rest/1/{quote(WEBHOOK)}/",
+    "bad_conn_type": ACME | {"conn_type": "https"},
+    "bad_domo_conn_type": ACME | {"conn_type": "bitrix24"},
+    "bad_domo_host_user": ACME_DOMO | {"host": f"https://acme.domo.com:{quote(DOMO)}@evil.com"},
     "bad_code": ACME | {"password": f"1/{WEBHOOK}"},
     "bad_login": ACME | {"login": WEBHOOK},
     "bad_scheme": ACME | {"schema": WEBHOOK},
@@ -74,6 +85,9 @@ BAD_URLS = {
     "URL_PORT": f"https://acme.bitrix24.com:{WEBHOOK}/rest/1/{WEBHOOK}/",
     "URL_BRACKET": f"https://[{WEBHOOK}/rest/1/{WEBHOOK}/",
     "URL_HOST": f"https://acme bitrix24/rest/1/{WEBHOOK}/",
+    "URL_USER": f"https://{WEBHOOK}@acme.bitrix24.com/rest/1/{WEBHOOK}/",
+    "URL_FOLDER": f"https://acme.bitrix24.com/{WEBHOOK}/rest/1/{WEBHOOK}/",
+    "URL_CONTROL": f"https://acme.bitrix24.com\r\n/rest/1/{WEBHOOK}/",
 }
 
 
