@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.ending import EndReport, end_workflows
+from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import Plan
 
 #: How many workflows a report shows as a sample.
@@ -122,8 +123,8 @@ class CleanUp:
         settled = self.report.end.settled
         return {
             "left": [workflow_id for workflow_id in self.left if workflow_id not in settled],
-            "report": self.report.json(),
-            "unclear": sorted(self.report.end.unclear),
+            "end": self.report.end.save(),
+            "report": {name: getattr(self.report, name) for name in _DESCRIPTION},
         }
 
     @classmethod
@@ -131,16 +132,11 @@ class CleanUp:
         """Read what :meth:`json` gave."""
         if value is None:
             return cls()
-        told = value["report"]
-        end = EndReport(
-            requested=told["requested"],
-            ended=told["ended"],
-            already_ended=told["already_ended"],
-            failed=told["failed"],
-            unclear=set(value["unclear"]),
-        )
-        names = ("by_template", "by_age", "sample", "appeared", "dry_run")
-        return cls(CleanUpReport(end, told["requested"], **{name: told[name] for name in names}), value["left"])
+        return cls(CleanUpReport(EndReport.load(value["end"]), **value["report"]), value["left"])
+
+
+#: What a report tells besides what became of each.
+_DESCRIPTION = ("found", "by_template", "by_age", "sample", "appeared", "dry_run")
 
 
 def clean_up(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Callable, Iterable
 
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.errors import NotFoundError
-from airflow_provider_workflows.domo.models import CANCELED, COMPLETED, Instance
+from airflow_provider_workflows.domo.models import CANCELED, COMPLETED, TERMINAL_STATUSES, Instance
 from airflow_provider_workflows.domo.watching import instance_of, note_unknown, read_instance
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -22,58 +21,6 @@ from airflow_provider_workflows.rest.errors import (
 from airflow_provider_workflows.rest.plans import Pause, Plan, exponential_backoff
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class CancelReport:
-    """What became of the workflow instances that were to be cancelled.
-
-    :param requested: how many.
-    :param ended: ids whose cancellation Domo accepted, or that are cancelled after a reply to it was lost.
-        After waiting: that are in a terminal status besides.
-    :param already_ended: ids that had finished, or were cancelled, before.
-    :param failed: id to reason: these may still run.
-    :param instances: id to the instance as last seen.
-    :param stopped_by: the error after which no more were tried.
-    """
-
-    requested: int
-    ended: list[str] = field(default_factory=list)
-    already_ended: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    instances: dict[str, Instance] = field(default_factory=dict)
-    stopped_by: ApiError | None = None
-
-    def json(self) -> dict[str, Any]:
-        """Return it as an XCom value."""
-        return {
-            "requested": self.requested,
-            "ended": self.ended,
-            "already_ended": self.already_ended,
-            "failed": self.failed,
-            "status": {instance_id: instance.status for instance_id, instance in self.instances.items()},
-            "dry_run": False,
-        }
-
-    @classmethod
-    def from_json(cls, report: Mapping[str, Any]) -> Self:
-        """Read what :meth:`json` gave."""
-        instances = {
-            instance_id: Instance(id=instance_id, status=status) for instance_id, status in report["status"].items()
-        }
-        fields = ("requested", "ended", "already_ended", "failed")
-        return cls(**{name: report[name] for name in fields}, instances=instances)
-
-    def stop(self, error: ApiError, instance_ids: Iterable[str]) -> None:
-        """Note that an error ended the work, and with it those of the instances that nothing is known of."""
-        known = {*self.ended, *self.already_ended, *self.failed}
-        self.failed |= {instance_id: str(error) for instance_id in instance_ids if instance_id not in known}
-        self.stopped_by = error
-
-    @property
-    def still_running(self) -> list[str]:
-        """Ids that Domo took the cancellation of, and that were not seen in a terminal status yet."""
-        return [one for one in self.ended if not self.instances[one].terminal]
 
 
 def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
@@ -95,19 +42,26 @@ def cancel_instances(
     *,
     wait_for: float | None = None,
     poll_interval: float = 5.0,
-) -> Plan[CancelReport]:
+    report: EndReport | None = None,
+    seen: Callable[[Instance], object] = bool,
+) -> Plan[EndReport]:
     """Cancel workflow instances, one request each, and tell what became of each.
+
+    ``ended`` are those whose cancellation Domo accepted, or that are cancelled after a reply to it was lost; after
+    waiting, that are in a terminal status besides. ``already_ended`` had finished, or were cancelled, before.
 
     :param instance_ids: the ids.
     :param wait_for: seconds to wait until all are in a terminal status; ``None``: do not wait.
     :param poll_interval: seconds between two looks at those that are not.
+    :param report: filled while the work goes on.
+    :param seen: is told each instance as the cancellation's reply shows it.
     :raises ValueError: if one is not an id; nothing is sent then.
     """
     ids = check_instance_ids(instance_ids)
-    report = CancelReport(requested=len(ids))
+    report = report or EndReport(requested=len(ids))
     try:
         for nth, instance_id in enumerate(ids):
-            yield from _cancel(instance_id, report)
+            yield from _cancel(instance_id, report, seen)
             if (nth + 1) % 50 == 0:
                 log.info("%d of %d instances done", nth + 1, len(ids))
     except ApiError as error:
@@ -117,8 +71,7 @@ def cancel_instances(
     return report
 
 
-def _cancel(instance_id: str, report: CancelReport) -> Plan[None]:
-    maybe_cancelled = False
+def _cancel(instance_id: str, report: EndReport, seen: Callable[[Instance], object]) -> Plan[None]:
     for delay in (*exponential_backoff(), None):
         try:
             # The reply shows the status as it was when the request arrived.
@@ -128,7 +81,7 @@ def _cancel(instance_id: str, report: CancelReport) -> Plan[None]:
         except (AuthenticationError, RedirectedError):
             raise
         except NotFoundError as error:
-            report.failed[instance_id] = error.reason
+            report.fail(instance_id, error)
             return
         except (UnknownOutcomeError, RejectedError) as error:
             failure: ApiError = error
@@ -138,20 +91,27 @@ def _cancel(instance_id: str, report: CancelReport) -> Plan[None]:
             report.failed[instance_id] = f"{failure.reason} Its status cannot be read either: {unreadable}"
             return
         over = instance.status in {COMPLETED, CANCELED}
-        maybe_cancelled |= isinstance(failure, UnknownOutcomeError)
+        if isinstance(failure, UnknownOutcomeError):
+            report.unclear.add(instance_id)
         if over:
             break
         if delay is None or not failure.retry_helps:
-            report.failed[instance_id] = failure.reason
+            report.fail(instance_id, failure)
             return
         yield Pause(delay, reason=str(failure))
-    report.instances[instance_id] = instance
-    ours = not over or (maybe_cancelled and instance.status == CANCELED)
+    report.statuses[instance_id] = instance.status
+    seen(instance)
+    ours = not over or (instance_id in report.unclear and instance.status == CANCELED)
     (report.ended if ours else report.already_ended).append(instance_id)
 
 
+def still_running(report: EndReport) -> list[str]:
+    """Return the ids that Domo took the cancellation of, and that were not seen in a terminal status yet."""
+    return [one for one in report.ended if report.statuses.get(one) not in TERMINAL_STATUSES]
+
+
 def await_cancelled(
-    report: CancelReport,
+    report: EndReport,
     wait_for: float,
     poll_interval: float,
     waited: float = 0.0,
@@ -169,8 +129,8 @@ def await_cancelled(
         report.stop(error, [])
 
 
-def _poll(report: CancelReport, wait_for: float, poll_interval: float, waited: float) -> Plan[None]:
-    left = [instance_id for instance_id in report.ended if report.instances[instance_id].status != CANCELED]
+def _poll(report: EndReport, wait_for: float, poll_interval: float, waited: float) -> Plan[None]:
+    left = [instance_id for instance_id in report.ended if report.statuses.get(instance_id) != CANCELED]
     while left:
         for instance_id in left:
             try:
@@ -178,31 +138,31 @@ def _poll(report: CancelReport, wait_for: float, poll_interval: float, waited: f
             except ApiError as error:
                 _lose_sight(report, instance_id, error)
                 continue
-            report.instances[instance_id] = instance
+            report.statuses[instance_id] = instance.status
             if instance.status == COMPLETED:
                 report.ended.remove(instance_id)
                 report.already_ended.append(instance_id)
             note_unknown(instance)
-        left = [one for one in left if one in report.ended and not report.instances[one].terminal]
+        left = [one for one in left if one in report.ended and report.statuses.get(one) not in TERMINAL_STATUSES]
         if left and waited >= wait_for:
             break
         if left:
             yield Pause(poll_interval, reason=f"{len(left)} cancelled instances have not ended yet")
             waited += poll_interval
     for instance_id in left:
-        status = report.instances[instance_id].status
+        status = report.statuses.get(instance_id)
         report.ended.remove(instance_id)
         report.failed[instance_id] = f"cancelled, but still {status} after {waited:.0f} s"
 
 
-def _lose_sight(report: CancelReport, instance_id: str, error: ApiError) -> None:
+def _lose_sight(report: EndReport, instance_id: str, error: ApiError) -> None:
     """Report an instance as failed whose end cannot be seen, and all of them if the next read cannot help.
 
     :raises ApiError: in that case.
     """
     only_this_one = isinstance(error, RejectedError) and not isinstance(error, (AuthenticationError, RedirectedError))
     for one in [instance_id] if only_this_one else report.ended.copy():
-        if one == instance_id or not report.instances[one].terminal:
+        if one == instance_id or report.statuses.get(one) not in TERMINAL_STATUSES:
             report.ended.remove(one)
             report.failed[one] = f"cancelled, but its end cannot be seen: {error.reason}"
     if not only_this_one:

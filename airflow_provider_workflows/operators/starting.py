@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan, poll_until
 from airflow_provider_workflows.tasks.deferring import (
     DEFAULT_DEFERRABLE,
@@ -17,7 +18,6 @@ from airflow_provider_workflows.tasks.deferring import (
     load_checkpoint,
     save_checkpoint,
 )
-from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.tasks.start_record import StartRecord
 from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event
 
@@ -157,8 +157,8 @@ class StartOperator(BaseOperator):
         if not self.cancel_on_kill or self._started is None:
             return
         try:
-            if failed := self._cancel(self._started):
-                raise NotAllEndedError(failed, len(failed))
+            if failure := EndReport(requested=1, failed=self._cancel(self._started)).failure:
+                raise failure
             if self._record is not None:
                 self._record.forget()
         except Exception as error:

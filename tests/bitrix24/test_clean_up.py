@@ -115,7 +115,7 @@ class TestTheReport:
         stubborn = "7d.00000070"
         portal = PortalOfRows(rows(120), on_end=lambda workflow_id: workflow_id != stubborn)
         report = do(portal)
-        assert report.end.failed == {stubborn: "the portal confirmed its end, but it still runs"}
+        assert report.end.failed == {stubborn: "its end was confirmed, but it still runs"}
         assert stubborn not in report.end.ended
         assert len(report.end.ended) == 119
         assert report.appeared == []
@@ -152,7 +152,7 @@ class TestTheReport:
         assert [one["id"] for one in report["sample"]] == [f"7d.{nth:08d}" for nth in range(20)]
         assert report["sample"][0]["template_id"] == 7
         assert datetime.fromisoformat(report["sample"][0]["started"]) == datetime(2024, 1, 1, tzinfo=UTC)
-        assert (report["requested"], len(report["ended"])) == (130, 130)
+        assert (report["requested"], report["ended"]) == (130, 130)
 
     def test_after_what_stopped_it_nothing_more_is_sent(self) -> None:
         portal = PortalOfRows(rows(130))

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.ending import EndReport, end_workflows
+from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.errors import (
     MethodNotFoundError,
     NotAdministratorError,
     OperatingTimeLimitError,
     WorkflowError,
 )
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,

@@ -12,9 +12,10 @@ import pytest
 
 from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal
 from airflow_provider_workflows.bitrix24.calls import terminate_workflow
-from airflow_provider_workflows.bitrix24.ending import EndReport, end_workflows
+from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.simulator.bitrix24 import portal as simulated_portal
 from tests.operators.remote import VirtualTime, install

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.domo.calls import Call
-from airflow_provider_workflows.domo.cancelling import CancelReport, cancel_instances, check_instance_ids
+from airflow_provider_workflows.domo.cancelling import cancel_instances, check_instance_ids
 from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError, StartNotFoundError, StartUnclearError
 from airflow_provider_workflows.domo.starting import start_instance
 from airflow_provider_workflows.domo.watching import read_instance
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -98,7 +99,7 @@ class TinyHost:
         return {"id": instance_id, "status": self.statuses[instance_id]}
 
 
-def cancel(host: Callable[[Any], Any], ids: list[str], pauses: list[Pause] | None = None, **how: Any) -> CancelReport:
+def cancel(host: Callable[[Any], Any], ids: list[str], pauses: list[Pause] | None = None, **how: Any) -> EndReport:
     """Cancel instances."""
     return run(cancel_instances(ids, **how), host, pauses)
 
@@ -130,7 +131,7 @@ class TestCancel:
         (one,) = instance_ids(1)
         report = cancel(TinyHost({one: status}, cancel_finished=answer), [one])
         assert (report.ended, report.already_ended, report.failed) == ([], [one], {})
-        assert report.json()["status"] == {one: status}
+        assert report.statuses == {one: status}
 
     def test_one_that_is_not_there_has_failed_with_both_meanings_and_the_others_go_on(self) -> None:
         host = running(2)
@@ -226,7 +227,7 @@ class TestWait:
         host = running(2, takes=takes)
         pauses: list[Pause] = []
         report = cancel(host, instance_ids(2), pauses, wait_for=600, poll_interval=7)
-        assert report.json()["status"] == dict.fromkeys(instance_ids(2), "CANCELED")
+        assert report.statuses == dict.fromkeys(instance_ids(2), "CANCELED")
         assert (report.ended, report.failed) == (instance_ids(2), {})
         assert [pause.seconds for pause in pauses] == [7] * takes
 
@@ -235,13 +236,13 @@ class TestWait:
         (one,) = instance_ids(1)
         host = TinyHost({one: status}, takes=3)
         report = cancel(host, [one], wait_for=600)
-        assert report.json()["status"] == {one: "CANCELED"}
+        assert report.statuses == {one: "CANCELED"}
         assert host.sent.count("get 0") == 4
 
     def test_one_that_fails_is_over(self) -> None:
         host = running(1, takes=2, ends_as="FAILED")
         report = cancel(host, instance_ids(1), wait_for=600)
-        assert (report.ended, report.json()["status"]) == (instance_ids(1), {instance_ids(1)[0]: "FAILED"})
+        assert (report.ended, report.statuses) == (instance_ids(1), {instance_ids(1)[0]: "FAILED"})
 
     def test_one_that_completes_before_it_is_cancelled_had_ended_by_itself(self) -> None:
         host = running(1, takes=2, ends_as="COMPLETED")
@@ -322,7 +323,7 @@ def test_whatever_happens_the_report_is_true(
     assert all(one in host.cancelled or (host.lost and before[one] == "CANCELED") for one in report.ended)
     # ... and with waiting it is over.
     terminal = {"COMPLETED", "CANCELED", "FAILED"}
-    assert not waits or all(report.instances[one].status in terminal for one in report.ended)
+    assert not waits or all(report.statuses[one] in terminal for one in report.ended)
     # What is said to have ended before was not touched.
     assert all(before[one] in FINISHED and one not in host.cancelled for one in report.already_ended)
 

@@ -19,7 +19,7 @@ from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.faults import KINDS
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
-from tests.operators.remote import TaskInstance, VirtualTime
+from tests.operators.remote import TaskInstance, VirtualTime, failed_ids
 
 CAMPAIGN, OTHER = 7, 8
 LASTING = {"redirect", "error", "blocked"}
@@ -189,7 +189,7 @@ def test_one_system_that_is_down_does_not_keep_the_other_from_being_cleaned_up(
     run(in_bitrix24)
     with pytest.raises(NotAllEndedError, match="allowlist"):
         in_domo()
-    assert sorted(ti.xcoms["return_value"]["failed"]) == sorted(world.instances)
+    assert sorted(failed_ids(ti.xcoms["return_value"])) == sorted(world.instances)
     world.control.configure(domo_blocked="")
     in_domo()
     assert world.is_cleaned_up()

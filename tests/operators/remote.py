@@ -78,6 +78,11 @@ def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     return connect
 
 
+def failed_ids(report: dict[str, Any]) -> list[str]:
+    """Return the ids that a report names as failed: the first hundred of each reason."""
+    return [one for failure in report["failures"] for one in failure["ids"]]
+
+
 def render(operator: BaseOperator, **values: Any) -> None:
     """Fill in an operator's templates, as Airflow does before the task runs."""
     context: Any = values

@@ -193,7 +193,7 @@ class TestConnection:
         (one,) = control.add_workflows([{}])
         task = TerminateWorkflowOperator(task_id="end", workflow_id=one, bitrix24_conn_id="{{ portal }}")
         render(task, portal="bitrix24_other")
-        assert task.execute(context)["ended"] == [one]
+        assert task.execute(context)["ended_ids"] == [one]
 
     def test_one_that_is_not_there_is_named(self, control: Control, context: Any) -> None:
         with pytest.raises(Exception, match="bitrix24_nowhere"):

@@ -15,7 +15,7 @@ from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import resume, run_through
-from tests.operators.remote import TaskInstance, VirtualTime, render
+from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, render
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
@@ -41,25 +41,30 @@ class TestWhatRuns:
         first, second = add(control, 2, status=status)
         report = cancel(context, first)
         assert statuses(control) == {first: "CANCELED", second: status}
-        assert (report["requested"], report["ended"], report["already_ended"], report["failed"]) == (1, [first], [], {})
+        assert (report["requested"], report["ended_ids"], report["already_ended"], report["failed"]) == (
+            1,
+            [first],
+            0,
+            0,
+        )
 
     def test_many_are_cancelled(self, control: Control, context: Any) -> None:
         ids = add(control, 60)
         report = cancel(context, ids)
         assert set(statuses(control).values()) == {"CANCELED"}
-        assert report["ended"] == ids
+        assert report["ended_ids"] == ids
         assert len(control.requests()) == 60
 
     @pytest.mark.parametrize("form", [list, tuple, str, json.dumps])
     def test_ids_may_come_in_any_form(self, control: Control, context: Any, form: Any) -> None:
         ids = add(control, 3)
-        assert cancel(context, form(ids))["ended"] == ids
+        assert cancel(context, form(ids))["ended_ids"] == ids
 
     def test_a_text_from_a_template_is_rendered_first(self, control: Control, context: Any) -> None:
         ids = add(control, 2)
         operator = DomoCancelOperator(task_id="cancel", instance_id="{{ ids }}")
         render(operator, ids=ids)
-        assert operator.execute(context)["ended"] == ids
+        assert operator.execute(context)["ended_ids"] == ids
 
     def test_an_empty_list_is_a_job_that_is_done(self, control: Control, context: Any) -> None:
         assert cancel(context, [])["requested"] == 0
@@ -77,13 +82,13 @@ class TestWhatHasFinished:
         (running,) = add(control, 1)
         (finished,) = add(control, 1, status=status)
         report = cancel(context, [finished, running], wait_for_completion=waits)
-        assert (report["ended"], report["already_ended"], report["failed"]) == ([running], [finished], {})
+        assert (report["ended_ids"], report["already_ended_ids"], report["failed"]) == ([running], [finished], 0)
         assert statuses(control) == {running: "CANCELED", finished: status}
 
     def test_a_second_run_of_the_same_task_changes_nothing(self, control: Control, context: Any) -> None:
         ids = add(control, 3)
-        assert cancel(context, ids)["ended"] == ids
-        assert cancel(context, ids)["already_ended"] == ids
+        assert cancel(context, ids)["ended_ids"] == ids
+        assert cancel(context, ids)["already_ended_ids"] == ids
         assert len(control.journal("cancel")) == 3
 
 
@@ -97,15 +102,15 @@ class TestWait:
         ids = add(control, 2, status=status)
         report = cancel(context, ids, wait_for_completion=True, poll_interval=5)
         expected = status if status == "FAILED" else "CANCELED"
-        assert report["status"] == dict.fromkeys(ids, expected)
-        assert report["ended"] == ids
+        assert report["by_status"] == {expected: len(ids)}
+        assert report["ended_ids"] == ids
         assert sum(clock.naps) == (0 if status == "FAILED" else 35)
 
     def test_without_waiting_it_only_asks(self, control: Control, context: Any, clock: VirtualTime) -> None:
         control.configure(cancel_delay=33.0)
         ids = add(control, 2)
         report = cancel(context, ids)
-        assert (report["ended"], report["status"]) == (ids, dict.fromkeys(ids, "IN_PROGRESS"))
+        assert (report["ended_ids"], report["by_status"]) == (ids, {"IN_PROGRESS": len(ids)})
         assert clock.naps == []
 
     @pytest.mark.parametrize("final", ["COMPLETED", "FAILED"])
@@ -115,8 +120,8 @@ class TestWait:
         control.configure(cancel_delay=500.0)
         (one,) = add(control, 1, finishes_after=20.0, final_status=final)
         report = cancel(context, one, wait_for_completion=True)
-        assert report["status"] == {one: final}
-        assert report["already_ended" if final == "COMPLETED" else "ended"] == [one]
+        assert report["by_status"] == {final: 1}
+        assert report["already_ended_ids" if final == "COMPLETED" else "ended_ids"] == [one]
 
     def test_one_that_outlasts_the_time_has_failed(
         self, control: Control, context: Any, ti: TaskInstance, clock: VirtualTime
@@ -126,7 +131,7 @@ class TestWait:
         (ended,) = add(control, 1, status="CANCELED")
         with pytest.raises(NotAllEndedError, match=f"1 of 2 could not be ended: {slow}: cancelled, but still IN_PROG"):
             cancel(context, [slow, ended], wait_for_completion=True, poll_interval=10, wait_timeout=60)
-        assert ti.xcoms["return_value"]["already_ended"] == [ended]
+        assert ti.xcoms["return_value"]["already_ended_ids"] == [ended]
         assert clock.naps == [10] * 6
 
     def test_one_that_domo_took_but_ignored_has_failed(self, control: Control, context: Any) -> None:
@@ -142,7 +147,7 @@ class TestWait:
         ids = add(control, 2)
         control.inject(fault, vendor="domo", method="get", times=5)
         report = cancel(context, ids, wait_for_completion=True)
-        assert report["status"] == dict.fromkeys(ids, "CANCELED")
+        assert report["by_status"] == {"CANCELED": len(ids)}
 
     @pytest.mark.parametrize(
         ("fault", "options"), [("error", {"status": 401}), ("error_500", {}), ("blocked", {"how": "redirect"})]
@@ -156,7 +161,7 @@ class TestWait:
         with pytest.raises(Exception, match=r"401|500|[Bb]locked"):
             cancel(context, ids, wait_for_completion=True)
         report = ti.xcoms["return_value"]
-        assert (report["ended"], sorted(report["failed"])) == ([], sorted(ids))
+        assert (report["ended_ids"], sorted(failed_ids(report))) == ([], sorted(ids))
 
 
 class TestRefused:
@@ -186,7 +191,7 @@ class TestFailure:
             cancel(context, [ids[0], UNKNOWN, hidden, ids[1]])
         assert "is it perhaps the model's id?" in str(failed.value)
         assert "the token's user may not see it" in str(failed.value)
-        assert ti.xcoms["return_value"]["ended"] == ids
+        assert ti.xcoms["return_value"]["ended_ids"] == ids
         assert statuses(control) == {ids[0]: "CANCELED", ids[1]: "CANCELED", hidden: "IN_PROGRESS"}
 
     def test_the_one_id_that_is_not_there_is_no_success(self, control: Control, context: Any) -> None:
@@ -208,7 +213,7 @@ class TestFailure:
         (done,) = add(control, 1, status="COMPLETED")
         with pytest.raises(NotAllEndedError, match="HTTP 403, Access is denied"):
             cancel(context, [*ids, done])
-        assert ti.xcoms["return_value"]["already_ended"] == [done]
+        assert ti.xcoms["return_value"]["already_ended_ids"] == [done]
         assert set(statuses(control).values()) == {"IN_PROGRESS", "COMPLETED"}
 
     def test_a_user_who_may_not_even_read_is_told_both(self, control: Control, context: Any) -> None:
@@ -225,7 +230,7 @@ class TestFailure:
         with pytest.raises(NotAllEndedError if done else AuthenticationError):
             cancel(context, ids)
         report = ti.xcoms["return_value"]
-        assert (report["ended"], list(report["failed"])) == (ids[:done], ids[done:])
+        assert (report["ended_ids"], failed_ids(report)) == (ids[:done], ids[done:])
         assert len(control.requests()) == done + 1
         assert {id for id, status in statuses(control).items() if status == "CANCELED"} == set(ids[:done])
 
@@ -250,7 +255,7 @@ class TestFailure:
         control.inject("refused", vendor="domo", skip=1, times=None)
         with pytest.raises(NotAllEndedError):
             cancel(context, ids)
-        assert list(ti.xcoms["return_value"]["failed"]) == ids[1:]
+        assert failed_ids(ti.xcoms["return_value"]) == ids[1:]
         with pytest.raises(RateLimitError):
             cancel(context, ids[1:])
 
@@ -279,7 +284,7 @@ class TestFaults:
         control.inject(fault, vendor="domo", method="cancel", times=3, **options)
         report = cancel(context, ids, wait_for_completion=True)
         assert [entry["fault"] for entry in control.requests()].count(fault) == 3
-        assert (sorted(report["ended"]), report["failed"]) == (sorted(ids), {})
+        assert (sorted(report["ended_ids"]), report["failed"]) == (sorted(ids), 0)
         assert sorted(effect["id"] for effect in control.journal("cancel")) == sorted(ids)
         assert set(statuses(control).values()) == {"CANCELED"}
 
@@ -327,14 +332,14 @@ class TestDeferred:
         control.configure(cancel_delay=0.3)
         ids = add(control, 3, status=status)
         report, deferrals = self.cancel(context, ids)
-        assert report["status"] == dict.fromkeys(ids, "CANCELED")
-        assert (sorted(report["ended"]), report["failed"], deferrals) == (sorted(ids), {}, 1)
+        assert report["by_status"] == {"CANCELED": len(ids)}
+        assert (sorted(report["ended_ids"]), report["failed"], deferrals) == (sorted(ids), 0, 1)
         assert len(control.journal("cancel")) == 3
 
     def test_what_is_cancelled_at_the_first_look_is_not_waited_for(self, control: Control, context: Any) -> None:
         ids = add(control, 2)
         report, deferrals = self.cancel(context, ids)
-        assert (sorted(report["ended"]), deferrals) == (sorted(ids), 0)
+        assert (sorted(report["ended_ids"]), deferrals) == (sorted(ids), 0)
 
     def test_the_report_keeps_what_was_known_before(self, control: Control, context: Any) -> None:
         control.configure(cancel_delay=0.3)
@@ -343,7 +348,8 @@ class TestDeferred:
         with pytest.raises(NotAllEndedError, match=UNKNOWN):
             self.cancel(context, [running, finished, UNKNOWN])
         report = context["ti"].xcoms["return_value"]
-        assert (report["ended"], report["already_ended"], list(report["failed"])) == ([running], [finished], [UNKNOWN])
+        assert (report["ended_ids"], report["already_ended_ids"]) == ([running], [finished])
+        assert failed_ids(report) == [UNKNOWN]
 
     @pytest.mark.parametrize("final", ["COMPLETED", "FAILED"])
     def test_one_that_ends_by_itself_meanwhile_is_told_as_it_ended(
@@ -352,8 +358,8 @@ class TestDeferred:
         control.configure(cancel_delay=500.0)
         (one,) = add(control, 1, finishes_after=0.3, final_status=final)
         report, _ = self.cancel(context, one)
-        assert report["status"] == {one: final}
-        assert report["already_ended" if final == "COMPLETED" else "ended"] == [one]
+        assert report["by_status"] == {final: 1}
+        assert report["already_ended_ids" if final == "COMPLETED" else "ended_ids"] == [one]
 
     def test_one_that_outlasts_the_time_has_failed(self, control: Control, context: Any) -> None:
         control.configure(cancel_delay=500.0)

@@ -147,7 +147,7 @@ class TestIds:
         add(control, 70)
         ids = poke(context).xcom_value
         report = TerminateWorkflowOperator(task_id="end", workflow_id=ids).execute(context)
-        assert sorted(report["ended"]) == ids
+        assert sorted(report["ended_ids"]) == ids
         assert poke(context, min_count=0, max_count=0).is_done
 
 

@@ -100,7 +100,7 @@ class _CleanUpOperator(Bitrix24Operator):
         except PauseDueError as due:
             self._pause(context, due.pause, so_far, _add(effort, client.stats))
         effort = _add(effort, client.stats)
-        done = report.json() | {
+        more = {
             "seconds": round(time.time() - effort["began"], 1),
             "requests": effort["requests"],
             "refusals": effort["refusals"],
@@ -114,8 +114,8 @@ class _CleanUpOperator(Bitrix24Operator):
             self.log.warning("%d more match meanwhile, and were not touched", len(report.appeared))
         if dry_run:
             self.log.info("Dry run: nothing was ended")
-            return done
-        return finish(context, done, report.end.stopped_by)
+            return report.json() | more
+        return finish(context, report.end, report.json() | more)
 
     def _pause(self, context: Context, pause: Pause, so_far: CleanUp, effort: dict[str, Any]) -> NoReturn:
         """Leave the worker to others until the pause is over."""

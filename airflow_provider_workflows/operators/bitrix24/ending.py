@@ -11,8 +11,9 @@ from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.tasks.arguments import as_ids
-from airflow_provider_workflows.tasks.reports import finish
+from airflow_provider_workflows.tasks.reports import finish, reporting
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -41,8 +42,10 @@ class _EndWorkflowsOperator(Bitrix24Operator):
         # Airflow looks for an address also where there is no one thing to link to.
         base_url = self.hook.get_conn().portal.base_url
         WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
-        report = self.hook.run(end_workflows(ids, self._end))
-        return finish(context, report.json(), report.stopped_by)
+        report = EndReport(requested=len(ids))
+        with reporting(context, report):
+            self.hook.run(end_workflows(ids, self._end, report=report))
+        return finish(context, report)
 
 
 class TerminateWorkflowOperator(_EndWorkflowsOperator):
@@ -51,8 +54,10 @@ class TerminateWorkflowOperator(_EndWorkflowsOperator):
     Safe to retry: a workflow that runs no more counts as ``already_ended``, and after a lost reply the task
     reads whether the workflow still runs before it sends anything again. Up to 50 workflows go in one request.
 
-    Returns the report ``{"requested": <number>, "ended": [ids], "already_ended": [ids],
-    "failed": {id: reason}, "dry_run": false}``. If any failed, the report is pushed to XCom and the task fails.
+    Returns the report: the counts ``requested``, ``ended``, ``already_ended``, ``moved_on``, ``failed``; ``dry_run``;
+    ``ended_ids`` and ``already_ended_ids`` (the first 1,000); and ``failures``, a list of
+    ``{"reason", "count", "ids"}`` (the first 100 ids of each). It is pushed to XCom however the task ends; if any
+    failed, the task fails.
 
     .. seealso:: API page "Stop Active Workflow bizproc.workflow.terminate"
 

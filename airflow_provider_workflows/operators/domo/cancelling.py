@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_workflows.domo.cancelling import (
-    CancelReport,
     await_cancelled,
     cancel_instances,
     check_instance_ids,
+    still_running,
 )
+from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import unfinished
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.domo.base import DomoOperator
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.tasks.arguments import as_ids
 from airflow_provider_workflows.tasks.deferring import (
     DEFAULT_DEFERRABLE,
@@ -21,7 +23,7 @@ from airflow_provider_workflows.tasks.deferring import (
     load_checkpoint,
     save_checkpoint,
 )
-from airflow_provider_workflows.tasks.reports import finish
+from airflow_provider_workflows.tasks.reports import finish, reporting
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from airflow_provider_workflows.triggers.polling import validate_event
 
@@ -36,9 +38,8 @@ class DomoCancelOperator(DomoOperator):
     after it has answered, so ``ended`` means that Domo took the cancellation; with ``wait_for_completion``, that the
     instance is in a terminal status.
 
-    Returns the report ``{"requested": <number>, "ended": [ids], "already_ended": [ids],
-    "failed": {id: reason}, "status": {id: status as last seen}, "dry_run": false}``. If any failed, the report is
-    pushed to XCom and the task fails.
+    Returns the report of ``TerminateWorkflowOperator``, and ``by_status``: how many instances were last seen in which
+    status. It is pushed to XCom however the task ends; if any failed, the task fails.
 
     .. seealso:: API page "Cancel a Workflow"
 
@@ -76,26 +77,29 @@ class DomoCancelOperator(DomoOperator):
         """Cancel the instances and return the report."""
         ids = check_instance_ids(as_ids(self.instance_id, "instance_id"))
         in_worker = self.wait_for_completion and not self.deferrable
-        report = self.hook.run(
-            cancel_instances(
-                ids,
-                wait_for=self.wait_timeout if in_worker else None,
-                poll_interval=self.poll_interval,
+        report, seen = EndReport(requested=len(ids)), list[Instance]()
+        with reporting(context, report):
+            self.hook.run(
+                cancel_instances(
+                    ids,
+                    wait_for=self.wait_timeout if in_worker else None,
+                    poll_interval=self.poll_interval,
+                    report=report,
+                    seen=seen.append,
+                )
             )
-        )
         # Airflow looks for an address also where there is no one thing to link to.
-        seen = list(report.instances.values())
         base_url = self.hook.get_conn().account.base_url
         InstanceLink().push(context, InstanceLink.url(base_url, seen[0]) if len(seen) == 1 else "")
-        if self.wait_for_completion and self.deferrable and report.still_running and report.stopped_by is None:
+        if self.wait_for_completion and self.deferrable and still_running(report) and report.stopped_by is None:
             self._wait(report, context)
-        return finish(context, report.json(), report.stopped_by)
+        return finish(context, report)
 
-    def _wait(self, report: CancelReport, context: Context) -> None:
+    def _wait(self, report: EndReport, context: Context) -> None:
         """Look once, and defer if that is not enough."""
-        left = self.hook.run(unfinished(report.still_running))
+        left = self.hook.run(unfinished(still_running(report)))
         if left:
-            save_checkpoint(context, report.json())
+            save_checkpoint(context, report.save())
             self.defer(
                 trigger=InstancesTrigger(
                     domo_conn_id=self.domo_conn_id,
@@ -110,6 +114,6 @@ class DomoCancelOperator(DomoOperator):
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Read how the instances ended and return the report."""
         waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0
-        done = CancelReport.from_json(load_checkpoint(context))
+        done = EndReport.load(load_checkpoint(context))
         self.hook.run(await_cancelled(done, waited, self.poll_interval, waited=waited))
-        return finish(context, done.json(), done.stopped_by)
+        return finish(context, done)

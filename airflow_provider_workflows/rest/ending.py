@@ -1,0 +1,162 @@
+"""What became of each of many that were to be ended: one report for every vendor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from airflow_provider_workflows.rest.errors import ApiError
+
+#: Ids that a report shows of those that were ended, or had ended before.
+SHOWN_IDS = 1000
+#: Ids that it shows of those that failed for one reason, how many reasons, and how much of each.
+SHOWN_FAILED_IDS = 100
+SHOWN_REASONS = 10
+SHOWN_REASON_LENGTH = 500
+OTHER_REASONS = "other reasons"
+STILL_RUNNING = "its end was confirmed, but it still runs"
+
+
+class NotAllEndedError(Exception):
+    """Some of what was to be ended may still run. The report is in the task's XCom ``return_value``.
+
+    :param failures: ``[{"reason", "count", "ids"}]``, the most frequent first.
+    :param failed: how many.
+    :param requested: how many were to be ended.
+    """
+
+    def __init__(self, failures: list[dict[str, Any]], failed: int, requested: int) -> None:
+        super().__init__(failures, failed, requested)
+        self.failures = failures
+        self.failed = failed
+        self.requested = requested
+
+    def __str__(self) -> str:
+        first = "; ".join(f"{_who(failure)}: {failure['reason']}" for failure in self.failures[:3])
+        more = "; see the report in XCom for more" if len(self.failures) > 3 else ""
+        return f"{self.failed} of {self.requested} could not be ended: {first}{more}"
+
+
+@dataclass(slots=True)
+class EndReport:
+    """What became of workflows that were to be ended. It is filled while the work goes on, so it is true at any time.
+
+    :param requested: how many.
+    :param ended: ids that do not run any more after our call, or after one whose reply was lost.
+    :param already_ended: ids that were not running.
+    :param moved_on: ids that run, but no more match what was asked for; they were left alone.
+    :param failed: id to reason: these may still run.
+    :param statuses: id to the status that the vendor told last, where it tells one.
+    :param dry_run: whether nothing was to be ended.
+    :param stopped_by: the error after which no more were tried.
+    :param unclear: ids that may have been ended by a call whose reply was lost, or did not confirm it, or by an
+        earlier try.
+    """
+
+    requested: int
+    ended: list[str] = field(default_factory=list)
+    already_ended: list[str] = field(default_factory=list)
+    moved_on: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, str | None] = field(default_factory=dict)
+    dry_run: bool = False
+    stopped_by: ApiError | None = None
+    unclear: set[str] = field(default_factory=set, compare=False)
+    _reasons: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def settled(self) -> set[str]:
+        """Ids of which it is known what became of them."""
+        return {*self.ended, *self.already_ended, *self.moved_on, *self.failed}
+
+    def gone(self, id: str) -> None:
+        """Note that one does not run any more, whoever ended it."""
+        (self.ended if id in self.unclear else self.already_ended).append(id)
+
+    def fail(self, id: str, error: ApiError) -> None:
+        """Note that one could not be ended. Errors that differ in their trace code only are one reason."""
+        alike = (type(error), error.code, error.http_status, error.text)
+        self.failed[id] = self._reasons.setdefault(alike, error.reason)
+
+    def stop(self, error: ApiError, ids: Iterable[str]) -> None:
+        """Note that an error ended the work, and with it those of the ids that nothing is known of."""
+        known = self.settled
+        self.failed |= {id: str(error) for id in ids if id not in known}
+        self.stopped_by = error
+
+    def still_running(self, ids: Iterable[str]) -> None:
+        """Correct the report by what was read afterwards."""
+        running = {id for id in ids if id not in self.failed}
+        if running:
+            self.ended = [id for id in self.ended if id not in running]
+            self.already_ended = [id for id in self.already_ended if id not in running]
+            self.failed |= dict.fromkeys(running, STILL_RUNNING)
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """Why some failed, the most frequent reason first, with how many and the first ids of each."""
+        counts = Counter(self.failed.values())
+        shown = {
+            reason
+            for reason, _ in counts.most_common(SHOWN_REASONS if len(counts) <= SHOWN_REASONS else SHOWN_REASONS - 1)
+        }
+        groups: dict[str, list[str]] = {}
+        for id, reason in self.failed.items():
+            groups.setdefault(reason if reason in shown else OTHER_REASONS, []).append(id)
+        return [
+            {"reason": _shortened(reason), "count": len(ids), "ids": ids[:SHOWN_FAILED_IDS]}
+            for reason, ids in sorted(groups.items(), key=lambda group: (group[0] == OTHER_REASONS, -len(group[1])))
+        ]
+
+    @property
+    def failure(self) -> NotAllEndedError | None:
+        """The error that a task fails with, if any could not be ended."""
+        return NotAllEndedError(self.failures, len(self.failed), self.requested) if self.failed else None
+
+    def json(self) -> dict[str, Any]:
+        """Return it as JSON of bounded size, however many there are."""
+        return {
+            "requested": self.requested,
+            "ended": len(self.ended),
+            "already_ended": len(self.already_ended),
+            "moved_on": len(self.moved_on),
+            "failed": len(self.failed),
+            "dry_run": self.dry_run,
+            "ended_ids": self.ended[:SHOWN_IDS],
+            "already_ended_ids": self.already_ended[:SHOWN_IDS],
+            "failures": self.failures,
+        } | ({"by_status": dict(Counter(str(status) for status in self.statuses.values()))} if self.statuses else {})
+
+    def save(self) -> dict[str, Any]:
+        """Return all of it as JSON, to go on later."""
+        return {
+            "requested": self.requested,
+            "ended": self.ended,
+            "already_ended": self.already_ended,
+            "moved_on": self.moved_on,
+            "failed": self.failed,
+            "dry_run": self.dry_run,
+            "unclear": sorted(self.unclear),
+        }
+
+    @classmethod
+    def load(cls, saved: Mapping[str, Any]) -> Self:
+        """Read what :meth:`save` returned."""
+        return cls(**{**saved, "unclear": set(saved["unclear"])})
+
+    def __str__(self) -> str:
+        return (
+            f"Of {self.requested} requested: {len(self.ended)} ended, {len(self.already_ended)} had ended already, "
+            f"{len(self.moved_on)} had moved on, {len(self.failed)} failed"
+        )
+
+
+def _who(failure: Mapping[str, Any]) -> str:
+    more = failure["count"] - 1
+    return f"{failure['ids'][0]} and {more} more" if more else str(failure["ids"][0])
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= SHOWN_REASON_LENGTH else f"{reason[: SHOWN_REASON_LENGTH - 1]}…"
