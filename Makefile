@@ -1,6 +1,6 @@
 # Starts from a bare checkout; needs Python 3.11 or newer (with venv and pip), make and git.
 
-UV_VERSION := 0.13.8
+UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' .ci/requirements-uv.txt)
 AIRFLOW_3  := 3.3.2
 AIRFLOW_2  := 2.11.2
 
@@ -64,7 +64,8 @@ demo: $(READY) ## Run the example Dags against the simulator: no account needed
 bench: $(VENV_B)/.ready ## Compare with other clients, in 40 minutes; BENCH="--quick" takes three
 	$(VENV_B)/bin/python -m benchmarks.run $(BENCH)
 
-lock: $(UV) ## Pin the environments again; with UPGRADE=1 to the newest releases
+lock: $(UV) ## Pin the environments again, with hashes; with UPGRADE=1 to the newest releases
+	echo uv | $(call compile,uv)
 	$(call pin,airflow-3.3,$(AIRFLOW_3))
 	$(call pin,airflow-2.11,$(AIRFLOW_2))
 	$(call pin,bench,$(AIRFLOW_3),.ci/requirements-bench.in -c .ci/requirements-airflow-3.3.txt)
@@ -72,16 +73,20 @@ lock: $(UV) ## Pin the environments again; with UPGRADE=1 to the newest releases
 clean: ## Remove all that make has made
 	rm -rf .airflow .uv $(VENV) $(VENV_2) $(VENV_B) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-define pin
-	echo apache-airflow==$(2) | $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate \
+define compile
+	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --generate-hashes \
 		--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
-		--extra simulator pyproject.toml .ci/requirements.in $(3) - -o .ci/requirements-$(1).txt
+		$(2) - -o .ci/requirements-$(1).txt
+endef
+
+define pin
+	echo apache-airflow==$(2) | $(call compile,$(1),--extra simulator pyproject.toml .ci/requirements.in $(3))
 endef
 
 # Airflow as pinned, then this package from the checkout; `check` tells when the pins no longer suit pyproject.toml.
 define install
 	test -x $(@D)/bin/python || $(1) -m venv --without-pip $(@D)
-	$(UV) pip sync --quiet --python $(@D)/bin/python --compile-bytecode $(2)
+	$(UV) pip sync --quiet --require-hashes --python $(@D)/bin/python --compile-bytecode $(2)
 	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation -e '.[simulator]'
 	$(UV) pip check --quiet --python $(@D)/bin/python
 	touch $@
@@ -98,5 +103,5 @@ $(VENV_B)/.ready: .ci/requirements-bench.txt pyproject.toml | $(UV)
 
 $(UV):
 	$(PYTHON) -m venv --clear .uv
-	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	.uv/bin/python -m pip install --quiet --require-hashes --no-deps -r .ci/requirements-uv.txt
 	ln -s uv $@

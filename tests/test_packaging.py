@@ -82,3 +82,11 @@ def test_what_serves_a_notebook_too_imports_no_airflow(package: str) -> None:
     modules = [name.removesuffix(".__init__") for name in modules if not name.endswith(".__main__")]
     assert f"airflow_provider_workflows.{package}" in modules
     assert airflow_modules_imported_with(*modules) == []
+
+
+@pytest.mark.parametrize("pins", sorted((ROOT / ".ci").glob("requirements-*.txt")), ids=lambda path: path.stem)
+def test_every_pin_names_the_hashes_of_its_files(pins: Path) -> None:
+    entries = pins.read_text().replace("\\\n", " ").splitlines()
+    pinned = [entry for entry in entries if entry.strip() and not entry.lstrip().startswith("#")]
+    assert pinned
+    assert [entry for entry in pinned if "==" not in entry or "--hash=sha256:" not in entry] == []
