@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
             summary = seed(control) if options.demo else None
             control.configure(**dict(options.set))
             print(f"Bitrix24 and Domo are simulated at {simulator.url}")
+            print(
+                "Whoever can reach this port may read all that is sent to it: use no real webhook, token or data here."
+            )
             if summary:
                 print(json.dumps({"bitrix24": summary["bitrix24"], "domo": summary["domo"]}))
             for conn_id, connection in simulator.connections().items():

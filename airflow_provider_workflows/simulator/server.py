@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import threading
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ from typing import Any
 
 try:
     from aiohttp import web
+    from aiohttp.typedefs import Handler
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "The simulator needs aiohttp: pip install 'airflow-provider-workflows[simulator]'", name="aiohttp"
@@ -24,6 +26,8 @@ from airflow_provider_workflows.simulator.exchange import html
 from airflow_provider_workflows.simulator.world import World
 
 LOOPBACK = "127.0.0.1"
+#: A web page can make its own host's name point to loopback, and call what listens there. It cannot call it these.
+NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 LARGEST_BODY = 64 * 1024**2
 
 
@@ -31,13 +35,20 @@ def application() -> web.Application:
     """Both systems and the control path as one application."""
     world = World()
     portal, host, control = Portal(world), Host(world), ControlPath(world)
-    app = web.Application(client_max_size=LARGEST_BODY)
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_called_by_loopback_name])
     app.router.add_route("*", "/rest/{tail:.+}", portal.rest)
     app.router.add_route("*", "/oauth/token/", portal.token)
     app.router.add_route("*", "/api/{tail:.+}", host.api)
     app.router.add_get("/auth/whitelist/blocked", _blocked)
     app.router.add_route("*", "/_simulator/{action}", control.handle)
     return app
+
+
+@web.middleware
+async def _called_by_loopback_name(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if not NAMES.fullmatch(request.headers.get("Host", "")):
+        return web.Response(status=421, text="The simulator answers to 127.0.0.1 and localhost only.\n")
+    return await handler(request)
 
 
 async def _blocked(_: web.Request) -> web.Response:

@@ -126,7 +126,8 @@ def test_as_a_program_it_shows_connections_and_stops_at_an_interrupt():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         try:
             assert program.stdout is not None
-            lines = [program.stdout.readline() for _ in range(5)]
+            lines = [program.stdout.readline() for _ in range(6)]
+            assert "no real webhook" in lines[1]
             control = Control(lines[0].split()[-1])
             summary = control.summary()
             settings = control.settings()
@@ -141,11 +142,27 @@ def test_as_a_program_it_shows_connections_and_stops_at_an_interrupt():
     }
     assert summary["domo"]["instances"].keys() == {"None", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED"}
     assert (settings["bucket_capacity"], settings["language"]) == (50, "ru")
-    exports = dict(shlex.split(line)[1].split("=", 1) for line in lines[2:4])
+    exports = dict(shlex.split(line)[1].split("=", 1) for line in lines[3:5])
     bitrix24 = json.loads(exports["AIRFLOW_CONN_BITRIX24_DEFAULT"])
     assert (bitrix24["login"], bitrix24["password"]) == ("1", "sim0webhook0code")
     assert f"http://{bitrix24['host']}:{bitrix24['port']}" == control.url
     assert json.loads(exports["AIRFLOW_CONN_DOMO_DEFAULT"])["password"] == "sim-domo-developer-token"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example", "127.0.0.1@x", ""])
+@pytest.mark.parametrize("path", ["rest/1/sim0webhook0code/scope", "_simulator/state", "api/content/v2/users/me"])
+def test_a_page_whose_name_was_pointed_at_loopback_reads_nothing(simulator: Simulator, host: str, path: str):
+    port = simulator.url.rpartition(":")[2]
+    answer = requests.get(f"{simulator.url}/{path}", headers={"Host": host.format(port=port)}, timeout=5)
+    assert answer.status_code == 421
+    assert "answers to 127.0.0.1 and localhost only" in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:{port}", "127.0.0.1", "[::1]:{port}"])
+def test_loopbacks_own_names_are_answered(simulator: Simulator, host: str):
+    port = simulator.url.rpartition(":")[2]
+    answer = requests.get(f"{simulator.url}/_simulator/state", headers={"Host": host.format(port=port)}, timeout=5)
+    assert answer.status_code == 200
 
 
 def test_as_a_program_it_says_what_is_wrong_and_fails():
