@@ -14,6 +14,7 @@ from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.ending import EndReport
+from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Plan
 
 #: How many workflows a report shows as a sample.
@@ -21,7 +22,7 @@ SAMPLE = 20
 AGES = {"over a year": 365, "over 90 days": 90, "over 30 days": 30, "over 7 days": 7}
 
 
-class TooManyWorkflowsError(Exception):
+class TooManyWorkflowsError(ProviderError):
     """More workflows match than may be ended; none was.
 
     :param found: how many match.

@@ -12,11 +12,11 @@ from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.clean_up import Selector, WorkflowSummary
 from airflow_provider_workflows.bitrix24.listing import read_workflows
 from airflow_provider_workflows.bitrix24.sending import read_pages
-from airflow_provider_workflows.rest.errors import UnreadableReplyError
+from airflow_provider_workflows.rest.errors import ProviderError, UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
 
-class EmployeeError(ValueError):
+class EmployeeError(ProviderError, ValueError):
     """The employee cannot be told for sure, or has not left; nothing is ended then."""
 
 

@@ -10,19 +10,19 @@ from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.listing import running_workflows
 from airflow_provider_workflows.bitrix24.sending import send_each
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.rest.errors import ApiError, UnknownOutcomeError
+from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, UnknownOutcomeError
 from airflow_provider_workflows.rest.plans import ATTEMPTS, Plan
 
 
 def check_workflow_ids(workflow_ids: Iterable[str]) -> list[str]:
     """Check workflow ids and leave out repetitions.
 
-    :raises ValueError: for what cannot be an id, e.g. an empty text: the portal's answer to it is not defined.
+    :raises ArgumentError: for what cannot be an id, e.g. an empty text: the portal's answer to it is not defined.
     """
     ids = list(dict.fromkeys(workflow_ids))
     for workflow_id in ids:
         if not isinstance(workflow_id, str) or not re.fullmatch(r"[0-9A-Za-z.]{1,32}", workflow_id):
-            raise ValueError(f"workflow_id: {workflow_id!r} is not a workflow id such as '66e412fdc9bd44.36306599'")
+            raise ArgumentError(f"workflow_id: {workflow_id!r} is not a workflow id such as '66e412fdc9bd44.36306599'")
     return ids
 
 
@@ -39,7 +39,7 @@ def end_workflows(
     :param workflow_ids: the ids.
     :param end: gives the call that ends one: ``calls.terminate_workflow`` or ``calls.kill_workflow``.
     :param report: filled while the work goes on; one that was begun is gone on with.
-    :raises ValueError: if one is not an id; nothing is sent then.
+    :raises ArgumentError: if one is not an id; nothing is sent then.
     """
     ids = check_workflow_ids(workflow_ids)
     report = report or EndReport(requested=len(ids))

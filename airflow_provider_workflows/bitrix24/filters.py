@@ -15,6 +15,8 @@ from typing import Any, Self
 
 from airflow_provider_workflows.bitrix24.calls import WORKFLOW_FIELDS
 from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.rest.errors import ArgumentError
+from airflow_provider_workflows.rest.texts import did_you_mean
 
 DATE_FIELDS = frozenset({"MODIFIED", "OWNED_UNTIL", "STARTED"})
 NUMBER_FIELDS = frozenset({"STARTED_BY", "TEMPLATE_ID"})
@@ -32,8 +34,29 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 SPELLINGS = {"=": "", "!=": "!"}
 
 
-class FilterError(ValueError):
+class FilterError(ArgumentError):
     """A filter that is not sent, because the portal would read it as a wider one."""
+
+
+def parse_key(key: Any) -> tuple[str, str]:
+    """Return operator and field of a key such as ``<STARTED``, in the spelling in which they are sent.
+
+    :raises FilterError: with the key, and what would be right.
+    """
+    match = re.fullmatch(r"([!<>=]*)(\w+)", str(key))
+    sign, name = match.groups() if match else ("", str(key))
+    sign, name = SPELLINGS.get(sign, sign), name.upper()
+    if name not in WORKFLOW_FIELDS:
+        meant = did_you_mean(name.lstrip("%<>=!?@~"), WORKFLOW_FIELDS)
+        raise FilterError(f"filters: unknown field {key!r}{meant}; known fields are {', '.join(WORKFLOW_FIELDS)}")
+    if sign not in OPERATORS:
+        raise FilterError(f"filters: unknown operator in {key!r}; known operators are = != ! < <= > >=")
+    return sign, name
+
+
+def narrows(sign: str, field: str) -> bool:
+    """Tell whether a key names certain workflows, templates or times, and does not only leave some out."""
+    return sign != "!" and field in {"ID", "TEMPLATE_ID", *DATE_FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +78,7 @@ class Condition:
 
         :raises FilterError: with the field's name, and what would be right.
         """
-        match = re.fullmatch(r"([!<>=]*)(\w+)", str(key))
-        sign, name = match.groups() if match else ("", str(key))
-        sign, name = SPELLINGS.get(sign, sign), name.upper()
-        if name not in WORKFLOW_FIELDS:
-            raise FilterError(f"filters: unknown field {key!r}; known fields are {', '.join(WORKFLOW_FIELDS)}")
-        if sign not in OPERATORS:
-            raise FilterError(f"filters: unknown operator in {key!r}; known operators are = != ! < <= > >=")
+        sign, name = parse_key(key)
         return cls(sign, name, _typed(name, key, value))
 
     @property
@@ -72,7 +89,7 @@ class Condition:
     @property
     def narrows(self) -> bool:
         """Whether it names certain workflows, templates or times, and does not only leave some out."""
-        return self.operator != "!" and self.field in {"ID", "TEMPLATE_ID", *DATE_FIELDS}
+        return narrows(self.operator, self.field)
 
     def sent_value(self) -> int | str:
         """Return the value as it is sent."""

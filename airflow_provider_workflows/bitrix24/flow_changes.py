@@ -11,13 +11,15 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from airflow_provider_workflows.bitrix24.models import Flow, Pairs
+from airflow_provider_workflows.rest.errors import ArgumentError
+from airflow_provider_workflows.rest.texts import did_you_mean
 
 _USER = ("user", r"[1-9]\d*")
 _DEPARTMENT = ("department", r"[1-9]\d*(:F)?")
 _EVERYBODY = ("meta-user", "all-users")
 
 
-class FlowChangesError(ValueError):
+class FlowChangesError(ArgumentError):
     """Changes that are not sent, because the portal would refuse or misread them."""
 
 
@@ -76,11 +78,11 @@ WRITABLE_FIELDS = tuple(FlowChanges.__annotations__)
 _ADAPTER = TypeAdapter(FlowChanges)
 
 
-def parse_changes(changes: Mapping[str, Any]) -> FlowChanges:
-    """Check changes and give them in the portal's own form.
+def check_fields(changes: Mapping[str, Any]) -> None:
+    """Check the names of fields to change.
 
-    :param changes: field to new value. Lists of people may be pairs or mappings, switches bools or 0 and 1.
-    :raises FlowChangesError: with the names of all fields at fault, and what would be right.
+    :param changes: field to new value.
+    :raises FlowChangesError: with the names of all fields at fault.
     """
     if not isinstance(changes, Mapping) or not changes:
         raise FlowChangesError("changes must be a mapping of field to new value, with one field at least")
@@ -88,9 +90,18 @@ def parse_changes(changes: Mapping[str, Any]) -> FlowChanges:
         raise FlowChangesError("changes: 'active' is not set by an update; use FlowActivateOperator")
     unknown = [name for name in changes if name not in WRITABLE_FIELDS]
     if unknown:
-        raise FlowChangesError(
-            f"changes: no such field to set: {', '.join(map(repr, unknown))}; there are {', '.join(WRITABLE_FIELDS)}"
-        )
+        names = ", ".join(map(repr, unknown))
+        meant = did_you_mean(str(unknown[0]), WRITABLE_FIELDS)
+        raise FlowChangesError(f"changes: no such field to set: {names}{meant}; there are {', '.join(WRITABLE_FIELDS)}")
+
+
+def parse_changes(changes: Mapping[str, Any]) -> FlowChanges:
+    """Check changes and give them in the portal's own form.
+
+    :param changes: field to new value. Lists of people may be pairs or mappings, switches bools or 0 and 1.
+    :raises FlowChangesError: with the names of all fields at fault, and what would be right.
+    """
+    check_fields(changes)
     try:
         return _ADAPTER.validate_python(dict(changes))
     except ValidationError as error:

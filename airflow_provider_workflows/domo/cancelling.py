@@ -13,6 +13,7 @@ from airflow_provider_workflows.domo.watching import instance_of, note_unknown, 
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     ApiError,
+    ArgumentError,
     AuthenticationError,
     RedirectedError,
     RejectedError,
@@ -26,12 +27,12 @@ log = logging.getLogger(__name__)
 def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
     """Check workflow instance ids and leave out repetitions.
 
-    :raises ValueError: for what cannot be an id.
+    :raises ArgumentError: for what cannot be an id.
     """
     ids = list(dict.fromkeys(instance_ids))
     for instance_id in ids:
         if not isinstance(instance_id, str) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", instance_id):
-            raise ValueError(
+            raise ArgumentError(
                 f"instance_id: {instance_id!r} is not an instance id such as '2052e10a-d142-4391-a731-2be1ab1c0188'"
             )
     return ids
@@ -55,7 +56,7 @@ def cancel_instances(
     :param poll_interval: seconds between two looks at those that are not.
     :param report: filled while the work goes on.
     :param seen: is told each instance as the cancellation's reply shows it.
-    :raises ValueError: if one is not an id; nothing is sent then.
+    :raises ArgumentError: if one is not an id; nothing is sent then.
     """
     ids = check_instance_ids(instance_ids)
     report = report or EndReport(requested=len(ids))

@@ -13,7 +13,7 @@ from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError, StartUnclearError
 from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import instance_of
-from airflow_provider_workflows.rest.errors import UnknownOutcomeError
+from airflow_provider_workflows.rest.errors import ArgumentError, UnknownOutcomeError
 from airflow_provider_workflows.rest.plans import Plan, exponential_backoff, poll_until, read_list, send
 
 log = logging.getLogger(__name__)
@@ -25,18 +25,53 @@ LOOKS = 6
 def check_start(model_id: Any, version: Any, message_name: Any, data: Any) -> None:
     """Check the arguments of a start.
 
-    :raises ValueError: with the argument's name.
+    :raises ArgumentError: with the argument's name.
+    """
+    check_model_id(model_id)
+    check_version(version)
+    check_message_name(message_name)
+    if data is not None:
+        check_data(data)
+
+
+def check_model_id(model_id: Any, argument: str = "model_id") -> None:
+    """Check the id of a workflow model.
+
+    :raises ArgumentError: if it cannot be one.
     """
     if not isinstance(model_id, str) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", model_id):
-        raise ValueError(f"model_id: {model_id!r} is not a model id such as '2052e10a-d142-4391-a731-2be1ab1c0188'")
-    if not isinstance(version, str) or not re.fullmatch(r"\d+(\.\d+){1,3}", version):
-        raise ValueError(f"version must be a deployed version such as '1.1.0', not {version!r}")
-    if not isinstance(message_name, str) or not message_name.strip():
-        raise ValueError(
-            f"message_name must be the title of the Start shape, e.g. 'Start Orders', not {message_name!r}"
+        raise ArgumentError(
+            f"{argument}: {model_id!r} is not a model id such as '2052e10a-d142-4391-a731-2be1ab1c0188'"
         )
-    if data is not None and not isinstance(data, Mapping):
-        raise ValueError(f"data must be a mapping of input names to values, not {type(data).__name__}")
+
+
+def check_version(version: Any, argument: str = "version") -> None:
+    """Check a model's version.
+
+    :raises ArgumentError: if it cannot be one.
+    """
+    if not isinstance(version, str) or not re.fullmatch(r"\d+(\.\d+){1,3}", version):
+        raise ArgumentError(f"{argument} must be a deployed version such as '1.1.0', not {version!r}")
+
+
+def check_message_name(message_name: Any, argument: str = "message_name") -> None:
+    """Check the title of a Start shape.
+
+    :raises ArgumentError: if it cannot be one.
+    """
+    if not isinstance(message_name, str) or not message_name.strip():
+        raise ArgumentError(
+            f"{argument} must be the title of the Start shape, e.g. 'Start Orders', not {message_name!r}"
+        )
+
+
+def check_data(data: Any, argument: str = "data") -> None:
+    """Check input values.
+
+    :raises ArgumentError: if they have no names.
+    """
+    if not isinstance(data, Mapping):
+        raise ArgumentError(f"{argument} must be a mapping of input names to values, not {type(data).__name__}")
 
 
 def latest_instances(model_id: str) -> Plan[dict[str, Instance]]:

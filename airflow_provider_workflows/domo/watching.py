@@ -9,20 +9,23 @@ from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import IN_PROGRESS, TERMINAL_STATUSES, Instance
+from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Plan, read_as, send
 
 log = logging.getLogger(__name__)
 
 
-class NotCompletedError(Exception):
+class NotCompletedError(ProviderError):
     """A workflow instance ended with a status that was not wanted.
 
     :param instance: the instance.
+    :param retry_helps: whether the task's retry starts another one.
     """
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, *, retry_helps: bool = True) -> None:
         super().__init__(instance)
         self.instance = instance
+        self.retry_helps = retry_helps
 
     def __str__(self) -> str:
         return f"Workflow instance {self.instance.id} is {self.instance.status}; see its execution in Domo"

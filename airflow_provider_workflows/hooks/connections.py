@@ -9,10 +9,11 @@ from airflow.providers.common.compat.sdk import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, READ_TIMEOUT
+from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.redaction import hide_frames
 
 
-class ConnectionFieldError(ValueError):
+class ConnectionFieldError(ProviderError, ValueError):
     """A field of an Airflow connection that cannot be used. Holds the field's name, never its value.
 
     :param conn_id: id of the connection.

@@ -8,12 +8,12 @@ from collections.abc import Collection
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_workflows.rest.ending import EndReport
+from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan, poll_until
+from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
+from airflow_provider_workflows.tasks.base import ProviderTask
 from airflow_provider_workflows.tasks.deferring import (
-    DEFAULT_DEFERRABLE,
     deadline_after,
     load_checkpoint,
     save_checkpoint,
@@ -30,11 +30,13 @@ log = logging.getLogger(__name__)
 WEEK = 7 * 24 * 3600.0
 
 
-class StillRunningError(Exception):
+class StillRunningError(ProviderError):
     """What a task started did not end in time."""
 
+    retry_helps = True
 
-class StartOperator(BaseOperator):
+
+class StartOperator(ProviderTask):
     """Starts something once, and may wait for its end.
 
     :param wait_for_completion: wait until it ends.
@@ -53,11 +55,11 @@ class StartOperator(BaseOperator):
     def __init__(
         self,
         *,
-        wait_for_completion: bool = False,
-        poll_interval: float = 30.0,
-        wait_timeout: float = WEEK,
-        deferrable: bool = DEFAULT_DEFERRABLE,
-        cancel_on_kill: bool = True,
+        wait_for_completion: bool,
+        poll_interval: float,
+        wait_timeout: float,
+        deferrable: bool,
+        cancel_on_kill: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,9 +69,9 @@ class StartOperator(BaseOperator):
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
 
-    @abstractmethod
     def _check(self) -> None:
-        """Refuse arguments that cannot be right."""
+        check_poll_interval(self.poll_interval)
+        check_seconds(self.wait_timeout, "wait_timeout")
 
     @abstractmethod
     def _earlier(self, record: StartRecord, context: Context) -> str | None:
@@ -101,7 +103,6 @@ class StartOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Start it, and wait for its end if that is wanted."""
-        self._check()
         record = self._record = StartRecord(context, self)
         started = self._earlier(record, context)
         if started is None:

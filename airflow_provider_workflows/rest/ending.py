@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.errors import ApiError, ProviderError
 
 #: Ids that a report shows of those that were ended, or had ended before.
 SHOWN_IDS = 1000
@@ -19,13 +19,15 @@ OTHER_REASONS = "other reasons"
 STILL_RUNNING = "its end was confirmed, but it still runs"
 
 
-class NotAllEndedError(Exception):
+class NotAllEndedError(ProviderError):
     """Some of what was to be ended may still run. The report is in the task's XCom ``return_value``.
 
     :param failures: ``[{"reason", "count", "ids"}]``, the most frequent first.
     :param failed: how many.
     :param requested: how many were to be ended.
     """
+
+    retry_helps = True
 
     def __init__(self, failures: list[dict[str, Any]], failed: int, requested: int) -> None:
         super().__init__(failures, failed, requested)

@@ -12,7 +12,18 @@ from typing import ClassVar
 from airflow_provider_workflows.rest.redaction import redact
 
 
-class ApiError(Exception):
+class ProviderError(Exception):
+    """The root of all errors of this package."""
+
+    #: Whether the same can succeed later with nothing changed by a person.
+    retry_helps: bool = False
+
+
+class ArgumentError(ProviderError, ValueError):
+    """An argument that cannot be right; nothing is sent."""
+
+
+class ApiError(ProviderError):
     """An API call that gave no result.
 
     :param call: name of the call, e.g. ``bizproc.workflow.terminate``.
@@ -23,8 +34,6 @@ class ApiError(Exception):
     :param retry_after: seconds to wait before the call is sent again, where the server said so.
     """
 
-    #: Whether the same call can succeed later with nothing changed by a person.
-    retry_helps: ClassVar[bool] = False
     #: What the reader can do about it.
     advice: ClassVar[str] = ""
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow.providers.common.compat.sdk import PokeReturnValue
 
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
+from airflow_provider_workflows.tasks.arguments import check_stuck_for
+from airflow_provider_workflows.tasks.base import SensorArguments
+from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task, check_filters
+from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
 from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
 
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import XComArg
 
-class RunningWorkflowsSensor(DeferrableSensor):
+
+class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
     """Waits until the number of matching running workflows lies in a range.
 
     By default it waits for at least one; ``min_count=0, max_count=0`` waits until none is left. A look takes one
@@ -43,28 +50,31 @@ class RunningWorkflowsSensor(DeferrableSensor):
     def __init__(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
+        filters: Mapping[str, Any] | XComArg | None = None,
         stuck_for: timedelta | None = None,
         min_count: int = 1,
         max_count: int | None = None,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
-        super().__init__(**kwargs)
-        self.filters = filters
+        super().__init__(deferrable=deferrable, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.filters: Any = filters
         self.stuck_for = stuck_for
         self.min_count = min_count
         self.max_count = max_count
-        self.bitrix24_conn_id = bitrix24_conn_id
+        self._check_made()
 
-    @cached_property
-    def hook(self) -> Bitrix24Hook:
-        """The hook; the connection is read at its first use."""
-        return Bitrix24Hook(self.bitrix24_conn_id)
+    def _check(self) -> None:
+        super()._check()
+        check_filters(self.filters)
+        check_stuck_for(self.stuck_for)
+        if self.min_count < 0 or (self.max_count is not None and self.max_count < self.min_count):
+            raise ArgumentError(
+                f"max_count ({self.max_count}) must be min_count ({self.min_count}) or more, and min_count 0 or more"
+            )
 
     def _poll(self) -> PokeReturnValue:
-        if self.min_count < 0 or (self.max_count is not None and self.max_count < self.min_count):
-            raise ValueError(f"max_count must be min_count ({self.min_count}) or more, and min_count 0 or more")
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
         seen = self.hook.run(watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count))
         self.log.info("%d running workflows match %s", seen.count, wanted.params() or "an empty filter")

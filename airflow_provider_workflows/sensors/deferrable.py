@@ -7,23 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, deadline_after
+from airflow_provider_workflows.tasks.arguments import check_poll_interval
+from airflow_provider_workflows.tasks.base import ProviderTask
+from airflow_provider_workflows.tasks.deferring import deadline_after
 from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class DeferrableSensor(BaseSensorOperator):
+class DeferrableSensor(ProviderTask, BaseSensorOperator):
     """Looks once in the worker, and then goes on in the triggerer if that is wanted.
 
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
         ``[operators] default_deferrable``.
     """
 
-    def __init__(self, *, deferrable: bool = DEFAULT_DEFERRABLE, **kwargs: Any) -> None:
+    def __init__(self, *, deferrable: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deferrable = deferrable
+
+    def _check(self) -> None:
+        if self.deferrable:
+            check_poll_interval(self.poke_interval, "poke_interval")
 
     @abstractmethod
     def _poll(self) -> PokeReturnValue:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import PokeReturnValue
 
@@ -12,12 +11,26 @@ from airflow_provider_workflows.domo.cancelling import check_instance_ids
 from airflow_provider_workflows.domo.models import COMPLETED, TERMINAL_STATUSES, Instance
 from airflow_provider_workflows.domo.watching import NotCompletedError, note_unknown, read_instance
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
-from airflow_provider_workflows.tasks.arguments import as_ids
+from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_one_of
+from airflow_provider_workflows.tasks.base import SensorArguments
+from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
+from airflow_provider_workflows.tasks.domo import DomoTask
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import XComArg
 
-class DomoWorkflowSensor(DeferrableSensor):
+
+def _id_of(value: Any, argument: str) -> str:
+    ids = check_instance_ids(as_ids(value, argument))
+    if len(ids) != 1:
+        raise ArgumentError(f"{argument} must be one id, not {len(ids)}; map the sensor over them")
+    return ids[0]
+
+
+class DomoWorkflowSensor(DomoTask, DeferrableSensor):
     """Waits until a workflow instance is in a terminal status: COMPLETED, FAILED or CANCELED.
 
     Fails on a terminal status that is not wanted. A status that Domo's documentation does not know is logged, and
@@ -39,31 +52,28 @@ class DomoWorkflowSensor(DeferrableSensor):
     def __init__(
         self,
         *,
-        instance_id: str,
+        instance_id: str | Mapping[str, Any] | XComArg,
         wanted_statuses: Sequence[str] = (COMPLETED,),
+        deferrable: bool = DEFAULT_DEFERRABLE,
         domo_conn_id: str = DomoHook.default_conn_name,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(deferrable=deferrable, domo_conn_id=domo_conn_id, **kwargs)
         self.instance_id = instance_id
         self.wanted_statuses = wanted_statuses
-        self.domo_conn_id = domo_conn_id
+        self._check_made()
 
-    @cached_property
-    def hook(self) -> DomoHook:
-        """The hook; the connection is read at its first use."""
-        return DomoHook(self.domo_conn_id)
+    def _check(self) -> None:
+        super()._check()
+        statuses = sorted(TERMINAL_STATUSES)
+        if isinstance(self.wanted_statuses, str) or not self.wanted_statuses:
+            raise ArgumentError(f"wanted_statuses must be a list of some of {statuses}, not {self.wanted_statuses!r}")
+        for status in self.wanted_statuses:
+            check_one_of(status, "wanted_statuses", statuses)
+        check_final(self.instance_id, "instance_id", _id_of)
 
     def _id(self) -> str:
-        unknown = set(self.wanted_statuses) - TERMINAL_STATUSES
-        if unknown or not self.wanted_statuses:
-            raise ValueError(
-                f"wanted_statuses must be some of {sorted(TERMINAL_STATUSES)}, not {list(self.wanted_statuses)}"
-            )
-        ids = check_instance_ids(as_ids(self.instance_id, "instance_id"))
-        if len(ids) != 1:
-            raise ValueError(f"instance_id must be one id, not {len(ids)}; map the sensor over them")
-        return ids[0]
+        return _id_of(self.instance_id, "instance_id")
 
     def _poll(self) -> PokeReturnValue:
         instance = self._read()
@@ -79,7 +89,7 @@ class DomoWorkflowSensor(DeferrableSensor):
 
     def _judge(self, instance: Instance) -> dict[str, Any]:
         if instance.status not in self.wanted_statuses:
-            raise NotCompletedError(instance)
+            raise NotCompletedError(instance, retry_helps=False)
         return instance.model_dump(by_alias=True, mode="json")
 
     def _trigger(self, deadline: float) -> InstancesTrigger:

@@ -4,8 +4,87 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import date, timedelta
 from typing import Any
+
+from airflow_provider_workflows.rest.errors import ArgumentError
+from airflow_provider_workflows.rest.texts import did_you_mean
+
+#: What a text that Jinja renders holds.
+TEMPLATE_MARKS = ("{{", "{%", "{#")
+
+
+def is_final(value: Any) -> bool:
+    """Tell whether a value is the one that the task will see: no template, and nothing from XCom.
+
+    :param value: an argument.
+    """
+    if isinstance(value, str):
+        return not any(mark in value for mark in TEMPLATE_MARKS)
+    if isinstance(value, Mapping):
+        return all(is_final(one) for one in value.values())  # Airflow does not render the keys
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(is_final(one) for one in value)
+    return value is None or isinstance(value, (bool, int, float, date, timedelta))
+
+
+def final_part(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the values that are final.
+
+    :param values: an argument that is a mapping.
+    """
+    return {name: value for name, value in values.items() if is_final(value)}
+
+
+def check_final(value: Any, argument: str, check: Callable[[Any, str], object]) -> None:
+    """Check an argument, if it is final.
+
+    :param value: the argument.
+    :param argument: its name.
+    :param check: one of the functions below.
+    :raises ArgumentError: if it cannot be right.
+    """
+    if is_final(value):
+        check(value, argument)
+
+
+def check_one_of(value: Any, argument: str, choices: Collection[str]) -> None:
+    """Check an argument that has few values.
+
+    :raises ArgumentError: if it is none of them.
+    """
+    if value not in choices:
+        words = " or ".join(map(repr, choices))
+        raise ArgumentError(f"{argument} must be {words}, not {value!r}{did_you_mean(str(value), choices)}")
+
+
+def check_poll_interval(value: Any, argument: str = "poll_interval") -> None:
+    """Check a pause between two looks.
+
+    :raises ArgumentError: if it is no number of seconds, or not more than 0.
+    """
+    check_seconds(value, argument)
+    if not value:
+        raise ArgumentError(f"{argument} must be more than 0 seconds")
+
+
+def check_seconds(value: Any, argument: str) -> None:
+    """Check a number of seconds.
+
+    :raises ArgumentError: if it is none, or negative.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ArgumentError(f"{argument} must be a number of seconds, 0 or more, not {value!r}")
+
+
+def check_stuck_for(value: Any) -> None:
+    """Check ``stuck_for``.
+
+    :raises ArgumentError: if it is no timedelta, or a negative one.
+    """
+    if value is not None and not (isinstance(value, timedelta) and value >= timedelta(0)):
+        raise ArgumentError(f"stuck_for must be a timedelta of 0 or more, e.g. timedelta(minutes=5), not {value!r}")
 
 
 def as_ids(value: Any, argument: str) -> list[str]:
@@ -15,20 +94,20 @@ def as_ids(value: Any, argument: str) -> list[str]:
         a template makes of it. An empty list is a list; an empty text or ``None`` is an error, because a template
         that found nothing renders so.
     :param argument: the operator's argument, for the error.
-    :raises ValueError: if it is none of these.
+    :raises ArgumentError: if it is none of these.
     """
     if isinstance(value, str) and value.strip().startswith(("[", "(", "{")):
         try:
             value = ast.literal_eval(value.strip())
         except (ValueError, TypeError, SyntaxError):
-            raise ValueError(f"{argument}: this text is not a list of ids: {value[:100]!r}") from None
+            raise ArgumentError(f"{argument}: this text is not a list of ids: {value[:100]!r}") from None
     items = [value] if isinstance(value, (str, Mapping)) else value
     if not isinstance(items, Iterable):
-        raise ValueError(f"{argument} must be an id or a list of ids, not {value!r}")
+        raise ArgumentError(f"{argument} must be an id or a list of ids, not {value!r}")
     ids = [item.get("ID", item.get("id")) if isinstance(item, Mapping) else item for item in items]
     for one in ids:
         if not isinstance(one, str) or one.strip() in {"", "None"}:
-            raise ValueError(f"{argument}: {one!r} is not an id (did a template or an upstream task give nothing?)")
+            raise ArgumentError(f"{argument}: {one!r} is not an id (did a template or an upstream task give nothing?)")
     return [one.strip() for one in ids]
 
 
@@ -37,7 +116,7 @@ def as_document_id(value: Any, argument: str) -> tuple[str, str, str]:
 
     :param value: a list of module, document type and element, or one as the text that a template makes of it.
     :param argument: the operator's argument, for the error.
-    :raises ValueError: if it is none.
+    :raises ArgumentError: if it is none.
     """
     if isinstance(value, str):
         try:
@@ -46,7 +125,7 @@ def as_document_id(value: Any, argument: str) -> tuple[str, str, str]:
             value = [value]
     parts = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(parts) != 3 or not all(isinstance(part, str) and part.strip() for part in parts):
-        raise ValueError(
+        raise ArgumentError(
             f"{argument} must be a list of module, document type and element, "
             f"e.g. ['crm', 'CCrmDocumentLead', 'LEAD_1'], not {value!r}"
         )
@@ -58,10 +137,10 @@ def as_positive_int(value: Any, argument: str) -> int:
 
     :param value: a number, or one as a text.
     :param argument: the operator's argument, for the error.
-    :raises ValueError: if it is none.
+    :raises ArgumentError: if it is none.
     """
     if isinstance(value, bool) or not re.fullmatch(r"0*[1-9]\d*", str(value).strip()):
-        raise ValueError(f"{argument} must be a whole number of 1 or more, not {value!r}")
+        raise ArgumentError(f"{argument} must be a whole number of 1 or more, not {value!r}")
     return int(value)
 
 
@@ -70,9 +149,9 @@ def as_bool(value: Any, argument: str) -> bool:
 
     :param value: ``True`` or ``False``, or one as a text.
     :param argument: the operator's argument, for the error.
-    :raises ValueError: if it is neither.
+    :raises ArgumentError: if it is neither.
     """
     switch = {"True": True, "False": False}.get(str(value).strip())
     if switch is None:
-        raise ValueError(f"{argument} must be True or False, not {value!r}")
+        raise ArgumentError(f"{argument} must be True or False, not {value!r}")
     return switch

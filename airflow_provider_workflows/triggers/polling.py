@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.errors import ApiError, ProviderError
 from airflow_provider_workflows.rest.plans import PauseDueError
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,10 @@ class SharingHook(Protocol):
         """Return the client that all users of this account in the event loop share."""
 
 
-class WaitFailedError(Exception):
+class WaitFailedError(ProviderError):
     """A deferred task was woken up by something else than what it waits for."""
+
+    retry_helps = True
 
 
 def validate_event(event: Any) -> Literal["success", "timeout"]:

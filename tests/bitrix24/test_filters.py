@@ -123,7 +123,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("filters", "why"),
         [
-            ({"TEMPLATE": 1}, "unknown field 'TEMPLATE'; known fields are ID, "),
+            ({"TEMPLATE": 1}, "unknown field 'TEMPLATE'; did you mean TEMPLATE_ID?; known fields are ID, "),
             ({"<STARTD": "2026-01-01"}, "unknown field '<STARTD'"),
             ({"": 1}, "unknown field ''"),
             ({"ID ": ID}, "unknown field 'ID '"),

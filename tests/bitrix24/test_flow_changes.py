@@ -103,7 +103,7 @@ class TestWhatIsRefused:
         [
             ({"active": True}, "'active' is not set by an update; use FlowActivateOperator"),
             ({"active": True, "name": "x"}, "use FlowActivateOperator"),
-            ({"nmae": "x"}, "no such field to set: 'nmae'; there are name, "),
+            ({"nmae": "x"}, "no such field to set: 'nmae'; did you mean name?; there are name, "),
             ({"name": "x", "id": 9, "Description": "y"}, "no such field to set: 'id', 'Description'"),
             ({"efficiency": 1}, "no such field to set: 'efficiency'"),
             ({"name": ""}, "name: "),

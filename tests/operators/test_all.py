@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseHook, BaseOperator
+from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseHook, BaseOperator, BaseSensorOperator
 
 from airflow_provider_workflows.get_provider_info import get_provider_info
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
@@ -20,7 +20,9 @@ from airflow_provider_workflows.operators.bitrix24 import (
     ListWorkflowsOperator,
     TerminateWorkflowOperator,
 )
+from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks.base import SensorArguments, TaskArguments
 from tests.operators.remote import render
 
 #: A value for each argument that some operator requires.
@@ -35,6 +37,7 @@ ARGUMENTS: dict[str, Any] = {
     "model_id": "a8afdc89-9491-4ee4-b7c3-b9e9b86c0138",
     "version": "1.0.0",
     "message_name": "Start AddTwoNumbers",
+    "user_id": 3,
 }
 
 
@@ -55,25 +58,29 @@ ENDINGS = ("Operator", "Sensor")
 BASES = {"Bitrix24Operator", "DomoOperator"}
 
 
+def own(operator: type) -> dict[str, inspect.Parameter]:
+    """Return the arguments that a class spells out itself."""
+    signature = inspect.signature(vars(operator)["__init__"]) if "__init__" in vars(operator) else None
+    return {name: one for name, one in signature.parameters.items() if name not in NAMELESS} if signature else {}
+
+
+NAMELESS = {"self", "kwargs"}
+
+
 def parameters(operator: type[BaseOperator]) -> dict[str, inspect.Parameter]:
     """Return the arguments that a class adds to Airflow's own."""
     ours = [one for one in operator.__mro__ if one.__module__.startswith("airflow_provider_workflows")]
-    return {
-        name: parameter
-        for one in reversed(ours)
-        if "__init__" in vars(one)
-        for name, parameter in inspect.signature(vars(one)["__init__"]).parameters.items()
-        if name not in {"self", "kwargs"}
-    }
+    return {name: parameter for one in reversed(ours) for name, parameter in own(one).items()}
 
 
 def required(operator: type[BaseOperator]) -> dict[str, Any]:
     """Return the arguments that a class cannot do without."""
-    return {
-        name: ARGUMENTS[name]
-        for name, parameter in parameters(operator).items()
-        if parameter.default is inspect.Parameter.empty
-    }
+    needed = [name for name, one in parameters(operator).items() if one.default is inspect.Parameter.empty]
+    return {name: ARGUMENTS[name] for name in (*needed, *NEEDED.get(operator.__name__, ()))}
+
+
+#: Arguments without which it would end too much, or does not know whom it is about.
+NEEDED = {"CleanUpWorkflowsOperator": ["filters"], "CleanUpEmployeeWorkflowsOperator": ["user_id"]}
 
 
 every = pytest.mark.parametrize("operator", classes())
@@ -108,6 +115,25 @@ def test_it_is_made_without_a_connection_or_any_input_and_output(
 
 
 @every
+def test_it_spells_out_each_of_its_arguments(operator: type[BaseOperator]) -> None:
+    assert own(operator).keys() == parameters(operator).keys()
+
+
+@every
+def test_what_else_it_takes_are_airflows_own_arguments(operator: type[BaseOperator]) -> None:
+    airflows = {
+        name
+        for one in operator.__mro__
+        if one.__name__ in {"BaseOperator", "BaseSensorOperator"}
+        for name in inspect.signature(vars(one)["__init__"]).parameters
+    }
+    named = (SensorArguments if issubclass(operator, BaseSensorOperator) else TaskArguments).__annotations__.keys()
+    assert airflows - NAMELESS <= named
+    # What only one of the supported versions knows.
+    assert named - airflows <= {"retry_policy", "render_template_as_native_obj", "task_concurrency"}
+
+
+@every
 def test_its_arguments_are_given_by_name(operator: type[BaseOperator]) -> None:
     assert {parameter.kind for parameter in parameters(operator).values()} == {inspect.Parameter.KEYWORD_ONLY}
     with pytest.raises((TypeError, AirflowException)):
@@ -124,7 +150,7 @@ def test_an_argument_it_does_not_know_is_refused(operator: type[BaseOperator]) -
 def test_an_argument_it_requires_must_be_given(operator: type[BaseOperator]) -> None:
     for name in required(operator):
         given = {other: value for other, value in required(operator).items() if other != name}
-        with pytest.raises((TypeError, AirflowException), match=name):
+        with pytest.raises((TypeError, AirflowException, ArgumentError), match=name):
             operator(task_id="task", **given)
 
 
@@ -182,7 +208,7 @@ def test_airflow_is_told_of_its_links(operator: type[BaseOperator]) -> None:
 def test_what_one_task_lists_another_ends_after_it() -> None:
     with DAG("chained", schedule=None, start_date=datetime(2026, 1, 1)):
         found = ListWorkflowsOperator(task_id="find")
-        end = KillWorkflowOperator(task_id="end", workflow_id=found.output)  # type: ignore[arg-type]
+        end = KillWorkflowOperator(task_id="end", workflow_id=found.output)
     assert end.upstream_task_ids == {"find"}
 
 

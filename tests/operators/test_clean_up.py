@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -67,7 +67,7 @@ class TestDryRun:
     @pytest.mark.parametrize("dry_run", [True, "True", "{{ wanted }}"])
     @pytest.mark.parametrize("action", ["terminate", "kill"])
     def test_shows_what_would_be_ended_and_ends_nothing(
-        self, control: Control, context: Any, dry_run: Any, action: str
+        self, control: Control, context: Any, dry_run: Any, action: Literal["terminate", "kill"]
     ) -> None:
         control.add_workflows([OLD] * 60 + [NEW] * 10)
         task = CleanUpWorkflowsOperator(

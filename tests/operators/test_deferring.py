@@ -17,9 +17,9 @@ from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.sensors.domo import DomoWorkflowSensor
 
 tasks = [
-    bitrix24.CleanUpWorkflowsOperator(task_id="a"),
+    bitrix24.CleanUpWorkflowsOperator(task_id="a", filters={"TEMPLATE_ID": 1}),
     bitrix24.CleanUpEmployeeWorkflowsOperator(task_id="b", user_id=1),
-    bitrix24.StartWorkflowOperator(task_id="c", template_id=1, document_id=[]),
+    bitrix24.StartWorkflowOperator(task_id="c", template_id=1, document_id=["crm", "CCrmDocumentLead", "LEAD_1"]),
     domo.DomoCancelOperator(task_id="d", instance_id="x"),
     domo.DomoStartOperator(task_id="e", model_id="m", version="1.0.0", message_name="n"),
     RunningWorkflowsSensor(task_id="f"),

@@ -228,7 +228,7 @@ class TestActivate:
     def test_what_is_no_flow_id_is_refused_before_anything_is_sent(
         self, control: Control, flow: int, context: Any, flow_id: Any
     ) -> None:
-        with pytest.raises(ValueError, match="flow_id must be the number of a flow"):
+        with pytest.raises(ValueError, match="flow_id must be a whole number of 1 or more"):
             switch(context, flow_id=flow_id)
         assert control.requests() == []
 
@@ -390,7 +390,7 @@ class TestUpdate:
     def test_what_is_no_flow_id_is_refused_before_anything_is_sent(
         self, control: Control, flow: int, context: Any, flow_id: Any
     ) -> None:
-        with pytest.raises(ValueError, match="flow_id must be the number of a flow"):
+        with pytest.raises(ValueError, match="flow_id must be a whole number of 1 or more"):
             update(context, {"name": "x"}, flow_id=flow_id)
         assert control.requests() == []
 

@@ -100,7 +100,7 @@ class TestPages:
 
     @pytest.mark.parametrize("limit", [0, -1])
     def test_a_limit_that_asks_for_nothing_is_refused(self, control: Control, context: Any, limit: int) -> None:
-        with pytest.raises(ValueError, match=f"limit must be 1 or more, not {limit}"):
+        with pytest.raises(ValueError, match=f"limit must be a whole number of 1 or more, not {limit}"):
             listed(context, limit=limit)
         assert control.requests() == []
 

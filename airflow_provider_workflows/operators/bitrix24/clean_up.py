@@ -6,25 +6,39 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.clean_up import CleanUp, Selector, clean_up, matching
 from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
-from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
+from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter, narrows
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.client import LONG_PAUSE
+from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
 from airflow_provider_workflows.rest.progress import Stats
-from airflow_provider_workflows.tasks.arguments import as_bool, as_positive_int
+from airflow_provider_workflows.tasks.arguments import (
+    as_bool,
+    as_positive_int,
+    check_final,
+    check_one_of,
+    check_stuck_for,
+    is_final,
+)
+from airflow_provider_workflows.tasks.base import TaskArguments
+from airflow_provider_workflows.tasks.bitrix24 import check_filters
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, load_checkpoint, save_checkpoint
 from airflow_provider_workflows.tasks.reports import finish
 from airflow_provider_workflows.triggers.pause import PauseTrigger
 from airflow_provider_workflows.triggers.polling import validate_event
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+
+Action: TypeAlias = Literal["terminate", "kill"]
 
 
 def _add(effort: dict[str, Any], stats: Stats) -> dict[str, Any]:
@@ -51,20 +65,28 @@ class _CleanUpOperator(Bitrix24Operator):
     def __init__(
         self,
         *,
-        action: Literal["terminate", "kill"] = "terminate",
-        status: str | None = None,
-        max_workflows: int | str | None = None,
-        dry_run: bool | str = False,
-        deferrable: bool = DEFAULT_DEFERRABLE,
+        action: Action,
+        status: str | XComArg | None,
+        max_workflows: int | str | XComArg | None,
+        dry_run: bool | str | XComArg,
+        deferrable: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.deferrable = deferrable
         self.action = action
-        self.status = status
+        self.status: Any = status
         self.max_workflows = max_workflows
         # Airflow's operators have a method dry_run().
         self.is_dry_run = dry_run
+
+    def _check(self) -> None:
+        check_one_of(self.action, "action", ("terminate", "kill"))
+        if self.action == "kill" and self.status is not None:
+            raise ArgumentError("status goes with action 'terminate': 'kill' leaves no record to show it on")
+        if self.max_workflows is not None:
+            check_final(self.max_workflows, "max_workflows", as_positive_int)
+        check_final(self.is_dry_run, "dry_run", as_bool)
 
     @abstractmethod
     def _selector(self) -> Selector:
@@ -72,10 +94,6 @@ class _CleanUpOperator(Bitrix24Operator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """End what was found and return the report."""
-        if self.action not in {"terminate", "kill"}:
-            raise ValueError(f"action must be 'terminate' or 'kill', not {self.action!r}")
-        if self.action == "kill" and self.status is not None:
-            raise ValueError("status goes with action 'terminate': 'kill' leaves no record to show it on")
         return self._go_on(context, CleanUp(), {"began": time.time(), "requests": 0, "refusals": 0, "paused": 0.0})
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
@@ -167,27 +185,47 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
     def __init__(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
+        filters: Mapping[str, Any] | XComArg | None = None,
         stuck_for: timedelta | None = None,
         all_workflows: bool = False,
-        **kwargs: Any,
+        action: Action = "terminate",
+        status: str | XComArg | None = None,
+        max_workflows: int | str | XComArg | None = None,
+        dry_run: bool | str | XComArg = False,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(**kwargs)
-        self.filters = filters
+        super().__init__(
+            action=action,
+            status=status,
+            max_workflows=max_workflows,
+            dry_run=dry_run,
+            deferrable=deferrable,
+            bitrix24_conn_id=bitrix24_conn_id,
+            **kwargs,
+        )
+        self.filters: Any = filters
         self.stuck_for = stuck_for
         self.all_workflows = all_workflows
+        self._check_made()
 
-    def _selector(self) -> Selector:
-        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
-        if not wanted.conditions and not self.all_workflows:
+    def _check(self) -> None:
+        super()._check()
+        check_stuck_for(self.stuck_for)
+        keys = check_filters(self.filters)
+        if not isinstance(self.filters, Mapping) and not is_final(self.filters):
+            return
+        if not keys and self.stuck_for is None and not self.all_workflows:
             raise FilterError("filters is empty, which means every running workflow; say so with all_workflows=True")
-        named = WorkflowFilter.parse(self.filters)
-        if self.action == "kill" and not any(condition.narrows for condition in named.conditions):
+        if self.action == "kill" and not any(narrows(sign, field) for sign, field in keys):
             raise FilterError(
                 "filters must name a TEMPLATE_ID, an ID or a date (STARTED, MODIFIED, OWNED_UNTIL) with action 'kill', "
                 "which nobody can take back"
             )
-        return matching(wanted)
+
+    def _selector(self) -> Selector:
+        return matching(WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for))
 
 
 class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
@@ -220,19 +258,40 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
     def __init__(
         self,
         *,
-        user_id: int | str | None = None,
-        name: str | None = None,
-        last_name: str | None = None,
-        **kwargs: Any,
+        user_id: int | str | XComArg | None = None,
+        name: str | XComArg | None = None,
+        last_name: str | XComArg | None = None,
+        action: Action = "terminate",
+        status: str | XComArg | None = None,
+        max_workflows: int | str | XComArg | None = None,
+        dry_run: bool | str | XComArg = False,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            action=action,
+            status=status,
+            max_workflows=max_workflows,
+            dry_run=dry_run,
+            deferrable=deferrable,
+            bitrix24_conn_id=bitrix24_conn_id,
+            **kwargs,
+        )
         self.user_id = user_id
-        self.name = name
-        self.last_name = last_name
+        self.name: Any = name
+        self.last_name: Any = last_name
+        self._check_made()
+
+    def _check(self) -> None:
+        super()._check()
+        if self.user_id is not None:
+            check_final(self.user_id, "user_id", as_positive_int)
+        known = is_final([self.user_id, self.name, self.last_name])
+        if known and (self.user_id is None) != bool(self.name and self.last_name):
+            raise ArgumentError("give either user_id, or name and last_name")
 
     def _selector(self) -> Selector:
-        if (self.user_id is None) != bool(self.name and self.last_name):
-            raise ValueError("give either user_id, or name and last_name")
         user_id = None if self.user_id is None else as_positive_int(self.user_id, "user_id")
         user = self.hook.run(find_employee(user_id=user_id, name=self.name, last_name=self.last_name))
         self.log.info("User %d, %s %s, is dismissed", user.id, user.name, user.last_name)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.tasks.arguments import as_ids
+from airflow_provider_workflows.tasks.arguments import as_ids, check_final
+from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.reports import finish, reporting
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+
+#: One id, a list of ids, or of rows.
+WorkflowIds: TypeAlias = str | Sequence[str | Mapping[str, Any]]
+
+
+def _ids_of(value: Any, argument: str) -> list[str]:
+    return check_workflow_ids(as_ids(value, argument))
 
 
 class _EndWorkflowsOperator(Bitrix24Operator):
@@ -28,9 +38,12 @@ class _EndWorkflowsOperator(Bitrix24Operator):
     template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "workflow_id")
     operator_extra_links = (WorkflowLink(),)
 
-    def __init__(self, *, workflow_id: str | Sequence[str | Mapping[str, Any]], **kwargs: Any) -> None:
+    def __init__(self, *, workflow_id: WorkflowIds | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
+
+    def _check(self) -> None:
+        check_final(self.workflow_id, "workflow_id", _ids_of)
 
     @abstractmethod
     def _end(self, workflow_id: str) -> Call:
@@ -38,7 +51,7 @@ class _EndWorkflowsOperator(Bitrix24Operator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """End the workflows and return the report."""
-        ids = check_workflow_ids(as_ids(self.workflow_id, "workflow_id"))
+        ids = _ids_of(self.workflow_id, "workflow_id")
         # Airflow looks for an address also where there is no one thing to link to.
         base_url = self.hook.get_conn().portal.base_url
         WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
@@ -70,9 +83,17 @@ class TerminateWorkflowOperator(_EndWorkflowsOperator):
 
     template_fields: Sequence[str] = (*_EndWorkflowsOperator.template_fields, "status")
 
-    def __init__(self, *, status: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.status = status
+    def __init__(
+        self,
+        *,
+        workflow_id: WorkflowIds | XComArg,
+        status: str | XComArg | None = None,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
+    ) -> None:
+        super().__init__(workflow_id=workflow_id, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.status: Any = status
+        self._check_made()
 
     def _end(self, workflow_id: str) -> Call:
         return calls.terminate_workflow(workflow_id, self.status)
@@ -92,6 +113,16 @@ class KillWorkflowOperator(_EndWorkflowsOperator):
     """
 
     ui_color = "#c0392b"
+
+    def __init__(
+        self,
+        *,
+        workflow_id: WorkflowIds | XComArg,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
+    ) -> None:
+        super().__init__(workflow_id=workflow_id, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self._check_made()
 
     def _end(self, workflow_id: str) -> Call:
         return calls.kill_workflow(workflow_id)

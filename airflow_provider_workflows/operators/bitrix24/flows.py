@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from airflow_provider_workflows.bitrix24.flow_changes import differences, parse_changes
+from airflow_provider_workflows.bitrix24.flow_changes import check_fields, differences, parse_changes
 from airflow_provider_workflows.bitrix24.flows import FlowTransition, change_flow, switch_flow
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import FlowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
-from airflow_provider_workflows.tasks.arguments import as_bool
+from airflow_provider_workflows.tasks.arguments import as_bool, as_positive_int, check_final, final_part, is_final
+from airflow_provider_workflows.tasks.base import TaskArguments
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 
 class _FlowOperator(Bitrix24Operator):
@@ -25,15 +26,16 @@ class _FlowOperator(Bitrix24Operator):
     template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "flow_id")
     operator_extra_links = (FlowLink(),)
 
-    def __init__(self, *, flow_id: int | str, **kwargs: Any) -> None:
+    def __init__(self, *, flow_id: int | str | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.flow_id = flow_id
 
+    def _check(self) -> None:
+        check_final(self.flow_id, "flow_id", as_positive_int)
+
     @property
     def _id(self) -> int:
-        if not re.fullmatch(r"[1-9]\d*", str(self.flow_id).strip()):
-            raise ValueError(f"flow_id must be the number of a flow, not {self.flow_id!r}")
-        return int(self.flow_id)
+        return as_positive_int(self.flow_id, "flow_id")
 
     def _push_link(self, context: Context, transition: FlowTransition) -> None:
         base_url, flow = self.hook.get_conn().portal.base_url, transition.after
@@ -59,9 +61,21 @@ class FlowActivateOperator(_FlowOperator):
 
     template_fields: Sequence[str] = (*_FlowOperator.template_fields, "active")
 
-    def __init__(self, *, active: bool | str = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        flow_id: int | str | XComArg,
+        active: bool | str | XComArg = True,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
+    ) -> None:
+        super().__init__(flow_id=flow_id, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
         self.active = active
+        self._check_made()
+
+    def _check(self) -> None:
+        super()._check()
+        check_final(self.active, "active", as_bool)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Bring the flow into the wanted state and return the state before and after."""
@@ -101,9 +115,25 @@ class FlowUpdateOperator(_FlowOperator):
     template_fields: Sequence[str] = (*_FlowOperator.template_fields, "changes")
     template_fields_renderers: ClassVar[dict[str, str]] = {"changes": "json"}
 
-    def __init__(self, *, changes: Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.changes = changes
+    def __init__(
+        self,
+        *,
+        flow_id: int | str | XComArg,
+        changes: Mapping[str, Any] | XComArg,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
+    ) -> None:
+        super().__init__(flow_id=flow_id, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.changes: Any = changes
+        self._check_made()
+
+    def _check(self) -> None:
+        super()._check()
+        # Airflow renders values, but no names.
+        if isinstance(self.changes, Mapping) or is_final(self.changes):
+            check_fields(self.changes)
+            if known := final_part(self.changes):
+                parse_changes(known)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Change the flow and return what changed."""

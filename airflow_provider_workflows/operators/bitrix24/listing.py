@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+from airflow_provider_workflows.tasks.arguments import as_positive_int, check_stuck_for
+from airflow_provider_workflows.tasks.base import TaskArguments
+from airflow_provider_workflows.tasks.bitrix24 import check_filters
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 
 class ListWorkflowsOperator(Bitrix24Operator):
@@ -39,20 +43,26 @@ class ListWorkflowsOperator(Bitrix24Operator):
     def __init__(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
+        filters: Mapping[str, Any] | XComArg | None = None,
         stuck_for: timedelta | None = None,
         limit: int | None = None,
-        **kwargs: Any,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(**kwargs)
-        self.filters = filters
+        super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.filters: Any = filters
         self.stuck_for = stuck_for
         self.limit = limit
+        self._check_made()
+
+    def _check(self) -> None:
+        check_filters(self.filters)
+        check_stuck_for(self.stuck_for)
+        if self.limit is not None:
+            as_positive_int(self.limit, "limit")
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List the workflows."""
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be 1 or more, not {self.limit}")
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
         rows = self.hook.run(find_workflows(wanted, Workflow.row, limit=self.limit))
         self.log.info("%d running workflows match %s", len(rows), wanted.params() or "an empty filter")

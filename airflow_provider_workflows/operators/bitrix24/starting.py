@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.ending import end_workflows
@@ -17,14 +17,17 @@ from airflow_provider_workflows.bitrix24.starting import (
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
-from airflow_provider_workflows.operators.starting import StartOperator
+from airflow_provider_workflows.operators.starting import WEEK, StartOperator
+from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Plan
-from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int
+from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int, check_final, is_final
+from airflow_provider_workflows.tasks.base import TaskArguments
+from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
 from airflow_provider_workflows.tasks.start_record import StartRecord
 from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 
 class StartWorkflowOperator(Bitrix24Operator, StartOperator):
@@ -64,21 +67,39 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
     def __init__(
         self,
         *,
-        template_id: int | str,
-        document_id: Sequence[str],
-        parameters: Mapping[str, Any] | None = None,
-        **kwargs: Any,
+        template_id: int | str | XComArg,
+        document_id: Sequence[str] | XComArg,
+        parameters: Mapping[str, Any] | XComArg | None = None,
+        wait_for_completion: bool = False,
+        poll_interval: float = 30.0,
+        wait_timeout: float = WEEK,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        cancel_on_kill: bool = True,
+        bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            wait_timeout=wait_timeout,
+            deferrable=deferrable,
+            cancel_on_kill=cancel_on_kill,
+            bitrix24_conn_id=bitrix24_conn_id,
+            **kwargs,
+        )
         self.template_id = template_id
         self.document_id = document_id
-        self.parameters = parameters
+        self.parameters: Any = parameters
+        self._check_made()
 
     def _check(self) -> None:
-        if self.parameters is not None and not isinstance(self.parameters, Mapping):
-            raise ValueError(f"parameters must be a mapping of names to values, not {type(self.parameters).__name__}")
-        as_document_id(self.document_id, "document_id")
-        as_positive_int(self.template_id, "template_id")
+        super()._check()
+        if self.parameters is not None and not isinstance(self.parameters, Mapping) and is_final(self.parameters):
+            raise ArgumentError(
+                f"parameters must be a mapping of names to values, not {type(self.parameters).__name__}"
+            )
+        check_final(self.document_id, "document_id", as_document_id)
+        check_final(self.template_id, "template_id", as_positive_int)
 
     @property
     def _what(self) -> Start:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_workflows.domo.cancelling import (
     await_cancelled,
@@ -13,10 +13,12 @@ from airflow_provider_workflows.domo.cancelling import (
 )
 from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import unfinished
+from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.domo.base import DomoOperator
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.tasks.arguments import as_ids
+from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_poll_interval, check_seconds
+from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import (
     DEFAULT_DEFERRABLE,
     deadline_after,
@@ -28,7 +30,11 @@ from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from airflow_provider_workflows.triggers.polling import validate_event
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+
+def _ids_of(value: Any, argument: str) -> list[str]:
+    return check_instance_ids(as_ids(value, argument))
 
 
 class DomoCancelOperator(DomoOperator):
@@ -59,23 +65,30 @@ class DomoCancelOperator(DomoOperator):
     def __init__(
         self,
         *,
-        instance_id: str | list[str],
+        instance_id: str | Sequence[str | Mapping[str, Any]] | XComArg,
         wait_for_completion: bool = False,
         poll_interval: float = 5.0,
         wait_timeout: float = 600.0,
         deferrable: bool = DEFAULT_DEFERRABLE,
-        **kwargs: Any,
+        domo_conn_id: str = DomoHook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(domo_conn_id=domo_conn_id, **kwargs)
         self.instance_id = instance_id
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.wait_timeout = wait_timeout
         self.deferrable = deferrable
+        self._check_made()
+
+    def _check(self) -> None:
+        check_final(self.instance_id, "instance_id", _ids_of)
+        check_poll_interval(self.poll_interval)
+        check_seconds(self.wait_timeout, "wait_timeout")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel the instances and return the report."""
-        ids = check_instance_ids(as_ids(self.instance_id, "instance_id"))
+        ids = _ids_of(self.instance_id, "instance_id")
         in_worker = self.wait_for_completion and not self.deferrable
         report, seen = EndReport(requested=len(ids)), list[Instance]()
         with reporting(context, report):

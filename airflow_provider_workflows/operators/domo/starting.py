@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow_provider_workflows.domo.cancelling import (
     cancel_instances,
 )
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import COMPLETED, Instance
-from airflow_provider_workflows.domo.starting import check_start, find_started, latest_instances, start_instance
+from airflow_provider_workflows.domo.starting import (
+    check_data,
+    check_message_name,
+    check_model_id,
+    check_version,
+    find_started,
+    latest_instances,
+    start_instance,
+)
 from airflow_provider_workflows.domo.watching import NotCompletedError, read_instance, unfinished
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.domo.base import DomoOperator
-from airflow_provider_workflows.operators.starting import StartOperator
+from airflow_provider_workflows.operators.starting import WEEK, StartOperator
 from airflow_provider_workflows.rest.errors import RejectedError
 from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.tasks.arguments import check_final
+from airflow_provider_workflows.tasks.base import TaskArguments
+from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
 from airflow_provider_workflows.tasks.start_record import StartRecord
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 
 class DomoStartOperator(DomoOperator, StartOperator):
@@ -67,20 +78,40 @@ class DomoStartOperator(DomoOperator, StartOperator):
     def __init__(
         self,
         *,
-        model_id: str,
-        version: str,
-        message_name: str,
-        data: Mapping[str, Any] | None = None,
-        **kwargs: Any,
+        model_id: str | XComArg,
+        version: str | XComArg,
+        message_name: str | XComArg,
+        data: Mapping[str, Any] | XComArg | None = None,
+        wait_for_completion: bool = False,
+        poll_interval: float = 30.0,
+        wait_timeout: float = WEEK,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        cancel_on_kill: bool = True,
+        domo_conn_id: str = DomoHook.default_conn_name,
+        **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(**kwargs)
-        self.model_id = model_id
-        self.version = version
-        self.message_name = message_name
-        self.data = data
+        super().__init__(
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            wait_timeout=wait_timeout,
+            deferrable=deferrable,
+            cancel_on_kill=cancel_on_kill,
+            domo_conn_id=domo_conn_id,
+            **kwargs,
+        )
+        self.model_id: Any = model_id
+        self.version: Any = version
+        self.message_name: Any = message_name
+        self.data: Any = data
+        self._check_made()
 
     def _check(self) -> None:
-        check_start(self.model_id, self.version, self.message_name, self.data)
+        super()._check()
+        check_final(self.model_id, "model_id", check_model_id)
+        check_final(self.version, "version", check_version)
+        check_final(self.message_name, "message_name", check_message_name)
+        if self.data is not None:
+            check_final(self.data, "data", check_data)
 
     def _earlier(self, record: StartRecord, context: Context) -> str | None:
         note = record.read() or {}

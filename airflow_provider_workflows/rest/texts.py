@@ -1,0 +1,17 @@
+"""Words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean STARTED?``, or an empty text if no known word is like it.
+
+    :param word: the word that is not known.
+    :param known: the words that are.
+    """
+    spellings = {one.lower(): one for one in known}
+    like = get_close_matches(word.lower(), spellings, n=1)
+    return f"; did you mean {spellings[like[0]]}?" if like else ""

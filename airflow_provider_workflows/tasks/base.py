@@ -1,0 +1,125 @@
+"""What all operators and sensors have: arguments that are spelled out and checked early."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, MutableMapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import DAG, TaskGroup
+
+
+class TaskArguments(TypedDict, total=False):
+    """The arguments of Airflow's own ``BaseOperator``, so that type checkers tell a misspelt one."""
+
+    task_id: Required[str]
+    owner: str
+    email: str | Sequence[str] | None
+    email_on_retry: bool
+    email_on_failure: bool
+    retries: int | None
+    retry_delay: timedelta | float
+    retry_exponential_backoff: float
+    max_retry_delay: timedelta | float | None
+    retry_policy: Any
+    start_date: datetime | None
+    end_date: datetime | None
+    depends_on_past: bool
+    ignore_first_depends_on_past: bool
+    wait_for_past_depends_before_skipping: bool
+    wait_for_downstream: bool
+    dag: DAG | None
+    params: MutableMapping[str, Any] | None
+    default_args: dict[str, Any] | None
+    priority_weight: int
+    weight_rule: Any
+    queue: str
+    pool: str | None
+    pool_slots: int
+    sla: timedelta | None
+    execution_timeout: timedelta | None
+    on_execute_callback: Any
+    on_failure_callback: Any
+    on_success_callback: Any
+    on_retry_callback: Any
+    on_skipped_callback: Any
+    pre_execute: Any
+    post_execute: Any
+    trigger_rule: str
+    resources: dict[str, Any] | None
+    run_as_user: str | None
+    task_concurrency: int | None
+    map_index_template: str | None
+    max_active_tis_per_dag: int | None
+    max_active_tis_per_dagrun: int | None
+    executor: str | None
+    executor_config: dict[str, Any] | None
+    do_xcom_push: bool
+    multiple_outputs: bool
+    inlets: Any
+    outlets: Any
+    task_group: TaskGroup | None
+    doc: str | None
+    doc_md: str | None
+    doc_json: str | None
+    doc_yaml: str | None
+    doc_rst: str | None
+    task_display_name: str | None
+    logger_name: str | None
+    allow_nested_operators: bool
+    render_template_as_native_obj: bool | None
+
+
+class SensorArguments(TaskArguments, total=False):
+    """The arguments of Airflow's own ``BaseSensorOperator``."""
+
+    poke_interval: timedelta | float
+    timeout: timedelta | float
+    soft_fail: bool
+    mode: str
+    exponential_backoff: bool
+    max_wait: timedelta | float | None
+    silent_fail: bool
+    never_fail: bool
+
+
+R = TypeVar("R")
+
+
+class ProviderTask(BaseOperator):
+    """An operator or a sensor of this provider.
+
+    Its arguments are checked when it is made, as far as they are known then, and again when it runs.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have the arguments checked by whatever Airflow calls in a task."""
+        super().__init_subclass__(**kwargs)
+        for name in ENTRIES & vars(cls).keys():
+            setattr(cls, name, _checking(vars(cls)[name]))
+
+    def _check(self) -> None:
+        """Refuse arguments that cannot be right. What holds a template, or comes from XCom, is passed over."""
+
+    def _check_made(self) -> None:
+        """Check the arguments of a task that was just made in a Dag file: what is wrong there is an import error."""
+        # Airflow makes one map index of a mapped task when it runs, where an error would be retried.
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            self._check()
+
+
+#: What Airflow calls in a task.
+ENTRIES = {"execute", "execute_complete", "poke"}
+
+
+def _checking(entry: Callable[..., R]) -> Callable[..., R]:
+    @functools.wraps(entry)
+    def checked(self: ProviderTask, *args: Any, **kwargs: Any) -> R:
+        self._check()
+        return entry(self, *args, **kwargs)
+
+    return checked
