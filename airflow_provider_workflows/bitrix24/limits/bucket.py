@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import Field
+
+from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 #: A request that was slow to arrive makes those after it come closer together, as the portal sees it.
 MARGIN = 0.25
 #: Seconds from one slowing down to the next: requests that were on their way are refused all the same.
 SLOWING = 5.0
+#: Seconds in which a drain that was lowered to nothing comes back in full: slowly, as what is left by another
+#: application is overstepped at the end of each such way back.
+RECOVERY = 900.0
+
+_Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,41 +33,61 @@ class Limits:
     bucket_drain: float = 2.0
     operating_limit: float = 480.0
 
+    @property
+    def lowest_drain(self) -> float:
+        """Requests a second that are sent however often the portal refuses."""
+        return self.bucket_drain / 20
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """What is known of a portal's leaky bucket.
 
-    :param empty_at: when it will have drained, as a Unix time: its level is the time until then, times the drain.
+    :param level: requests in it; those above its capacity wait for their turn.
     :param drain: requests a second that are ours; lower than the portal's when other applications use it too.
+    :param at: when that was so, as a Unix time.
     :param slowed_at: when the drain was last lowered, as a Unix time.
+    :param held_until: when the portal takes requests again, as a Unix time, if it told.
     """
 
-    empty_at: float
-    drain: float
-    slowed_at: float = 0.0
+    level: _Number
+    drain: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    at: _Number
+    slowed_at: _Number = 0.0
+    held_until: _Number = 0.0
 
     def reserve(self, now: float, limits: Limits) -> tuple[float, Bucket]:
         """Take the next place.
 
         :returns: how many seconds to wait before the request is sent, and the bucket after it.
         """
-        # A clock that was set back, or a restart, must not leave everybody waiting for the old time.
-        longest = now + 10 * limits.bucket_capacity / self.drain
-        empty_at = min(max(self.empty_at, now), longest)
-        level = (empty_at - now) * self.drain
-        wait = max(0.0, (level + 1 + MARGIN - limits.bucket_capacity) / self.drain)
-        return wait, replace(self, empty_at=empty_at + 1 / self.drain)
+        bucket = self._drained(now, limits)
+        over = max(0.0, bucket.level + 1 + MARGIN - limits.bucket_capacity)
+        return max(0.0, bucket.held_until - now) + over / bucket.drain, replace(bucket, level=bucket.level + 1)
 
-    def answered(self, limits: Limits) -> Bucket:
-        """Take back some of the drain after a request that was not refused."""
-        drain = min(limits.bucket_drain, self.drain + limits.bucket_drain / 200)
-        return replace(self, drain=drain)
+    def refused(self, now: float, limits: Limits, retry_after: float = 0.0) -> Bucket:
+        """Note a refusal: the bucket is full, so others fill it too.
 
-    def refused(self, now: float, limits: Limits) -> Bucket:
-        """Note a refusal: the bucket is full, so others fill it too."""
-        drain, slowed_at = self.drain, self.slowed_at
+        :param retry_after: seconds for which the portal told to send nothing.
+        """
+        bucket = self._drained(now, limits)
+        drain, slowed_at = bucket.drain, bucket.slowed_at
         if abs(now - slowed_at) > SLOWING:  # The clock may have been set back.
-            drain, slowed_at = max(limits.bucket_drain / 10, drain * 0.8), now
-        full = now + limits.bucket_capacity / drain
-        return Bucket(empty_at=max(self.empty_at, full), drain=drain, slowed_at=slowed_at)
+            drain, slowed_at = max(limits.lowest_drain, drain * 0.8), now
+        return Bucket(
+            level=max(bucket.level, limits.bucket_capacity),
+            drain=drain,
+            at=now,
+            slowed_at=slowed_at,
+            held_until=max(bucket.held_until, now + retry_after) if retry_after else bucket.held_until,
+        )
+
+    def _drained(self, now: float, limits: Limits) -> Bucket:
+        """Return the bucket as it is by now; its drain comes back with the time."""
+        # A clock that was set back must not leave everybody waiting for the old time.
+        held_until = min(self.held_until, now + LONGEST_WAIT)
+        elapsed = max(0.0, now - max(self.at, held_until))
+        recovered = self.drain + max(0.0, now - self.at) * limits.bucket_drain / RECOVERY
+        drain = min(limits.bucket_drain, recovered)
+        level = max(0.0, self.level - elapsed * (self.drain + drain) / 2)
+        return replace(self, level=level, drain=drain, at=now, held_until=held_until)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, defaultdict
@@ -15,12 +16,15 @@ from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingT
 from airflow_provider_workflows.bitrix24.limits.store import BucketStore, MemoryBucketStore
 from airflow_provider_workflows.rest.errors import ApiError, RateLimitError
 
+log = logging.getLogger(__name__)
+
 
 class PortalRateLimiter:
     """Says when a call may be sent to a portal, and learns from what comes back. Safe for threads.
 
     :param limits: the portal's limits.
-    :param store: where the bucket is kept; default: in this object.
+    :param store: where the bucket is kept; default: in this object. While it cannot be used, this object keeps a
+        bucket of its own, which is careful: errors of the store cost pace, never work.
     :param clock: gives the Unix time; for tests.
     """
 
@@ -32,6 +36,8 @@ class PortalRateLimiter:
         self._clock = clock
         self._operating = OperatingTime(self._limits.operating_limit)
         self._lock = threading.Lock()
+        self._own = MemoryBucketStore()
+        self._shared, self._used = True, False
 
     def acquire(self, call: Call) -> float:
         """Take a place for the call.
@@ -46,7 +52,7 @@ class PortalRateLimiter:
                 self._operating.sent(methods)
         if held > 0:
             raise OperatingTimeLimitError(str(call), text="held back: its running time is used up", retry_after=held)
-        return self._store.change(lambda bucket: self._bucket(bucket).reserve(self._clock(), self._limits))
+        return self._change(lambda bucket, now: bucket.reserve(now, self._limits))
 
     def release(self, call: Call, outcome: Reply | ApiError) -> None:
         """Learn from what became of a call. Errors of a blocked method are given the time to wait.
@@ -58,9 +64,37 @@ class PortalRateLimiter:
             self._operating.answered(_methods(call))
             self._learn(call, outcome)
         if isinstance(outcome, RateLimitError):
-            self._store.change(lambda bucket: (0.0, self._bucket(bucket).refused(self._clock(), self._limits)))
-        elif isinstance(outcome, Reply):
-            self._store.change(lambda bucket: (0.0, self._bucket(bucket).answered(self._limits)))
+            told = outcome.retry_after or 0.0
+            self._change(lambda bucket, now: (0.0, bucket.refused(now, self._limits, told)))
+
+    def _change(self, step: Callable[[Bucket, float], tuple[float, Bucket]]) -> float:
+        """Change the bucket that is shared, or while that cannot be had the one of this object."""
+
+        def shared(bucket: Bucket | None) -> tuple[float, Bucket]:
+            # One that was there before has only been lost: the portal's bucket is not empty for that.
+            return step(bucket or self._new_bucket(careful=self._used), self._clock())
+
+        def own(bucket: Bucket | None) -> tuple[float, Bucket]:
+            return step(bucket or self._new_bucket(careful=True), self._clock())
+
+        try:
+            number = self._store.change(shared)
+        except OSError as error:
+            if self._shared:
+                self._shared = False
+                log.warning("Pacing for this process only, at half the pace, until it can be shared: %s", error)
+            return self._own.change(own)
+        if not self._shared:
+            self._shared, self._own = True, MemoryBucketStore()
+            log.info("Pacing is shared with this host's other processes again")
+        self._used = True
+        return number
+
+    def _new_bucket(self, *, careful: bool) -> Bucket:
+        """Return a bucket to begin with: empty, or if others may just have filled it full and with half the drain."""
+        limits = self._limits
+        level, drain = (limits.bucket_capacity, limits.bucket_drain / 2) if careful else (0.0, limits.bucket_drain)
+        return Bucket(level=level, drain=drain, at=self._clock())
 
     def _learn(self, call: Call, outcome: Reply | ApiError) -> None:
         now = self._clock()
@@ -78,9 +112,6 @@ class PortalRateLimiter:
             for key, command in call.commands.items():
                 if isinstance(outcome.result[key], OperatingTimeLimitError):
                     outcome.result[key].retry_after = self._operating.blocked(command.method, now)
-
-    def _bucket(self, bucket: Bucket | None) -> Bucket:
-        return bucket or Bucket(empty_at=0.0, drain=self._limits.bucket_drain)
 
 
 def _methods(call: Call) -> Counter[str]:

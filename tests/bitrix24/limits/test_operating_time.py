@@ -1,4 +1,4 @@
-"""How requests are kept within the portal's limits: pure functions of time."""
+"""Running time of each method on a portal: pure functions of time."""
 
 from __future__ import annotations
 
@@ -8,93 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
-from airflow_provider_workflows.bitrix24.limits.bucket import Bucket, Limits
 from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingTime
-
-LIMITS = Limits(bucket_capacity=50, bucket_drain=2)
-
-
-@dataclass
-class PortalBucket:
-    """The portal's own leaky bucket, written from the API page."""
-
-    capacity: float = 50
-    drain: float = 2
-    others: float = 0
-    level: float = 0.0
-    at: float = 0.0
-
-    def admits(self, now):
-        self.level = max(0.0, self.level - (now - self.at) * (self.drain - self.others))
-        self.at = now
-        if self.level + 1 > self.capacity:
-            return False
-        self.level += 1
-        return True
-
-
-class TestTheLeakyBucket:
-    def test_a_burst_goes_at_once_and_the_rest_at_the_drain(self):
-        bucket, waits = Bucket(empty_at=0, drain=2), []
-        for _ in range(60):
-            wait, bucket = bucket.reserve(1000.0, LIMITS)
-            waits.append(wait)
-        assert waits[:49] == [0.0] * 49
-        assert waits[-1] - waits[-2] == 0.5
-
-    @given(st.lists(st.floats(0, 30), min_size=1, max_size=300))
-    def test_the_portal_never_refuses_whenever_requests_come(self, gaps):
-        portal, bucket, now = PortalBucket(), Bucket(empty_at=0, drain=2), 1000.0
-        sent_at = 0.0
-        for gap in gaps:
-            now = max(now + gap / 10, sent_at)
-            wait, bucket = bucket.reserve(now, LIMITS)
-            sent_at = now + wait
-            assert portal.admits(sent_at)
-
-    @given(st.integers(51, 400))
-    def test_it_costs_less_than_a_request_more_than_the_portal_allows(self, count):
-        bucket = Bucket(empty_at=0, drain=2)
-        for _ in range(count):
-            wait, bucket = bucket.reserve(1000.0, LIMITS)
-        assert (count - 50) / 2 <= wait <= (count - 50) / 2 + 0.5
-
-    @pytest.mark.parametrize("others", [0.3, 1.0, 1.5, 1.7])
-    def test_another_application_that_takes_a_part_is_noticed(self, others):
-        portal, bucket, now, refused = PortalBucket(others=others), Bucket(empty_at=0, drain=2), 1000.0, 0
-        for _ in range(400):
-            wait, bucket = bucket.reserve(now, LIMITS)
-            now += wait
-            if portal.admits(now):
-                bucket = bucket.answered(LIMITS)
-            else:
-                refused += 1
-                bucket = bucket.refused(now, LIMITS)
-        left = 2 - others
-        assert 0 < refused < 400 * 0.12
-        assert 0.6 * left <= bucket.drain <= left + 0.6
-
-    def test_the_drain_comes_back_when_the_other_application_stops(self):
-        bucket = Bucket(empty_at=0, drain=2).refused(1000.0, LIMITS)
-        assert bucket.drain == 1.6
-        for _ in range(60):
-            bucket = bucket.answered(LIMITS)
-        assert bucket.drain == 2
-
-    def test_refusals_at_the_same_time_count_once(self):
-        bucket = Bucket(empty_at=0, drain=2)
-        for moment in (1000.0, 1000.1, 1000.2):
-            bucket = bucket.refused(moment, LIMITS)
-        assert bucket.drain == 1.6
-
-    def test_a_clock_that_was_set_back_does_not_stop_everybody(self):
-        wait, _ = Bucket(empty_at=9_999_999.0, drain=2).reserve(1000.0, LIMITS)
-        assert wait <= 250
-
-    def test_a_clock_that_was_set_back_does_not_keep_the_pace_up(self):
-        bucket = Bucket(empty_at=1000.0, drain=2, slowed_at=9_999_999.0).refused(1000.0, LIMITS)
-        assert bucket.drain == 1.6
 
 
 @dataclass
@@ -192,42 +106,3 @@ class TestOperatingTime:
         operating = OperatingTime(480)
         operating.learn("kill", [{"duration": 500.0}], 1000.0)
         assert operating.delay_for({"kill": 50}, 1000.0) == 0
-
-
-class TestTheSizeOfABatch:
-    def test_starts_full(self):
-        assert BatchSize(50).now == 50
-
-    @given(st.floats(0.001, 59))
-    def test_is_expected_to_stay_under_thirty_seconds(self, each):
-        size = BatchSize(50)
-        for _ in range(10):
-            size.answered(size.now, size.now * each)
-        assert size.now * each <= 30 or size.now == 1
-
-    @given(st.integers(0, 1000), st.integers(1, 50))
-    def test_batches_are_as_few_as_can_be_and_even(self, commands, most):
-        size, left, shares = BatchSize(50, now=most), commands, []
-        while left:
-            shares.append(size.next_size(left))
-            left -= shares[-1]
-        assert len(shares) == -(-commands // most)
-        assert max(shares, default=0) - min(shares, default=0) <= 1
-
-    def test_halves_at_once_after_a_cut_and_grows_back(self):
-        size = BatchSize(50)
-        size.halve(50)
-        assert size.now == 25
-        size.answered(25, 1.0)
-        assert size.now == 50
-
-    def test_never_falls_below_one(self):
-        size = BatchSize(50)
-        for _ in range(10):
-            size.halve(size.now)
-        assert size.now == 1
-
-    def test_a_portal_that_does_not_tell_times_gets_full_batches(self):
-        size = BatchSize(50)
-        size.answered(50, None)
-        assert size.now == 50

@@ -18,7 +18,7 @@ from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore
+from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore, MemoryBucketStore
 from airflow_provider_workflows.bitrix24.listing import list_workflows
 from airflow_provider_workflows.rest.errors import RateLimitError, ReplyLostError
 from airflow_provider_workflows.simulator import Control, Simulator
@@ -68,18 +68,22 @@ class TestTheBucket:
         one.release(LIST, RateLimitError("batch"))
         assert other.acquire(LIST) > 0
 
-    def test_replies_bring_the_pace_back(self, now: Clock) -> None:
+    def test_time_brings_the_pace_back(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
         pace.release(LIST, RateLimitError("x"))
 
         def distance() -> float:
-            waits = [pace.acquire(LIST) for _ in range(2)]
-            return waits[1] - waits[0]
+            waits = [pace.acquire(LIST) for _ in range(52)]
+            return waits[-1] - waits[-2]
 
         assert distance() == pytest.approx(1 / 1.6)
-        for _ in range(60):
-            pace.release(LIST, Reply([]))
+        now.now += 200
         assert distance() == pytest.approx(1 / 2)
+
+    def test_the_portal_may_say_for_how_long_nothing_is_to_be_sent(self, now: Clock) -> None:
+        pace = PortalRateLimiter(clock=now)
+        pace.release(LIST, RateLimitError("x", retry_after=90.0))
+        assert 90 <= pace.acquire(LIST) <= 91
 
     def test_an_error_that_is_no_refusal_changes_nothing(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
@@ -101,6 +105,65 @@ class TestTheBucket:
         assert len(waits) == 200
         assert len(later) == 151
         assert [round(b - a, 3) for a, b in pairwise(later)] == [0.5] * 150
+
+
+class Unusable:
+    """A store that fails, for as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.fails = True
+        self.store = MemoryBucketStore()
+
+    def change(self, step: Any) -> float:
+        if self.fails:
+            raise OSError(28, "No space left on device")
+        return self.store.change(step)
+
+
+class TestWithoutTheStore:
+    def test_work_goes_on_carefully(self, now: Clock) -> None:
+        pace = PortalRateLimiter(store=Unusable(), clock=now)
+        waits = [pace.acquire(LIST) for _ in range(10)]
+        assert [round(later - sooner, 6) for sooner, later in pairwise(waits)] == [1.0] * 9, "half of the pace"
+        assert waits[0] > 0, "and no burst: others may just have had theirs"
+
+    def test_a_refusal_is_learnt_from_all_the_same(self, now: Clock) -> None:
+        pace = PortalRateLimiter(store=Unusable(), clock=now)
+        pace.release(LIST, RateLimitError("x", retry_after=30.0))
+        assert pace.acquire(LIST) >= 30
+
+    def test_the_log_says_so_once(self, now: Clock, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        store = Unusable()
+        pace = PortalRateLimiter(store=store, clock=now)
+        for _ in range(3):
+            pace.acquire(LIST)
+        store.fails = False
+        for _ in range(3):
+            pace.acquire(LIST)
+        assert [(record.levelname, record.message.split(":")[0]) for record in caplog.records] == [
+            ("WARNING", "Pacing for this process only, at half the pace, until it can be shared"),
+            ("INFO", "Pacing is shared with this host's other processes again"),
+        ]
+        assert "No space left" in caplog.text
+
+    def test_when_it_works_again_the_bucket_is_shared_again(self, now: Clock) -> None:
+        store = Unusable()
+        one, other = (PortalRateLimiter(store=store, clock=now) for _ in range(2))
+        for _ in range(60):
+            one.acquire(LIST)
+        store.fails = False
+        waits = [pace.acquire(LIST) for _ in range(30) for pace in (one, other)]
+        assert waits[:49] == [0.0] * 49
+        assert waits[-1] > waits[-2] > 0
+
+    def test_what_is_lost_is_not_taken_for_an_empty_bucket(self, now: Clock, tmp_path: Path) -> None:
+        """Who clears the folder for temporary files does not empty the portal's bucket."""
+        pace = PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now)
+        for _ in range(40):
+            pace.acquire(LIST)
+        (tmp_path / "bucket").unlink()
+        assert pace.acquire(LIST) > 0
 
 
 class TestRunningTime:

@@ -1,0 +1,64 @@
+"""What any server may send back, read without trust: JSON, texts, and how long to wait."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any
+
+from pydantic_core import from_json
+
+#: Seconds that a server may have a call wait at most, whatever it says: no documented block lasts longer.
+LONGEST_WAIT = 600.0
+#: Characters that are kept of a text in a reply.
+LONGEST_TEXT = 1000
+
+
+def read_json(content: bytes) -> Any:
+    """Return what a reply holds.
+
+    :param content: the reply's body.
+    :returns: the JSON value; ``None`` if it is none, or one that nothing could be made of: nested hundreds of levels
+        deep, with NaN, or with half a character.
+    """
+    try:
+        return from_json(content.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
+    except ValueError:
+        return None
+
+
+def read_text(value: Any) -> str | None:
+    """Return a text of a reply, whatever it is, cut to what a log line can hold; ``None`` for nothing.
+
+    :param value: any JSON value.
+    """
+    text = str(value or "")
+    return (text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…") or None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds a server asks to wait: at most :data:`LONGEST_WAIT`; ``None`` if it does not ask.
+
+    :param headers: the reply's headers, whose ``Retry-After`` holds seconds or an HTTP date.
+    """
+    said = headers.get("Retry-After", "")
+    try:
+        seconds = float(said)
+    except ValueError:
+        then = _date(said)
+        if then is None:
+            return None
+        # The server's clock counts, not ours.
+        seconds = (then - (_date(headers.get("Date", "")) or datetime.now(UTC))).total_seconds()
+    return min(max(0.0, seconds), LONGEST_WAIT) if isfinite(seconds) else None
+
+
+def _date(said: str) -> datetime | None:
+    try:
+        then = parsedate_to_datetime(said)
+        return then.replace(tzinfo=then.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

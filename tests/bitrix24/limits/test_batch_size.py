@@ -1,0 +1,47 @@
+"""How many commands the next batch carries."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
+
+
+class TestTheSizeOfABatch:
+    def test_starts_full(self):
+        assert BatchSize(50).now == 50
+
+    @given(st.floats(0.001, 59))
+    def test_is_expected_to_stay_under_thirty_seconds(self, each):
+        size = BatchSize(50)
+        for _ in range(10):
+            size.answered(size.now, size.now * each)
+        assert size.now * each <= 30 or size.now == 1
+
+    @given(st.integers(0, 1000), st.integers(1, 50))
+    def test_batches_are_as_few_as_can_be_and_even(self, commands, most):
+        size, left, shares = BatchSize(50, now=most), commands, []
+        while left:
+            shares.append(size.next_size(left))
+            left -= shares[-1]
+        assert len(shares) == -(-commands // most)
+        assert max(shares, default=0) - min(shares, default=0) <= 1
+
+    def test_halves_at_once_after_a_cut_and_grows_back(self):
+        size = BatchSize(50)
+        size.halve(50)
+        assert size.now == 25
+        size.answered(25, 1.0)
+        assert size.now == 50
+
+    def test_never_falls_below_one(self):
+        size = BatchSize(50)
+        for _ in range(10):
+            size.halve(size.now)
+        assert size.now == 1
+
+    def test_a_portal_that_does_not_tell_times_gets_full_batches(self):
+        size = BatchSize(50)
+        size.answered(50, None)
+        assert size.now == 50
