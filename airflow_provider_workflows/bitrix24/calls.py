@@ -51,13 +51,14 @@ class Reply:
     :param result: the method's result. For ``batch``: each command's :class:`Reply` or error, by key.
     :param total: how many rows there are in all, from a list method.
     :param next: the offset of the next page; ``None`` on the last one.
-    :param time: the ``time`` part of the envelope, with ``duration`` and ``operating`` in seconds.
+    :param time: the numbers of the envelope's ``time`` part: ``start`` and ``finish`` as the portal's Unix times,
+        ``duration`` and ``operating`` in seconds.
     """
 
     result: Any
     total: int | None = None
     next: int | None = None
-    time: Mapping[str, Any] = field(default_factory=dict)
+    time: Mapping[str, float] = field(default_factory=dict)
 
 
 def list_workflows(

@@ -38,10 +38,14 @@ class RequestCoalescer:
 
     :param attempt: sends a call and gives its result or error.
     :param in_flight: requests under way at once.
+    :param window: seconds to wait for others that ask; default :data:`WINDOW`.
     """
 
-    def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]], in_flight: int) -> None:
+    def __init__(
+        self, attempt: Callable[[Call], Awaitable[Outcome]], in_flight: int, *, window: float | None = None
+    ) -> None:
         self._attempt = attempt
+        self._window = WINDOW if window is None else window
         self._wanted: dict[str, _Question] = {}
         self._under_way: set[_Question] = set()
         self._size = BatchSize(BATCH)
@@ -83,7 +87,7 @@ class RequestCoalescer:
         task.add_done_callback(self._tasks.discard)
 
     async def _send_all(self) -> None:
-        await asyncio.sleep(WINDOW)
+        await asyncio.sleep(self._window)
         while self._wanted:
             await self._slots.acquire()
             some = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from airflow_provider_workflows import __version__
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
@@ -14,8 +15,11 @@ from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.client import Request, Response
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
+from airflow_provider_workflows.rest.replies import LONGEST_TEXT, read_json, read_text, retry_after
 
 HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-workflows/{__version__}"}
+#: More rows than any portal has, and a Unix time later than any: what is above is no count, and no time.
+MOST_ROWS, LATEST = 100_000_000, 1e11
 
 
 class Bitrix24Wire:
@@ -75,21 +79,18 @@ def _read(call: Call, response: Response) -> Reply | ApiError:
     status = response.http_status
     if 300 <= status < 400:
         return _moved(call, response)
-    try:
-        envelope = json.loads(response.content)
-    except ValueError:
-        envelope = None
+    envelope = read_json(response.content)
     if not isinstance(envelope, Mapping):
-        return _by_status(call, status, "the reply is not the JSON object it should be")
+        return _by_status(call, response, "the reply is not the JSON object it should be")
     if "error" in envelope:
-        return _error(str(call), envelope, status)
+        return _error(str(call), envelope, response)
     if status != 200 or "result" not in envelope:
-        return _by_status(call, status, "the reply holds neither a result nor an error")
+        return _by_status(call, response, "the reply holds neither a result nor an error")
     if call.method == "batch":
         parts = envelope["result"]
         if not isinstance(parts, Mapping):
-            return _by_status(call, status, "the batch's reply has no parts")
-        return Reply(_batch_results(call, parts), time=_map(envelope.get("time")))
+            return _by_status(call, response, "the batch's reply has no parts")
+        return Reply(_batch_results(call, parts), time=_times(envelope.get("time")))
     return _reply(str(call), envelope["result"], envelope.get("total"), envelope.get("next"), envelope.get("time"))
 
 
@@ -104,19 +105,21 @@ def _moved(call: Call, response: Response) -> ApiError:
     )
 
 
-def _by_status(call: Call, status: int, text: str) -> ApiError:
-    return error_class(None, status)(str(call), http_status=status, text=text)
+def _by_status(call: Call, response: Response, text: str) -> ApiError:
+    kind = error_class(None, response.http_status)
+    return kind(str(call), http_status=response.http_status, text=text, retry_after=retry_after(response.headers))
 
 
-def _error(call: str, error: Mapping[str, Any], status: int | None) -> ApiError:
-    code = str(error["error"]) if "error" in error else None
+def _error(call: str, error: Mapping[str, Any], response: Response | None) -> ApiError:
+    code = str(error["error"])[:LONGEST_TEXT] if "error" in error else None
     # A command inside a batch has no HTTP status of its own; the portal sends its errors with 400.
-    kind = error_class(code, status or 400)
+    kind = error_class(code, response.http_status if response else 400)
     return kind(
         call,
         code=code,
-        http_status=status,
-        text=str(error.get("error_description") or "") or None,
+        http_status=response.http_status if response else None,
+        text=read_text(error.get("error_description")),
+        retry_after=retry_after(response.headers) if response else None,
     )
 
 
@@ -139,14 +142,25 @@ def _batch_results(call: Call, parts: Mapping[str, Any]) -> dict[str, Reply | Ap
 
 def _reply(call: str, result: Any, total: Any, following: Any, time: Any) -> Reply | ApiError:
     try:
-        return Reply(
-            result,
-            total=None if total is None else int(total),
-            next=None if following is None else int(following),
-            time=_map(time),
-        )
+        return Reply(result, total=_count(total), next=_count(following), time=_times(time))
+    except ValidationError:
+        return UnreadableReplyError(call, text="total or next is not a number of rows")
+
+
+_count = TypeAdapter(Annotated[int, Field(ge=0, le=MOST_ROWS)] | None).validate_python
+
+
+def _times(part: Any) -> dict[str, float]:
+    """Return the numbers in the ``time`` part. What is none, or cannot be, counts as not told."""
+    return {str(name): number for name, value in _map(part).items() if (number := _seconds(value)) is not None}
+
+
+def _seconds(value: Any) -> float | None:
+    try:
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
-        return UnreadableReplyError(call, text="total or next is not a number")
+        return None
+    return number if 0 <= number <= LATEST else None
 
 
 def _map(part: Any) -> Mapping[str, Any]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from math import isfinite
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +13,7 @@ from airflow_provider_workflows.domo.errors import BlockedError, error_class
 from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.client import Request, Response
 from airflow_provider_workflows.rest.errors import ApiError, RedirectedError
+from airflow_provider_workflows.rest.replies import read_json, read_text, retry_after
 
 
 class DomoWire:
@@ -53,10 +50,7 @@ def _read(call: Call, response: Response) -> Mapping[str, Any] | list[Any] | Api
     """Read a response. Errors are returned, not raised: variables here may repeat the credential."""
     if 300 <= response.http_status < 400:
         return _redirected(call, response)
-    try:
-        reply = json.loads(response.content)
-    except ValueError:
-        reply = None
+    reply = read_json(response.content)
     if response.http_status < 300 and isinstance(reply, list if call.gives_list else Mapping):
         return reply
     if response.http_status >= 300 and isinstance(reply, Mapping):
@@ -82,26 +76,10 @@ def _redirected(call: Call, response: Response) -> ApiError:
 
 def _error(call: Call, response: Response, body: Mapping[str, Any]) -> ApiError:
     text = body.get("message") or body.get("error_description") or body.get("statusReason")
-    trace = body.get("toe")
     return error_class(response.http_status)(
         str(call),
         http_status=response.http_status,
-        text=str(text) if text else None,
-        trace=str(trace) if trace else None,
-        retry_after=_seconds(response.headers.get("Retry-After")),
+        text=read_text(text),
+        trace=read_text(body.get("toe")),
+        retry_after=retry_after(response.headers),
     )
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header: seconds or an HTTP date."""
-    if not retry_after:
-        return None
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            then = parsedate_to_datetime(retry_after)
-        except ValueError:
-            return None
-        seconds = (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if isfinite(seconds) else None

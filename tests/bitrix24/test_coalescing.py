@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_workflows.bitrix24 import calls, coalescing
+from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
@@ -85,11 +85,6 @@ class FakePortal:
         return Reply(dict(zip(call.commands, outcomes, strict=True)), time=time)
 
 
-@pytest.fixture(autouse=True)
-def no_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coalescing, "WINDOW", 0.0)
-
-
 @pytest.fixture
 def portal() -> FakePortal:
     return FakePortal()
@@ -99,7 +94,7 @@ def ask_all(portal: FakePortal, numbers: Sequence[int]) -> list[Any]:
     """Ask everything at once, each question by an waiter of its own."""
 
     async def work() -> list[Any]:
-        reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+        reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
         return await asyncio.wait_for(asyncio.gather(*(reads.load(question(number)) for number in numbers)), 10)
 
     return asyncio.run(work())
@@ -138,7 +133,7 @@ class TestTogether:
             return Reply({key: Reply(str(command.params)) for key, command in call.commands.items()})
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(attempt, IN_FLIGHT)
+            reads = RequestCoalescer(attempt, IN_FLIGHT, window=0.0)
             return await asyncio.gather(*(reads.load(call) for call in different))
 
         assert [reply.result for reply in asyncio.run(work())] == [str(call.params) for call in different]
@@ -152,7 +147,7 @@ class TestTogether:
             return answer(7)
 
         async def work() -> Any:
-            return await RequestCoalescer(attempt, IN_FLIGHT).load(question(7))
+            return await RequestCoalescer(attempt, IN_FLIGHT, window=0.0).load(question(7))
 
         assert asyncio.run(work()) == answer(7)
         assert seen == [question(7)]
@@ -169,7 +164,7 @@ class TestTogether:
         async def work() -> list[Any]:
             go_on = asyncio.Event()
             portal.busy = lambda: hold(go_on)
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             first = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -186,7 +181,7 @@ class TestTogether:
         """The answer to an older question may be older than what the waiter has seen done."""
 
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             for _ in range(3):
                 assert await reads.load(question(1)) == answer(1)
 
@@ -203,7 +198,7 @@ class TestCancelled:
         """Ask, and cancel the waiters at these places before anything is sent."""
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             waiters = [asyncio.create_task(reads.load(question(number))) for number in numbers]
             await asyncio.sleep(0)
             for place in cancelled:
@@ -233,7 +228,7 @@ class TestCancelled:
 
     def test_it_ends_with_the_message_it_was_cancelled_with(self, portal: FakePortal) -> None:
         async def work() -> None:
-            waiter = asyncio.create_task(RequestCoalescer(portal.attempt, IN_FLIGHT).load(question(1)))
+            waiter = asyncio.create_task(RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0).load(question(1)))
             await asyncio.sleep(0)
             waiter.cancel("killed")
             with pytest.raises(asyncio.CancelledError, match="killed"):
@@ -245,7 +240,7 @@ class TestCancelled:
         async def work() -> list[Any]:
             go_on = asyncio.Event()
             portal.busy = lambda: hold(go_on)
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             waiters = [asyncio.create_task(reads.load(question(number))) for number in (1, 2)]
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -259,7 +254,7 @@ class TestCancelled:
 
     def test_after_everybody_was_cancelled_the_next_is_answered(self, portal: FakePortal) -> None:
         async def work() -> Any:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             for _ in range(3):
                 waiter = asyncio.create_task(reads.load(question(1)))
                 await asyncio.sleep(0)
@@ -272,7 +267,7 @@ class TestCancelled:
     def test_closing_ends_what_is_under_way(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             waiter = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -343,7 +338,7 @@ class TestFailures:
         portal.whole = lambda numbers: failures.pop() if failures else None
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             return [await reads.load(question(1)), await reads.load(question(1))]
 
         assert kinds(asyncio.run(work())) == [RateLimitError, Reply]
@@ -353,7 +348,7 @@ class TestFailures:
             raise OSError("no space left on device")
 
         async def work() -> None:
-            reads = RequestCoalescer(attempt, IN_FLIGHT)
+            reads = RequestCoalescer(attempt, IN_FLIGHT, window=0.0)
             with pytest.raises(OSError, match="no space"):
                 await asyncio.wait_for(reads.load(question(1)), 0.2)
 
@@ -362,7 +357,7 @@ class TestFailures:
     def test_closing_leaves_no_asker_waiting(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             waiter = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -374,7 +369,7 @@ class TestFailures:
 
     def test_closing_just_before_a_request_leaves_nobody_waiting_either(self, portal: FakePortal) -> None:
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             waiter = asyncio.create_task(reads.load(question(1)))
             while not reads._wanted:
                 await asyncio.sleep(0)
@@ -391,7 +386,7 @@ class TestFailures:
 class TestBatchSize:
     def sizes(self, portal: FakePortal, rounds: Sequence[int]) -> list[int]:
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
             for waiters in rounds:
                 await asyncio.gather(*(reads.load(question(number)) for number in range(waiters)))
 
@@ -464,7 +459,7 @@ def test_every_asker_gets_exactly_the_answer_to_its_own_question(
     gone = set(chance.sample(range(len(asked)), min(cancelled, len(asked))))
 
     async def work() -> list[Any]:
-        reads = RequestCoalescer(portal.attempt, IN_FLIGHT)
+        reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
         waiters: list[asyncio.Task[Any]] = []
         for number in asked:
             waiters.append(asyncio.create_task(reads.load(question(number))))
@@ -476,11 +471,7 @@ def test_every_asker_gets_exactly_the_answer_to_its_own_question(
         assert reads._wanted == {}
         return await asyncio.gather(*waiters, return_exceptions=True)
 
-    old, coalescing.WINDOW = coalescing.WINDOW, 0.0
-    try:
-        outcomes = asyncio.run(work())
-    finally:
-        coalescing.WINDOW = old
+    outcomes = asyncio.run(work())
     struck = {fate for fate in fates if fate in PASSING}
     for place, (number, outcome) in enumerate(zip(asked, outcomes, strict=True)):
         fate = fates[number]

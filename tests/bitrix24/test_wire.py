@@ -432,3 +432,52 @@ class TestRedirect:
     def test_user_and_port_of_the_new_address_are_not_shown(self, wire: Bitrix24Wire) -> None:
         error = failure(wire, KILL, response(b"", 302, Location=f"https://user:{CODE}@new.example:8443/x"))
         assert error.text == "redirected to new.example"
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize(
+        ("status", "body", "kind"),
+        [
+            (503, {"error": "QUERY_LIMIT_EXCEEDED"}, RateLimitError),
+            (429, {"error": "OPERATION_TIME_LIMIT"}, OperatingTimeLimitError),
+            (429, HTML, RateLimitError),
+            (502, HTML, ServerError),
+            (500, {"error": "INTERNAL_SERVER_ERROR"}, ServerError),
+        ],
+    )
+    def test_it_is_heard_whatever_the_reply_is(
+        self, wire: Bitrix24Wire, status: int, body: Any, kind: type[ApiError]
+    ) -> None:
+        answer = response(body, status)
+        error = failure(wire, KILL, Response(status, {"Retry-After": "17"}, answer.content))
+        assert (type(error), error.retry_after) == (kind, 17.0)
+
+    def test_it_is_not_there_usually(self, wire: Bitrix24Wire) -> None:
+        assert failure(wire, KILL, response({"error": "QUERY_LIMIT_EXCEEDED"}, 503)).retry_after is None
+
+
+class TestNumbers:
+    """The limits live on them: only what is a number, and can be, comes through."""
+
+    def times(self, wire: Bitrix24Wire, **told: Any) -> Any:
+        return wire.result(KILL, response({"result": True, "time": told})).time
+
+    @pytest.mark.parametrize("name", ["operating", "operating_reset_at", "duration"])
+    @pytest.mark.parametrize("value", ["abc", "x", None, [], {}, -1, 1e300, "1e300", "nan", "inf", 10**400, ""])
+    def test_a_time_that_cannot_be_counts_as_not_told(self, wire: Bitrix24Wire, name: str, value: Any) -> None:
+        assert self.times(wire, **{name: value, "finish": 1.7e9}) == {"finish": 1.7e9}
+
+    def test_numbers_may_come_as_texts(self, wire: Bitrix24Wire) -> None:
+        assert self.times(wire, operating="1.5", date_start="2026-01-01") == {"operating": 1.5}
+
+    @pytest.mark.parametrize("field", ["total", "next"])
+    @pytest.mark.parametrize("value", [10**12, -50, 10**400, 1.5, "1e400"])
+    def test_more_rows_than_any_portal_has_is_no_count(self, wire: Bitrix24Wire, field: str, value: Any) -> None:
+        assert type(failure(wire, LIST, response({"result": [], field: value}))) is UnreadableReplyError
+
+    def test_a_command_with_such_a_count_is_an_error_of_its_own(self, wire: Bitrix24Wire) -> None:
+        batch = calls.batch({"a": LIST, "b": KILL})
+        parts = {"result": {"a": [], "b": True}, "result_total": {"a": 10**12}}
+        outcomes = wire.result(batch, response({"result": parts})).result
+        assert type(outcomes["a"]) is UnreadableReplyError
+        assert outcomes["b"] == Reply(True)

@@ -29,7 +29,7 @@ class BatchSize:
         """
         grown = min(self.largest, self.now * 2)
         each = (seconds or 0.0) / max(1, commands)
-        self.now = max(1, min(grown, math.floor(self.target / each))) if each else grown
+        self.now = max(1, math.floor(min(grown, self.target / each))) if each else grown
 
     def next_size(self, left: int) -> int:
         """Tell how many of the commands left the next batch carries.

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
@@ -99,9 +98,9 @@ class PortalRateLimiter:
     def _learn(self, call: Call, outcome: Reply | ApiError) -> None:
         now = self._clock()
         if isinstance(outcome, OperatingTimeLimitError):
-            outcome.retry_after = self._operating.blocked(call.method, now)
+            outcome.retry_after = self._operating.blocked(call.method, now, outcome.retry_after)
         elif isinstance(outcome, Reply):
-            times: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+            times: dict[str, list[Mapping[str, float]]] = defaultdict(list)
             times[call.method].append(outcome.time)
             for key, command in call.commands.items():
                 part = outcome.result[key]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-#: How long the portal blocks a method at most, and how long where it does not tell.
-LONGEST_BLOCK, USUAL_BLOCK = 600.0, 300.0
+from airflow_provider_workflows.rest.replies import LONGEST_WAIT
+
+#: How long the portal blocks a method where it does not tell.
+USUAL_BLOCK = 300.0
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class OperatingTime:
         for method, count in methods.items():
             self._usage(method).flying -= count
 
-    def learn(self, method: str, times: Sequence[Mapping[str, Any]], now: float) -> None:
+    def learn(self, method: str, times: Sequence[Mapping[str, float]], now: float) -> None:
         """Read what the portal says of a method's running time.
 
         :param method: the method.
@@ -80,31 +81,38 @@ class OperatingTime:
         if not known:
             return
         usage = self._usage(method)
-        last = max(known, key=lambda time: float(time["operating"]))
-        # It is given in whole seconds.
-        reset_at, new = float(last["operating_reset_at"]) + 1, float(last["operating"]) - usage.used(now)
+        last = max(known, key=lambda time: time["operating"])
+        # By the portal's clock, which may not be ours, and in whole seconds.
+        left = last["operating_reset_at"] - last.get("finish", now)
+        reset_at, new = now + min(left, LONGEST_WAIT) + 1, last["operating"] - usage.used(now)
         usage.reset_at = reset_at
-        usage.window = min(LONGEST_BLOCK, max(usage.window, reset_at - now))
-        usage.cost = sum(float(time.get("duration", 0)) for time in known) / len(known)
+        usage.window = min(LONGEST_WAIT, max(usage.window, reset_at - now))
+        usage.cost = sum(time.get("duration", 0.0) for time in known) / len(known)
         if reset_at > now:
             usage.blocked_until = min(usage.blocked_until, reset_at)
-        if not float(last["operating"]):
+        if not last["operating"]:
             usage.pieces.clear()  # A portal that blocks for a fixed time starts again from nothing.
         elif new > 0:
             # What was used before this process looked goes at the portal's next reset, as far as can be known.
             usage.pieces.append((now + usage.window if usage.pieces else reset_at, new))
 
-    def blocked(self, method: str, now: float) -> float | None:
+    def blocked(self, method: str, now: float, told: float | None = None) -> float | None:
         """Note that the portal blocks a method.
 
+        :param method: the method.
+        :param now: Unix time.
+        :param told: for how many seconds, if the portal told.
         :returns: for how many seconds; ``None`` while it is under way otherwise, as that reply may tell better.
         """
         usage = self._usage(method)
+        if told is not None:
+            usage.blocked_until = now + told
+            return told
         if usage.blocked_until <= now:
             usage.used(now)
-            told = [forgotten_at for forgotten_at, _ in usage.pieces if forgotten_at <= now + LONGEST_BLOCK]
+            forgotten = [at for at, _ in usage.pieces if at <= now + LONGEST_WAIT]
             guessed = [at for at in (usage.reset_at, now + USUAL_BLOCK) if at > now]
-            usage.blocked_until = min(told or guessed)
+            usage.blocked_until = min(forgotten or guessed)
         return None if usage.flying else usage.blocked_until - now
 
     def _usage(self, method: str) -> _Usage:

@@ -45,3 +45,9 @@ class TestTheSizeOfABatch:
         size = BatchSize(50)
         size.answered(50, None)
         assert size.now == 50
+
+    @given(st.integers(1, 50), st.floats(0, allow_nan=False, allow_infinity=False))
+    def test_whatever_a_portal_tells_it_is_between_one_and_full(self, commands, seconds):
+        size = BatchSize(50)
+        size.answered(commands, seconds)
+        assert 1 <= size.now <= 50

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingTime
+from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 
 @dataclass
@@ -106,3 +107,33 @@ class TestOperatingTime:
         operating = OperatingTime(480)
         operating.learn("kill", [{"duration": 500.0}], 1000.0)
         assert operating.delay_for({"kill": 50}, 1000.0) == 0
+
+    @pytest.mark.parametrize("ahead", [-7200, 7200])
+    def test_the_portals_clock_need_not_be_ours(self, ahead):
+        operating = OperatingTime(480)
+        told = {"operating": 470, "operating_reset_at": 1120 + ahead, "finish": 1000.0 + ahead, "duration": 20}
+        operating.learn("kill", [told], 1000.0)
+        assert operating.delay_for({"kill": 1}, 1000.0) == 121
+        assert operating.blocked("kill", 1000.0) == 121
+
+    def test_the_portal_may_say_how_long_it_blocks(self):
+        operating = OperatingTime(480)
+        assert operating.blocked("kill", 1000.0, told=77.0) == 77
+        assert operating.delay_for({"kill": 1}, 1001.0) == 76
+
+    @given(
+        st.lists(
+            st.dictionaries(
+                st.sampled_from(["operating", "operating_reset_at", "finish", "duration"]), st.floats(0, 1e11)
+            )
+        ),
+        st.integers(1, 50),
+    )
+    def test_whatever_it_is_told_nobody_waits_for_long(self, told, runs):
+        operating = OperatingTime(480)
+        for now, time in enumerate(told, 1000):
+            operating.sent({"kill": runs})
+            operating.answered({"kill": runs})
+            operating.learn("kill", [time], now)
+            operating.blocked("kill", now)
+            assert 0 <= operating.delay_for({"kill": runs}, now) <= LONGEST_WAIT + 1
