@@ -47,6 +47,7 @@ def run(
                 if pauses is not None:
                     pauses.append(step)
             case Submit():
+                assert len(under_way) < in_flight, "more calls are under way than the client lets"
                 under_way.append(step)
             case Collect():
                 submitted = under_way.pop(chance.randrange(len(under_way)) if chance else 0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import repeat
 
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import CANCELED, COMPLETED, TERMINAL_STATUSES, Instance
-from airflow_provider_workflows.domo.watching import instance_of, note_unknown, read_instance
+from airflow_provider_workflows.domo.watching import Watch, instance_of, poll_instances, read_instance
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     ApiError,
@@ -19,7 +21,7 @@ from airflow_provider_workflows.rest.errors import (
     RejectedError,
     UnknownOutcomeError,
 )
-from airflow_provider_workflows.rest.plans import Pause, Plan, exponential_backoff
+from airflow_provider_workflows.rest.plans import Now, Pause, Plan, exponential_backoff, poll_until
 
 log = logging.getLogger(__name__)
 
@@ -120,51 +122,49 @@ def await_cancelled(
     """Poll those that were just cancelled until each is in a terminal status, and correct the report.
 
     :param report: the report of the cancellation.
-    :param wait_for: seconds to wait at most; it looks once in any case.
-    :param poll_interval: seconds between two looks.
+    :param wait_for: seconds to wait at most; it polls once in any case.
+    :param poll_interval: seconds between two polls.
     :param waited: seconds that somebody has waited before.
     """
+    watch = Watch([instance_id for instance_id in report.ended if report.statuses.get(instance_id) != CANCELED])
+    if not watch.left:
+        return
+    began = yield Now()
     try:
-        yield from _poll(report, wait_for, poll_interval, waited)
+        yield from poll_until(
+            partial(_all_seen, watch),
+            repeat(poll_interval),
+            "cancelled instances have not ended yet",
+            wait_for=wait_for,
+            tolerance=wait_for,
+        )
     except ApiError as error:
-        report.stop(error, [])
+        watch.failure = error
+    waited += (yield Now()) - began
+    for instance_id, instance in watch.seen.items():
+        report.statuses[instance_id] = instance.status
+        if instance.status == COMPLETED:
+            report.ended.remove(instance_id)
+            report.already_ended.append(instance_id)
+    for instance_id, unreadable in watch.unreadable.items():
+        _lose_sight(report, instance_id, unreadable)
+    for instance_id in watch.left:
+        if watch.failure is not None:
+            _lose_sight(report, instance_id, watch.failure)
+        else:
+            status = report.statuses.get(instance_id)
+            report.ended.remove(instance_id)
+            report.failed[instance_id] = f"cancelled, but still {status} after {waited:.0f} s"
+    if watch.left and watch.failure is not None:
+        report.stop(watch.failure, [])
 
 
-def _poll(report: EndReport, wait_for: float, poll_interval: float, waited: float) -> Plan[None]:
-    left = [instance_id for instance_id in report.ended if report.statuses.get(instance_id) != CANCELED]
-    while left:
-        for instance_id in left:
-            try:
-                instance = yield from read_instance(instance_id)
-            except ApiError as error:
-                _lose_sight(report, instance_id, error)
-                continue
-            report.statuses[instance_id] = instance.status
-            if instance.status == COMPLETED:
-                report.ended.remove(instance_id)
-                report.already_ended.append(instance_id)
-            note_unknown(instance)
-        left = [one for one in left if one in report.ended and report.statuses.get(one) not in TERMINAL_STATUSES]
-        if left and waited >= wait_for:
-            break
-        if left:
-            yield Pause(poll_interval, reason=f"{len(left)} cancelled instances have not ended yet")
-            waited += poll_interval
-    for instance_id in left:
-        status = report.statuses.get(instance_id)
-        report.ended.remove(instance_id)
-        report.failed[instance_id] = f"cancelled, but still {status} after {waited:.0f} s"
+def _all_seen(watch: Watch) -> Plan[bool | None]:
+    yield from poll_instances(watch)
+    return None if watch.left else True
 
 
 def _lose_sight(report: EndReport, instance_id: str, error: ApiError) -> None:
-    """Report an instance as failed whose end cannot be seen, and all of them if the next read cannot help.
-
-    :raises ApiError: in that case.
-    """
-    only_this_one = isinstance(error, RejectedError) and not isinstance(error, (AuthenticationError, RedirectedError))
-    for one in [instance_id] if only_this_one else report.ended.copy():
-        if one == instance_id or report.statuses.get(one) not in TERMINAL_STATUSES:
-            report.ended.remove(one)
-            report.failed[one] = f"cancelled, but its end cannot be seen: {error.reason}"
-    if not only_this_one:
-        raise error
+    """Report an instance as failed whose end cannot be seen."""
+    report.ended.remove(instance_id)
+    report.failed[instance_id] = f"cancelled, but its end cannot be seen: {error.reason}"

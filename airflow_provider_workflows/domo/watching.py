@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.calls import Call
-from airflow_provider_workflows.domo.errors import NotFoundError
+from airflow_provider_workflows.domo.errors import BlockedError
 from airflow_provider_workflows.domo.models import IN_PROGRESS, TERMINAL_STATUSES, Instance
-from airflow_provider_workflows.rest.errors import ProviderError
-from airflow_provider_workflows.rest.plans import Plan, read_as, send
+from airflow_provider_workflows.rest.errors import (
+    ApiError,
+    AuthenticationError,
+    ProviderError,
+    RateLimitError,
+    RedirectedError,
+    RejectedError,
+)
+from airflow_provider_workflows.rest.plans import (
+    ATTEMPTS,
+    Collect,
+    Collected,
+    MaxInFlight,
+    Pause,
+    Plan,
+    Submit,
+    exponential_backoff,
+    read_as,
+    send,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +60,109 @@ def read_instance(instance_id: str) -> Plan[Instance]:
     return (yield from instance_of(calls.get_instance(instance_id)))
 
 
-def unfinished(instance_ids: Iterable[str]) -> Plan[list[str]]:
-    """Look once at instances, and give those that are in no terminal status.
+@dataclass(slots=True)
+class Watch:
+    """Instances whose end is waited for, and what polls have learnt of them.
 
-    :param instance_ids: the ids. One that is not there is left out.
+    :param left: ids of those that may still run.
+    :param seen: id to the instance as last seen.
+    :param unreadable: id to the error that says that it cannot be read, which is no end; it is polled no more.
+    :param failure: why the last poll could not read all that were left; ``None`` if it could.
+    :param answered: whether the last poll could read any.
     """
-    left = []
-    for instance_id in instance_ids:
-        try:
-            instance = yield from read_instance(instance_id)
-        except NotFoundError as error:
-            log.warning("Instance %s is not watched any more: %s", instance_id, error)
+
+    left: list[str]
+    seen: dict[str, Instance] = field(default_factory=dict)
+    unreadable: dict[str, ApiError] = field(default_factory=dict)
+    failure: ApiError | None = None
+    answered: bool = False
+
+
+def poll_instances(watch: Watch, *, attempts: int = ATTEMPTS) -> Plan[None]:
+    """Read the instances that are left, several at once. What is learnt is kept, whatever comes after it.
+
+    :param watch: the instances.
+    :param attempts: how often one is read at most whose read fails in passing; it stays left after that.
+    :raises ApiError: if none could be read, or the account lets none be read.
+    """
+    polled = unread = list(watch.left)
+    for delay in (*exponential_backoff(attempts), None):
+        unread, failure = yield from _read_each(watch, unread)
+        watch.failure, watch.answered = failure, len(unread) < len(polled)
+        if failure is None:
+            return
+        if delay is not None:
+            yield Pause(max(delay, failure.retry_after or 0), reason=str(failure))
+        elif not watch.answered:
+            raise failure
+        else:
+            # The next poll begins with them.
+            watch.left.sort(key=lambda instance_id: instance_id not in unread)
+            if failure.retry_after:
+                yield Pause(failure.retry_after, reason=str(failure))
+
+
+def _read_each(watch: Watch, instance_ids: Sequence[str]) -> Plan[tuple[list[str], ApiError | None]]:
+    """Read each once, and give those that could not be read, and why. After a refusal nothing more is sent."""
+    in_flight: int = yield MaxInFlight()
+    waiting, under_way = deque(instance_ids), 0
+    failed: dict[str, ApiError] = {}
+    stopped_by: ApiError | None = None
+    while under_way or (waiting and stopped_by is None):
+        if waiting and stopped_by is None and under_way < in_flight:
+            instance_id = waiting.popleft()
+            yield Submit(calls.get_instance(instance_id), instance_id)
+            under_way += 1
             continue
+        collected: Collected = yield Collect()
+        under_way -= 1
+        try:
+            _learn(watch, collected.tag, collected.outcome)
+        except ApiError as error:
+            failed[collected.tag] = error
+            if isinstance(error, RateLimitError):
+                stopped_by = stopped_by or error
+            elif not error.retry_helps:
+                stopped_by = error
+    if stopped_by is not None and not stopped_by.retry_helps:
+        raise stopped_by
+    failure = max(failed.values(), key=lambda error: error.retry_after or 0, default=None)
+    return [*waiting, *failed], failure
+
+
+def _learn(watch: Watch, instance_id: str, outcome: Any) -> None:
+    """Take in what became of a read.
+
+    :raises ApiError: if it says nothing about the instance.
+    """
+    try:
+        if isinstance(outcome, ApiError):
+            raise outcome
+        instance = read_as(Instance, outcome, f"read instance {instance_id}")
+    except (AuthenticationError, RedirectedError, BlockedError):
+        raise
+    except RejectedError as error:
+        log.warning("Instance %s cannot be read, and is polled no more: %s", instance_id, error)
+        watch.unreadable[instance_id] = error
+    else:
         note_unknown(instance)
+        watch.seen[instance_id] = instance
         if not instance.terminal:
-            left.append(instance_id)
-    return left
+            return
+    watch.left.remove(instance_id)
+
+
+def unfinished(instance_ids: Iterable[str]) -> Plan[list[str]]:
+    """Poll instances once, and give those that are in no terminal status.
+
+    :param instance_ids: the ids.
+    :raises ApiError: if one cannot be read: that is no end.
+    """
+    watch = Watch(list(instance_ids))
+    yield from poll_instances(watch)
+    for error in watch.unreadable.values():
+        raise error
+    return watch.left
 
 
 def note_unknown(instance: Instance) -> None:

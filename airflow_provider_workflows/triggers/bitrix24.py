@@ -20,7 +20,7 @@ from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, running_workflows, watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.plans import PauseDueError
+from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 from airflow_provider_workflows.triggers.polling import PollTrigger, log, seconds_until_next_poll, serialize_trigger
 
 #: Ids that one event carries at most.
@@ -39,8 +39,9 @@ class RunningWorkflowsTrigger(PollTrigger):
     :param stuck_for: only workflows whose lock ended so many seconds ago.
     :param min_count: the range's lower end.
     :param max_count: its upper end; ``None`` for no upper end.
-    :param poll_interval: seconds between two looks.
-    :param deadline: Unix time after which it looks no more.
+    :param poll_interval: seconds between two polls.
+    :param deadline: Unix time after which it polls no more.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class RunningWorkflowsTrigger(PollTrigger):
         max_count: int | None,
         poll_interval: float,
         deadline: float | None,
+        tolerance: float = TOLERANCE,
     ) -> None:
-        super().__init__(poll_interval=poll_interval, deadline=deadline)
+        super().__init__(poll_interval=poll_interval, deadline=deadline, tolerance=tolerance)
         self.bitrix24_conn_id = bitrix24_conn_id
         self.filters = dict(filters)
         self.stuck_for = stuck_for
@@ -76,8 +78,9 @@ class WorkflowsEndedTrigger(PollTrigger):
 
     :param bitrix24_conn_id: id of the Airflow connection.
     :param workflow_ids: the workflows.
-    :param poll_interval: seconds between two looks.
-    :param deadline: Unix time after which it looks no more.
+    :param poll_interval: seconds between two polls.
+    :param deadline: Unix time after which it polls no more.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
     :param cancel_on_kill: terminate them when the deferred task is killed by a user (Airflow 3.3 and later).
     """
 
@@ -88,9 +91,10 @@ class WorkflowsEndedTrigger(PollTrigger):
         workflow_ids: Sequence[str],
         poll_interval: float,
         deadline: float | None,
+        tolerance: float = TOLERANCE,
         cancel_on_kill: bool = False,
     ) -> None:
-        super().__init__(poll_interval=poll_interval, deadline=deadline)
+        super().__init__(poll_interval=poll_interval, deadline=deadline, tolerance=tolerance)
         self.bitrix24_conn_id = bitrix24_conn_id
         self.workflow_ids = list(workflow_ids)
         self.cancel_on_kill = cancel_on_kill

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.cancelling import cancel_instances
-from airflow_provider_workflows.domo.watching import unfinished
+from airflow_provider_workflows.domo.watching import Watch, poll_instances
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.rest.plans import TOLERANCE
 from airflow_provider_workflows.triggers.polling import PollTrigger, log
 
 
 class InstancesTrigger(PollTrigger):
-    """Waits until workflow instances are in a terminal status, or are not there.
+    """Waits until workflow instances are in a terminal status, or cannot be read, which who waits finds out by itself.
 
     :param domo_conn_id: id of the Airflow connection.
     :param instance_ids: the instances.
-    :param poll_interval: seconds between two looks.
-    :param deadline: Unix time after which it looks no more.
+    :param poll_interval: seconds between two polls.
+    :param deadline: Unix time after which it polls no more.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
     :param cancel_on_kill: cancel them when the deferred task is killed by a user (Airflow 3.3 and later).
     """
 
@@ -29,20 +32,31 @@ class InstancesTrigger(PollTrigger):
         instance_ids: Sequence[str],
         poll_interval: float,
         deadline: float | None,
+        tolerance: float = TOLERANCE,
         cancel_on_kill: bool = False,
     ) -> None:
-        super().__init__(poll_interval=poll_interval, deadline=deadline)
+        super().__init__(poll_interval=poll_interval, deadline=deadline, tolerance=tolerance)
         self.domo_conn_id = domo_conn_id
         self.instance_ids = list(instance_ids)
         self.cancel_on_kill = cancel_on_kill
-        self._left = self.instance_ids
+        self._watch = Watch(list(instance_ids))
+        self._phase = random.uniform(0, poll_interval)  # noqa: S311
 
     def _hook(self) -> DomoHook:
         return DomoHook(self.domo_conn_id)
 
     async def _poll(self, client: AsyncDomoClient) -> Mapping[str, Any] | None:
-        self._left = await client.run(unfinished(self._left), longest_pause=0)
-        return None if self._left else {}
+        try:
+            # The next poll is the next attempt.
+            await client.run(poll_instances(self._watch, attempts=1), longest_pause=0)
+        finally:
+            if self._watch.answered:
+                self._failing_since = None
+        return None if self._watch.left else {}
+
+    def _seconds_until_next_poll(self, now: float) -> float:
+        # Polls are not shared, so those of many are spread over the whole interval.
+        return self.poll_interval - (now - self._phase) % self.poll_interval
 
     async def on_kill(self) -> None:
         """Cancel the instances."""

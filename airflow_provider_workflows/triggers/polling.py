@@ -1,4 +1,4 @@
-"""What all triggers that look at something again and again have in common."""
+"""What all triggers that poll something have in common."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from typing import Any, Literal, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_workflows.rest.errors import ApiError, ProviderError
-from airflow_provider_workflows.rest.plans import PauseDueError
+from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError, ProviderError
+from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 
 log = logging.getLogger(__name__)
 
-#: Looks that may fail one after the other, where trying again can help.
-MOST_FAILURES = 10
+#: Seconds after which a credential that goes on being refused is refused for good, though the connection was read again
+#: before each poll: who rotates one changes the account first, and the connection after it.
+REFUSED_SECONDS = 300.0
+#: Seconds between two polls with a credential that is refused.
+REFUSED_PAUSE = 60.0
 
-#: Seconds over which those that look at the same moment are spread; less than shared reads wait for others.
+#: Seconds over which those that poll at the same moment are spread; less than shared reads wait for others.
 JITTER = 0.5
 
 #: Seconds after which Airflow's scheduler has heard that the worker let a deferred task go. A task that goes on before
@@ -58,9 +61,9 @@ def validate_event(event: Any) -> Literal["success", "timeout"]:
 
 
 def seconds_until_next_poll(interval: float, now: float) -> float:
-    """Return the seconds until the next look: all that look at an interval do so together, and share requests.
+    """Return the seconds until the next poll: all that poll at an interval do so together, and share requests.
 
-    :param interval: seconds between two looks.
+    :param interval: seconds between two polls.
     :param now: Unix time.
     """
     # A thousand that wake in the same instant would block the event loop.
@@ -68,22 +71,26 @@ def seconds_until_next_poll(interval: float, now: float) -> float:
 
 
 class PollTrigger(BaseTrigger):
-    """Looks until it sees what it waits for.
+    """Polls until it sees what it waits for.
 
-    Fires ``{"status": "success", ...}``, ``{"status": "timeout"}`` after the deadline, or
-    ``{"status": "error", "message": ...}`` for an error that waiting cannot mend, or that came ten times in a row;
-    but not within its first ten seconds.
+    Fires ``{"status": "success", ...}``, ``{"status": "timeout"}`` at the deadline, or
+    ``{"status": "error", "message": ...}`` for an error that waiting cannot mend, or that went on for too long;
+    but not within its first ten seconds. When the credential is refused, the connection is read again.
 
-    :param poll_interval: seconds between two looks.
-    :param deadline: Unix time after which it looks no more; ``None`` for no end.
+    :param poll_interval: seconds between two polls.
+    :param deadline: Unix time after which it polls no more; ``None`` for no end.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
     """
 
-    def __init__(self, *, poll_interval: float, deadline: float | None) -> None:
+    def __init__(self, *, poll_interval: float, deadline: float | None, tolerance: float = TOLERANCE) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if poll_interval <= 0:
             raise ValueError(f"poll_interval must be more than 0 seconds, not {poll_interval}")
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.tolerance = tolerance
+        self._failing_since: float | None = None
+        self._refused_since: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments of its ``__init__``, which are JSON."""
@@ -91,50 +98,92 @@ class PollTrigger(BaseTrigger):
 
     @abstractmethod
     def _hook(self) -> SharingHook:
-        """Return the hook of what it looks at."""
+        """Return the hook of what it polls."""
 
     @abstractmethod
     async def _poll(self, client: Any) -> Mapping[str, Any] | None:
-        """Look once, and give the event's fields, or ``None`` to wait on."""
+        """Poll once, and give the event's fields, or ``None`` to wait on. May be cancelled at any time."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until there is something to report."""
+        """Poll until there is something to report."""
         earliest = time.monotonic() + MIN_DEFERRED_SECONDS
-        async with self._hook().shared_client() as client:
-            event = await self._wait(client)
+        event = await self._wait()
         if (early := earliest - time.monotonic()) > 0:
             await asyncio.sleep(early)
         # Only now, as Airflow may take the event and leave this generator where it is.
         yield TriggerEvent(event)
 
-    async def _wait(self, client: Any) -> dict[str, Any]:
-        failures, pause = 0, 0.0
+    async def _wait(self) -> dict[str, Any]:
+        """Return the event, at the deadline at the latest: a request that hangs is given up then."""
+        try:
+            async with asyncio.timeout(self._seconds_left()) as limit:
+                return await self._poll_with_fresh_credentials()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return {"status": "timeout"}
+
+    async def _poll_with_fresh_credentials(self) -> dict[str, Any]:
         while True:
-            now = time.time()
-            wait = pause + seconds_until_next_poll(self.poll_interval, now + pause)
-            if self.deadline is not None:
-                wait = min(wait, max(0.0, self.deadline - now))
-            await asyncio.sleep(wait)
-            if self.deadline is not None and time.time() >= self.deadline:
+            try:
+                # Reads the connection.
+                async with self._hook().shared_client() as client:
+                    return await self._poll_until_found(client)
+            except AuthenticationError as error:
+                now = time.time()
+                if self._refused_since is None:
+                    self._refused_since = now
+                if now - self._refused_since >= REFUSED_SECONDS:
+                    return _error(f"{error} (The connection was read again, and what it holds now is refused as well.)")
+                log.warning("The credential is refused, and the connection will be read again: %s", error)
+            await self._sleep(REFUSED_PAUSE)
+
+    async def _poll_until_found(self, client: Any) -> dict[str, Any]:
+        pause = 0.0
+        while True:
+            await self._sleep(pause + self._seconds_until_next_poll(time.time() + pause))
+            if self._seconds_left() == 0:
                 return {"status": "timeout"}
-            pause = 0.0
             try:
                 found = await self._poll(client)
+            except AuthenticationError:
+                raise
             except PauseDueError as due:
-                failures += 1
-                if failures >= MOST_FAILURES:
-                    return {
-                        "status": "error",
-                        "message": f"{failures} looks in a row failed, lastly: {due.pause.reason}",
-                    }
-                log.warning("Look %d in a row failed, and it goes on: %s", failures, due.pause.reason)
-                pause = due.pause.seconds
+                reason, pause = due.pause.reason, due.pause.seconds
             except (ApiError, ValueError) as error:
-                return {"status": "error", "message": str(error)}
+                if not isinstance(error, ApiError) or not error.retry_helps:
+                    return _error(str(error))
+                reason, pause = str(error), error.retry_after or 0.0
             else:
-                failures = 0
+                self._failing_since, self._refused_since, pause = None, None, 0.0
                 if found is not None:
                     return {"status": "success", **found}
+                continue
+            now = time.time()
+            if self._failing_since is None:
+                self._failing_since = now
+            failing = now - self._failing_since
+            if failing >= self.tolerance:
+                return _error(f"Polls have failed for {failing:.0f} s, lastly: {reason}")
+            log.warning("A poll failed, and polling goes on: %s", reason)
+            # Whatever the server says, the outcome is known soon after the tolerance has ended.
+            pause = min(pause, self.tolerance - failing)
+
+    def _seconds_until_next_poll(self, now: float) -> float:
+        return seconds_until_next_poll(self.poll_interval, now)
+
+    def _seconds_left(self) -> float | None:
+        """Return the seconds until the deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.time())
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, until the deadline at most."""
+        left = self._seconds_left()
+        await asyncio.sleep(seconds if left is None else min(seconds, left))
+
+
+def _error(message: str) -> dict[str, Any]:
+    return {"status": "error", "message": message}
 
 
 def serialize_trigger(trigger: BaseTrigger) -> tuple[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.rest.errors import AuthenticationError
 from airflow_provider_workflows.sensors.domo import DomoWorkflowSensor
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.triggers import polling
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume, run_through
 from tests.operators.remote import VirtualTime, render
@@ -100,7 +101,11 @@ class TestDeferred:
         with pytest.raises(NotFoundError):
             resume(lambda: sensor(one, deferrable=True), context, deferred.value, fire(deferred.value.trigger))
 
-    def test_a_credential_that_is_withdrawn_fails_it_at_once(self, control: Control, context: Any) -> None:
+    def test_a_credential_that_is_withdrawn_fails_it(
+        self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(polling, "REFUSED_SECONDS", 0.05)
+        monkeypatch.setattr(polling, "REFUSED_PAUSE", 0.05)
         one = add(control)
         with pytest.raises(TaskDeferred) as deferred:
             sensor(one, deferrable=True).execute(context)

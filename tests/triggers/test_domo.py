@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -54,17 +55,60 @@ def test_one_that_is_not_there_is_left_to_who_waits_for_it(control: Control, clo
 
 
 @pytest.mark.parametrize("fault", ["refused", "lost_before", "error_500", "html"])
-def test_nine_failures_in_a_row_are_borne_and_ten_are_an_error(control: Control, clock: Clock, fault: str) -> None:
+def test_failures_are_borne_for_most_of_an_hour(control: Control, clock: Clock, fault: str) -> None:
     ids = control.add_domo_instances([{"status": "COMPLETED"}])
-    control.inject(fault, vendor="domo", times=9)
+    control.inject(fault, vendor="domo", times=100)
     assert fire(watch(ids))["status"] == "success"
-    control.inject(fault, vendor="domo", times=10)
+
+
+@pytest.mark.parametrize("fault", ["refused", "lost_before", "error_500", "html"])
+def test_an_hour_of_them_is_an_error(control: Control, clock: Clock, fault: str) -> None:
+    ids = control.add_domo_instances([{"status": "COMPLETED"}])
+    control.inject(fault, vendor="domo", times=None)
     assert fire(watch(ids))["status"] == "error"
+    assert 3600 <= clock.now - START <= 3660
 
 
-@pytest.mark.parametrize(
-    "settings", [{"domo_token": "another"}, {"domo_blocked": "page"}, {"domo_blocked": "redirect"}]
-)
+def test_how_long_they_are_borne_may_be_set(control: Control, clock: Clock) -> None:
+    ids = control.add_domo_instances([{"status": "COMPLETED"}])
+    control.inject("refused", vendor="domo", times=None)
+    assert fire(watch(ids, tolerance=300.0))["status"] == "error"
+    assert 300 <= clock.now - START <= 360
+
+
+@pytest.mark.parametrize("fault", ["refused", "error_500"])
+def test_what_a_poll_has_learnt_is_kept_though_one_read_failed(control: Control, clock: Clock, fault: str) -> None:
+    ids = control.add_domo_instances([{"status": "COMPLETED"}] * 20)
+    control.inject(fault, vendor="domo", skip=10)
+    assert fire(watch(ids)) == {"status": "success"}
+    reads = Counter(request["params"]["id"] for request in control.requests("domo"))
+    # Besides the one that failed, only what was not read after a refusal.
+    assert len(reads) == 20
+    assert sum(reads.values()) == 21
+    assert len(clock.naps) == 2
+
+
+def test_an_account_that_refuses_some_of_each_poll_ends_no_wait(control: Control, clock: Clock) -> None:
+    ids = control.add_domo_instances([{}] * 6)
+    clock.always = lambda nap: control.inject("refused", vendor="domo", skip=5, retry_after=50)
+    assert fire(watch(ids, deadline=START + 3 * 3600)) == {"status": "timeout"}
+    reads = Counter(request["params"]["id"] for request in control.requests("domo") if not request["fault"])
+    assert min(reads.values()) > 50
+
+
+def test_many_do_not_poll_at_the_same_moment(control: Control, clock: Clock) -> None:
+    """They have no requests to share, and the account is spared a burst."""
+    ids = control.add_domo_instances([{"status": "COMPLETED"}] * 100)
+    polls = []
+    for one in ids:
+        clock.now = START
+        assert fire(watch([one], poll_interval=100.0)) == {"status": "success"}
+        polls.append(clock.now - START)
+        clock.naps.clear()
+    assert max(Counter(poll // 10 for poll in polls).values()) < 30
+
+
+@pytest.mark.parametrize("settings", [{"domo_blocked": "page"}, {"domo_blocked": "redirect"}])
 def test_an_error_that_waiting_cannot_mend_ends_it_at_once(
     control: Control, clock: Clock, settings: dict[str, Any]
 ) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
+from unittest.mock import patch
 
 import pytest
 
-from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError
+from airflow_provider_workflows.rest.errors import (
+    AccessDeniedError,
+    ApiError,
+    AuthenticationError,
+    RateLimitError,
+    ServerError,
+)
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
+from airflow_provider_workflows.triggers import polling
 from airflow_provider_workflows.triggers.polling import (
     PollTrigger,
     WaitFailedError,
@@ -28,6 +37,7 @@ class Scripted(PollTrigger):
     script: Sequence[Any] = ()
     looks = 0
     open = 0
+    opened = 0
 
     def _hook(self) -> Self:
         return self
@@ -35,6 +45,7 @@ class Scripted(PollTrigger):
     @asynccontextmanager
     async def shared_client(self) -> AsyncIterator[None]:
         self.open += 1
+        self.opened += 1
         try:
             yield
         finally:
@@ -53,8 +64,8 @@ def due(seconds: float = 5.0) -> PauseDueError:
     return PauseDueError(Pause(seconds, reason="the portal is busy"))
 
 
-def scripted(*script: Any, poll_interval: float = 60.0, deadline: float | None = None) -> Scripted:
-    trigger = Scripted(poll_interval=poll_interval, deadline=deadline)
+def scripted(*script: Any, poll_interval: float = 60.0, deadline: float | None = None, **how: Any) -> Scripted:
+    trigger = Scripted(poll_interval=poll_interval, deadline=deadline, **how)
     trigger.script = list(script)
     return trigger
 
@@ -141,25 +152,40 @@ class TestDeadline:
         assert clock.now == pytest.approx(START + 100)
 
 
-class TestFailedLooks:
-    def test_nine_in_a_row_are_borne(self, clock: Clock) -> None:
-        trigger = scripted(*[due() for _ in range(9)], {"seen": 1})
-        assert fire(trigger) == {"status": "success", "seen": 1}
-        assert trigger.looks == 10
+class TestFailedPolls:
+    @pytest.mark.parametrize("poll_interval", [5.0, 60.0, 1800.0])
+    @pytest.mark.parametrize("failure", [due(0), RateLimitError("poll"), ServerError("poll")])
+    def test_they_are_borne_for_most_of_an_hour(self, clock: Clock, poll_interval: float, failure: Exception) -> None:
+        many = int(3600 / poll_interval)
+        clock.most_naps = many + 3
+        assert fire(scripted(*[failure] * many, {"seen": 1}, poll_interval=poll_interval))["seen"] == 1
 
-    def test_the_tenth_is_an_error_that_says_why(self, clock: Clock) -> None:
-        trigger = scripted(*[due() for _ in range(10)], {"seen": 1})
-        event = fire(trigger)
-        assert event == {"status": "error", "message": "10 looks in a row failed, lastly: the portal is busy"}
-        assert trigger.looks == 10
+    @pytest.mark.parametrize("poll_interval", [5.0, 60.0])
+    def test_an_hour_of_them_is_an_error_that_says_why(self, clock: Clock, poll_interval: float) -> None:
+        clock.most_naps = 1000
+        event = fire(scripted(*[due()] * 1000, {"seen": 1}, poll_interval=poll_interval))
+        assert event["status"] == "error"
+        assert "lastly: the portal is busy" in event["message"]
+        assert 3600 <= clock.now - START <= 3600 + 2 * poll_interval + 5
 
-    def test_one_that_succeeds_has_them_counted_anew(self, clock: Clock) -> None:
-        nine = [due() for _ in range(9)]
-        assert fire(scripted(*nine, None, *nine, None, {}))["status"] == "success"
+    def test_how_long_may_be_set(self, clock: Clock) -> None:
+        trigger = scripted(*[due()] * 100, tolerance=120.0)
+        assert fire(trigger)["status"] == "error"
+        assert clock.now - START <= 300
+
+    def test_one_that_succeeds_starts_the_hour_anew(self, clock: Clock) -> None:
+        many = [due() for _ in range(50)]
+        assert fire(scripted(*many, None, *many, None, {}))["status"] == "success"
 
     def test_each_is_logged(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
         fire(scripted(due(), due(), {}))
-        assert "Look 2 in a row failed, and it goes on: the portal is busy" in caplog.text
+        assert caplog.text.count("A poll failed, and polling goes on: the portal is busy") == 2
+
+    @pytest.mark.parametrize("wanted", [1e9, 1e300])
+    def test_no_server_can_put_the_next_poll_off_for_ever(self, clock: Clock, wanted: float) -> None:
+        trigger = scripted(due(wanted), due(wanted), {"seen": 1})
+        assert fire(trigger)["status"] == "error"
+        assert clock.now - START <= 3800
 
     def test_the_next_look_waits_for_as_long_as_was_asked(self, clock: Clock) -> None:
         fire(scripted(due(600), {}))
@@ -176,6 +202,48 @@ class TestFailedLooks:
     def test_a_mistake_in_the_program_is_not_hidden(self, clock: Clock) -> None:
         with pytest.raises(KeyError):
             fire(scripted(KeyError("oops")))
+
+
+class TestRefusedCredential:
+    """It may have been rotated: the account changes first, and the connection after it."""
+
+    def test_the_connection_is_read_again_before_the_next_poll(self, clock: Clock) -> None:
+        trigger = scripted(AuthenticationError("poll"), None, {"seen": 1})
+        assert fire(trigger)["seen"] == 1
+        assert trigger.opened == 2
+
+    @pytest.mark.parametrize("poll_interval", [1.0, 60.0, 3600.0])
+    def test_one_that_goes_on_being_refused_is_an_error_after_minutes(self, clock: Clock, poll_interval: float) -> None:
+        trigger = scripted(*[AuthenticationError("poll", text="unknown")] * 50, poll_interval=poll_interval)
+        event = fire(trigger)
+        assert (event["status"], event["message"][:13]) == ("error", "poll: unknown")
+        assert trigger.opened == trigger.looks >= 2
+        # Sparing: who guesses credentials is blocked somewhere.
+        assert trigger.looks <= 7
+
+    def test_one_that_is_accepted_again_starts_the_time_anew(self, clock: Clock) -> None:
+        refused = [AuthenticationError("poll")] * 2
+        assert fire(scripted(*refused, None, *refused, None, {}))["status"] == "success"
+
+    def test_the_deadline_holds_meanwhile(self, clock: Clock) -> None:
+        assert fire(scripted(*[AuthenticationError("poll")] * 50, deadline=START + 100)) == {"status": "timeout"}
+        assert clock.now == pytest.approx(START + 100)
+
+
+class TestHangingPoll:
+    def test_it_is_given_up_at_the_deadline(self) -> None:
+        trigger = scripted(poll_interval=0.01, deadline=time.time() + 0.3)
+
+        async def hang(client: None) -> None:
+            await asyncio.Event().wait()
+
+        trigger._poll = hang  # type: ignore[method-assign]
+        with patch.object(polling, "MIN_DEFERRED_SECONDS", 0.0):
+            assert fire(trigger) == {"status": "timeout"}
+
+    def test_a_time_out_of_a_poll_itself_is_not_the_deadline(self, clock: Clock) -> None:
+        with pytest.raises(TimeoutError):
+            fire(scripted(TimeoutError(), deadline=START + 1000))
 
 
 class TestCancelled:
@@ -211,7 +279,7 @@ class TestSerialising:
     def test_the_path_is_that_of_the_class_itself(self) -> None:
         path, arguments = scripted(deadline=5.0).serialize()
         assert path.endswith("test_polling.Scripted")
-        assert arguments == {"poll_interval": 60.0, "deadline": 5.0}
+        assert arguments == {"poll_interval": 60.0, "deadline": 5.0, "tolerance": 3600.0}
 
     def test_all_arguments_are_kept(self) -> None:
-        assert serialize_trigger(scripted())[1] == {"poll_interval": 60.0, "deadline": None}
+        assert serialize_trigger(scripted())[1] == {"poll_interval": 60.0, "deadline": None, "tolerance": 3600.0}

@@ -128,5 +128,5 @@ class DomoCancelOperator(DomoOperator):
         """Read how the instances ended and return the report."""
         waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0
         done = EndReport.load(load_checkpoint(context))
-        self.hook.run(await_cancelled(done, waited, self.poll_interval, waited=waited))
+        self.hook.run(await_cancelled(done, 0, self.poll_interval, waited=waited))
         return finish(context, done)
