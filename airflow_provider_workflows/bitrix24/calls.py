@@ -61,6 +61,11 @@ class Reply:
     time: Mapping[str, float] = field(default_factory=dict)
 
 
+def list_scopes() -> Call:
+    """``scope``: the scopes of the webhook or token. Needs none of them."""
+    return Call("scope", repeatable=True)
+
+
 def list_workflows(
     *,
     select: Sequence[str] = WORKFLOW_FIELDS,

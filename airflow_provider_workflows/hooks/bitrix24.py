@@ -13,21 +13,20 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
 from pydantic import Field, SecretStr
 
-from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
-from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
+from airflow_provider_workflows.bitrix24.rights import tell_rights
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, check_type, read_extra
 from airflow_provider_workflows.rest.address import Address
 from airflow_provider_workflows.rest.aio import SharedClients
 from airflow_provider_workflows.rest.client import IN_FLIGHT, MOST_IN_FLIGHT
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.plans import Plan, send
+from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.redaction import hide_frames
 
 T = TypeVar("T")
@@ -105,12 +104,12 @@ class Bitrix24Hook(BaseHook):
         return self.get_conn().run(plan)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell whether workflows can be listed, which is the right that all operators need."""
+        """Tell what the credential may do: list workflows, switch flows, or both."""
         try:
-            reply: Reply = self.run(send(calls.list_workflows(select=["ID"]), attempts=1))
+            rights = self.run(tell_rights())
         except (ApiError, ValueError) as error:
             return False, str(error)
-        return True, f"Connected to {self.get_conn().portal.base_url}: {reply.total} workflows are running"
+        return True, f"Connected to {self.get_conn().portal.base_url}: {rights}"
 
 
 @dataclass(frozen=True, slots=True)
