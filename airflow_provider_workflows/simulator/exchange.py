@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -82,13 +83,25 @@ async def _answer(fault: Fault | None, perform: Perform, failure: Callable[[Faul
     if kind == "html":
         page = html(f"{options['status']} Error", "The server could not answer.")
         return web.Response(status=options["status"], text=page, content_type="text/html")
+    if kind == "reply":
+        return web.Response(status=options["status"], headers=options["headers"], text=options["text"])
     if kind == "empty_body":
         return web.Response(content_type="application/json")
     if response is None:
         response = await perform(fault)
     if kind == "truncated" and isinstance(response.body, bytes):
         response.body = response.body[: len(response.body) // 2]
+    if kind == "strange_time" and isinstance(response.body, bytes):
+        response.body = json.dumps(_with_time(json.loads(response.body), options["time"])).encode()
     return response
+
+
+def _with_time(envelope: dict[str, Any], time: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply that tells these times, also of each command."""
+    result = envelope.get("result")
+    if isinstance(result, dict) and isinstance(result.get("result_time"), dict):
+        result["result_time"] = dict.fromkeys(result["result_time"], time)
+    return {**envelope, "time": time}
 
 
 def blocked(how: str) -> web.Response:

@@ -19,6 +19,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "blocked": {"how": "page"},
     "empty_body": {"done": True},
     "missing_key": {"index": 0, "done": True},
+    "reply": {"status": 200, "headers": {}, "text": "", "done": True},
+    "strange_time": {"time": {}},
     "operating_limit": {},
     "error": {"status": 400, "code": "", "description": "Fehler"},
 }
@@ -28,6 +30,7 @@ BATCH_KINDS = ("cut_after_commands", "missing_key")
 ONLY_VENDOR = {
     **dict.fromkeys((*BATCH_KINDS, "operating_limit"), "bitrix24"),
     "blocked": "domo",
+    "strange_time": "bitrix24",
 }
 
 

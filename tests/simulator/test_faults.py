@@ -210,3 +210,27 @@ def test_domos_errors_have_domos_shape(domo, control):
     assert domo("GET", "content/v2/users/me").json().keys() == {"status", "statusReason", "toe"}
     control.inject("error", vendor="domo", method="me", status=403, description="No")
     assert domo("GET", "content/v2/users/me").json()["message"] == "No"
+
+
+def test_bitrix24_may_say_when_to_come_back_too(rest, control):
+    control.inject("refused", retry_after=7)
+    control.inject("refused")
+    first, second = rest("scope"), rest("scope")
+    assert (first.status_code, first.headers["Retry-After"]) == (503, "7")
+    assert (second.status_code, second.headers.get("Retry-After")) == (503, None)
+
+
+@pytest.mark.parametrize(("done", "effects"), [(True, ["w"]), (False, [])])
+def test_a_reply_can_be_anything(rest, control, workflow, done, effects):
+    control.inject("reply", status=207, headers={"X-Strange": "yes"}, text="[[[", done=done)
+    reply = rest(KILL, {"ID": workflow})
+    assert (reply.status_code, reply.headers["X-Strange"], reply.text) == (207, "yes", "[[[")
+    assert killed(control) == effects
+
+
+def test_the_time_of_all_commands_can_be_strange(rest, control, workflow):
+    control.inject("strange_time", time={"operating": "abc"}, times=2)
+    assert rest("scope").json()["time"] == {"operating": "abc"}
+    reply = rest("batch", {"cmd": {"a": f"{KILL}?ID={workflow}"}}).json()
+    assert reply["time"] == reply["result"]["result_time"]["a"] == {"operating": "abc"}
+    assert killed(control) == ["w"]

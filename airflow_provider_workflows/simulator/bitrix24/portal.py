@@ -187,5 +187,8 @@ def _reply(body: Any, status: int = 200) -> web.Response:
 
 def _failure(fault: Fault) -> web.Response:
     if fault.kind == "refused":
-        return _reply({"error": "QUERY_LIMIT_EXCEEDED", "error_description": "Too many requests"}, 503)
+        response = _reply({"error": "QUERY_LIMIT_EXCEEDED", "error_description": "Too many requests"}, 503)
+        if fault.options["retry_after"] is not None:
+            response.headers["Retry-After"] = str(fault.options["retry_after"])
+        return response
     return _reply({"error": fault.options["code"], "error_description": "Internal server error"}, 500)
