@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.listing import running_workflows
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.listing import read_workflows, running_workflows
+from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.bitrix24.sending import send_each
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Plan
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Plan, Progress
+
+#: Seconds for which what was seen of a workflow is taken to be so.
+FRESH = 60.0
+#: How many are checked again at a time: they are to be ended within about a minute after that.
+CHECKED_TOGETHER = 500
+#: The fields of :func:`record_row`.
+RECORD_FIELDS = ("ID", "TEMPLATE_ID", "DOCUMENT_ID", "STARTED", "STARTED_BY")
+
+T = TypeVar("T")
 
 
 def check_workflow_ids(workflow_ids: Iterable[str]) -> list[str]:
@@ -26,11 +38,35 @@ def check_workflow_ids(workflow_ids: Iterable[str]) -> list[str]:
     return ids
 
 
+#: Tells of workflows, by their ids, which of them run, and of each of these whether it still matches.
+Recheck: TypeAlias = Callable[[Sequence[str]], Plan[Mapping[str, bool]]]
+
+
+def still_matches(wanted: WorkflowFilter) -> Recheck:
+    """Check workflows against a filter again, each read by its id, 50 to a request.
+
+    :param wanted: the filter.
+    """
+
+    def recheck(workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
+        return (yield from read_workflows(workflow_ids, wanted.matches, select=sorted(wanted.fields)))
+
+    return recheck
+
+
+def record_row(workflow: Workflow) -> dict[str, Any]:
+    """Return what is kept of a workflow that is to be ended, as JSON."""
+    row = workflow.row()
+    return {name.lower().removesuffix("_id"): row[name] for name in RECORD_FIELDS}
+
+
 def end_workflows(
     workflow_ids: Iterable[str],
     end: Callable[[str], Call],
     *,
     report: EndReport | None = None,
+    recheck: Recheck | None = None,
+    seen: float | None = None,
 ) -> Plan[EndReport]:
     """End workflows, up to 50 to a request, and tell what became of each.
 
@@ -39,16 +75,68 @@ def end_workflows(
     :param workflow_ids: the ids.
     :param end: gives the call that ends one: ``calls.terminate_workflow`` or ``calls.kill_workflow``.
     :param report: filled while the work goes on; one that was begun is gone on with.
+    :param recheck: checks shortly before they are ended which of them are still to be ended; default: all are.
+    :param seen: Unix time at which that was known of all of them; within a minute after it they are not checked.
     :raises ArgumentError: if one is not an id; nothing is sent then.
     """
     ids = check_workflow_ids(workflow_ids)
     report = report or EndReport(requested=len(ids))
+    try:
+        if recheck is None:
+            yield from _end_all(ids, end, report)
+        else:
+            for start in range(0, len(ids), CHECKED_TOGETHER):
+                some = ids[start : start + CHECKED_TOGETHER]
+                now: float = yield Now()
+                if seen is None or now - seen > FRESH:
+                    some = yield from _part(_leave_alone(some, recheck, report), start, len(ids), counts=False)
+                yield from _part(_end_all(some, end, report), start, len(ids))
+    except ApiError as error:
+        report.stop(error, ids)
+    return report
+
+
+def _leave_alone(workflow_ids: Sequence[str], recheck: Recheck, report: EndReport) -> Plan[list[str]]:
+    """Return those that are still to be ended, and report the others."""
+    matching = yield from recheck(workflow_ids)
+    for workflow_id in workflow_ids:
+        if workflow_id not in matching:
+            report.gone(workflow_id)
+        elif not matching[workflow_id]:
+            report.moved_on.append(workflow_id)
+    return [workflow_id for workflow_id in workflow_ids if matching.get(workflow_id)]
+
+
+def _part(plan: Plan[T], done: int, total: int, *, counts: bool = True) -> Plan[T]:
+    """Run a part of the work, and tell its progress as that of the whole.
+
+    :param plan: the part.
+    :param done: how many are done before it.
+    :param total: how many there are in all.
+    :param counts: whether what is done in it is done for good.
+    """
+    result: Any = None
+    error: ApiError | None = None
+    try:
+        while True:
+            step = plan.throw(error) if error else plan.send(result)
+            if isinstance(step, Progress):
+                step = Progress(done + step.done * counts, total, "workflows")
+            try:
+                result, error = (yield step), None
+            except ApiError as failure:
+                error = failure
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport) -> Plan[None]:
     doubtful: list[str] = []
     tries: Counter[str] = Counter()
 
     def answered(workflow_id: str, reply: Reply) -> None:
         if reply.result is True:
-            report.ended.append(workflow_id)
+            report.end(workflow_id)
         else:
             doubtful.append(workflow_id)
             report.unclear.add(workflow_id)
@@ -68,11 +156,10 @@ def end_workflows(
                 report.fail(workflow_id, error)
         return again
 
-    try:
-        yield from send_each(ids, end, answered, settle, what="workflows")
-        running = yield from running_workflows(doubtful)
-        report.ended += [workflow_id for workflow_id in doubtful if workflow_id not in running]
-        report.failed |= dict.fromkeys(running, "the portal did not confirm its end, and it still runs")
-    except ApiError as error:
-        report.stop(error, ids)
-    return report
+    yield from send_each(ids, end, answered, settle, what="workflows")
+    running = yield from running_workflows(doubtful)
+    for workflow_id in doubtful:
+        if workflow_id in running:
+            report.failed[workflow_id] = "the portal did not confirm its end, and it still runs"
+        else:
+            report.end(workflow_id)

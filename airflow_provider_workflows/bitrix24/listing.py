@@ -14,7 +14,7 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.bitrix24.sending import read_all, read_pages
+from airflow_provider_workflows.bitrix24.sending import read_again, read_all, read_pages, send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
@@ -109,7 +109,7 @@ def watch_workflows(
 def read_workflows(
     workflow_ids: Iterable[str], keep: Callable[[Workflow], K], *, select: Sequence[str] = WORKFLOW_FIELDS
 ) -> Plan[dict[str, K]]:
-    """Read the workflows with these ids that are running, 50 to a request.
+    """Read the workflows with these ids that are running, 50 to a request, several requests at once.
 
     :param workflow_ids: the ids to look for.
     :param keep: gives what to keep of each.
@@ -117,24 +117,37 @@ def read_workflows(
     :returns: by id, what was kept of each.
     """
     running: dict[str, K] = {}
-    ids = list(workflow_ids)
-    for some in (ids[start : start + BATCH] for start in range(0, len(ids), BATCH)):
-        reads = [calls.list_workflows(select=select, filters={"ID": workflow_id}) for workflow_id in some]
-        replies = yield from read_all(reads)
-        for workflow_id, reply in zip(some, replies, strict=True):
-            for workflow in _workflows(reply):
-                if workflow.id != workflow_id:
-                    raise UnreadableReplyError(reads[0].method, text="the portal does not filter workflows by ID")
-                running[workflow_id] = keep(workflow)
+
+    def take(workflow_id: str, reply: Reply) -> None:
+        running.update({workflow.id: keep(workflow) for workflow in _only(workflow_id, reply)})
+
+    yield from send_each(workflow_ids, partial(_by_id, select), take, read_again, what="workflows that are looked at")
     return running
 
 
 def running_workflows(workflow_ids: Iterable[str]) -> Plan[set[str]]:
-    """Tell which of these workflows are running.
+    """Tell which of these workflows are running, with one request at a time.
 
     :param workflow_ids: the ids to look for, 50 to a request.
     """
-    return set((yield from read_workflows(workflow_ids, _nothing, select=["ID"])))
+    running: set[str] = set()
+    ids = list(workflow_ids)
+    for some in (ids[start : start + BATCH] for start in range(0, len(ids), BATCH)):
+        replies = yield from read_all([_by_id(["ID"], workflow_id) for workflow_id in some])
+        for workflow_id, reply in zip(some, replies, strict=True):
+            running.update(workflow.id for workflow in _only(workflow_id, reply))
+    return running
+
+
+def _by_id(select: Sequence[str], workflow_id: str) -> Call:
+    return calls.list_workflows(select=select, filters={"ID": workflow_id})
+
+
+def _only(workflow_id: str, reply: Reply) -> list[Workflow]:
+    found = _workflows(reply)
+    if any(workflow.id != workflow_id for workflow in found):
+        raise UnreadableReplyError("bizproc.workflow.instances", text="the portal does not filter workflows by ID")
+    return found
 
 
 def _page(wanted: WorkflowFilter, select: Sequence[str], start: int = 0) -> Call:

@@ -203,11 +203,16 @@ def read_pages(
         starts = range(start, max(first.total or 0, start + 1), PAGE)
         if limit is not None:
             starts = starts[: -(-(limit - kept) // PAGE)]
-        yield from send_each(starts, page, take, _read_again, what=what)
+        yield from send_each(starts, page, take, read_again, what=what)
         start = following[starts[-1]]
 
 
-def _read_again(errors: Mapping[int, ApiError]) -> Plan[list[int]]:
+def read_again(errors: Mapping[K, ApiError]) -> Plan[list[K]]:
+    """Settle reads that failed: all of them are to be sent again.
+
+    :param errors: what each failed with.
+    :raises ApiError: if that cannot help.
+    """
     yield from ()
     for error in errors.values():
         if not error.retry_helps:

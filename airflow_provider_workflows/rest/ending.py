@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ SHOWN_FAILED_IDS = 100
 SHOWN_REASONS = 10
 SHOWN_REASON_LENGTH = 500
 OTHER_REASONS = "other reasons"
+PERHAPS_ENDED = "it may have been ended, as the reply was lost"
 STILL_RUNNING = "its end was confirmed, but it still runs"
 
 
@@ -55,6 +56,7 @@ class EndReport:
     :param stopped_by: the error after which no more were tried.
     :param unclear: ids that may have been ended by a call whose reply was lost, or did not confirm it, or by an
         earlier try.
+    :param on_ended: is called whenever one was ended, in the thread that does the work.
     """
 
     requested: int
@@ -66,6 +68,7 @@ class EndReport:
     dry_run: bool = False
     stopped_by: ApiError | None = None
     unclear: set[str] = field(default_factory=set, compare=False)
+    on_ended: Callable[[], object] | None = field(default=None, repr=False, compare=False)
     _reasons: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -73,9 +76,24 @@ class EndReport:
         """Ids of which it is known what became of them."""
         return {*self.ended, *self.already_ended, *self.moved_on, *self.failed}
 
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """What became of each that is settled."""
+        names = ("ended", "already_ended", "moved_on", "failed")
+        return {id: name for name in names for id in tuple(getattr(self, name))}
+
+    def end(self, id: str) -> None:
+        """Note that one was ended."""
+        self.ended.append(id)
+        if self.on_ended:
+            self.on_ended()
+
     def gone(self, id: str) -> None:
         """Note that one does not run any more, whoever ended it."""
-        (self.ended if id in self.unclear else self.already_ended).append(id)
+        if id in self.unclear:
+            self.end(id)
+        else:
+            self.already_ended.append(id)
 
     def fail(self, id: str, error: ApiError) -> None:
         """Note that one could not be ended. Errors that differ in their trace code only are one reason."""
@@ -85,7 +103,9 @@ class EndReport:
     def stop(self, error: ApiError, ids: Iterable[str]) -> None:
         """Note that an error ended the work, and with it those of the ids that nothing is known of."""
         known = self.settled
-        self.failed |= {id: str(error) for id in ids if id not in known}
+        for id in ids:
+            if id not in known:
+                self.failed[id] = f"{PERHAPS_ENDED}: {error}" if id in self.unclear else str(error)
         self.stopped_by = error
 
     def still_running(self, ids: Iterable[str]) -> None:
@@ -99,13 +119,12 @@ class EndReport:
     @property
     def failures(self) -> list[dict[str, Any]]:
         """Why some failed, the most frequent reason first, with how many and the first ids of each."""
-        counts = Counter(self.failed.values())
-        shown = {
-            reason
-            for reason, _ in counts.most_common(SHOWN_REASONS if len(counts) <= SHOWN_REASONS else SHOWN_REASONS - 1)
-        }
+        # A copy: the work may still go on in another thread.
+        failed = dict(self.failed)
+        counts = Counter(failed.values())
+        shown = {reason for reason, _ in counts.most_common(SHOWN_REASONS)}
         groups: dict[str, list[str]] = {}
-        for id, reason in self.failed.items():
+        for id, reason in failed.items():
             groups.setdefault(reason if reason in shown else OTHER_REASONS, []).append(id)
         return [
             {"reason": _shortened(reason), "count": len(ids), "ids": ids[:SHOWN_FAILED_IDS]}

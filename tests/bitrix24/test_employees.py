@@ -133,7 +133,7 @@ class TestTasks:
         assert json.loads(json.dumps(report)) == report
         assert report["by_template"] == {"7": 2}
         assert report["by_age"] == {"unknown": 2}
-        assert report["ended"] == ids(2)
+        assert report["ended_ids"] == ids(2)
 
 
 class TestWhoIsMeant:

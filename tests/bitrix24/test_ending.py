@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.ending import end_workflows
+from airflow_provider_workflows.bitrix24.ending import CHECKED_TOGETHER, FRESH, end_workflows
 from airflow_provider_workflows.bitrix24.errors import (
     MethodNotFoundError,
     NotAdministratorError,
     OperatingTimeLimitError,
     WorkflowError,
 )
+from airflow_provider_workflows.bitrix24.listing import running_workflows
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     ApiError,
@@ -32,7 +33,7 @@ from airflow_provider_workflows.rest.errors import (
     ServerError,
     UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Collect, Pause, Plan, Submit
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Collect, Now, Pause, Plan, Submit
 from tests.plan_runner import run
 
 #: What can become of one command or of one request that ends workflows.
@@ -401,3 +402,54 @@ def test_whatever_happens_nothing_is_sent_again_whose_end_is_known(
         for event in events:
             if event in {"told", "gone"}:
                 assert list(events) == []
+
+
+class TestOnlyWhatStillMatches:
+    """Workflows that were chosen a while ago are looked at again shortly before they are ended."""
+
+    def end(self, portal: TinyPortal, ids: list[str], moved: Callable[[str], bool], **how: Any) -> EndReport:
+        """End those that have not moved on."""
+
+        def recheck(some: Sequence[str]) -> Plan[dict[str, bool]]:
+            return {one: not moved(one) for one in (yield from running_workflows(some))}
+
+        return run(end_workflows(ids, calls.kill_workflow, recheck=recheck, **how), portal)
+
+    def test_what_has_moved_on_is_left_alone_and_what_is_gone_had_ended(self) -> None:
+        ids = workflow_ids(5)
+        portal = TinyPortal(set(ids[:4]))
+        report = self.end(portal, ids, lambda one: one in ids[1:3])
+        assert (report.ended, report.moved_on, report.already_ended) == ([ids[0], ids[3]], ids[1:3], [ids[4]])
+        assert portal.running == set(ids[1:3])
+        assert (report.json()["moved_on"], report.failed) == (2, {})
+
+    def test_of_many_the_last_are_looked_at_when_it_is_their_turn(self) -> None:
+        ids = workflow_ids(2 * CHECKED_TOGETHER)
+        portal = TinyPortal(set(ids))
+        # One that moves on while the first part is ended.
+        report = self.end(portal, ids, lambda one: one == ids[-1] and not portal.running & set(ids[:1]))
+        assert (report.moved_on, portal.running) == ([ids[-1]], {ids[-1]})
+
+    def test_it_costs_one_request_more_for_each_fifty(self) -> None:
+        portal = TinyPortal(set(workflow_ids(CHECKED_TOGETHER)))
+        self.end(portal, workflow_ids(CHECKED_TOGETHER), lambda _: False)
+        assert len(portal.requests) == 2 * CHECKED_TOGETHER // 50
+
+    @pytest.mark.parametrize(("seconds_ago", "requests"), [(FRESH - 1, 1), (FRESH + 1, 2)])
+    def test_what_was_seen_within_a_minute_is_not_looked_at_again(self, seconds_ago: float, requests: int) -> None:
+        portal = TinyPortal(set(workflow_ids(3)))
+        self.end(portal, workflow_ids(3), lambda _: False, seen=run(now(), portal) - seconds_ago)
+        assert len(portal.requests) == requests
+
+    def test_if_that_cannot_be_read_nothing_more_is_ended(self) -> None:
+        ids = workflow_ids(2)
+        portal = TinyPortal(set(ids), read_fates=[NotAdministratorError("batch")])
+        report = self.end(portal, ids, lambda _: False)
+        assert isinstance(report.stopped_by, NotAdministratorError)
+        assert (list(report.failed), portal.running) == (ids, set(ids))
+
+
+def now() -> Plan[float]:
+    """Ask for the time."""
+    time: float = yield Now()
+    return time
