@@ -12,7 +12,6 @@ from airflow_provider_workflows.rest.errors import (
     RedirectedError,
     RejectedError,
     ServerError,
-    UnknownOutcomeError,
     UnreadableReplyError,
 )
 
@@ -94,15 +93,6 @@ class FlowError(RejectedError):
     advice = (
         "The flow may not exist, the credential's user may be neither its creator nor an administrator, "
         "or the portal's plan may have no flows."
-    )
-
-
-class StartUnclearError(UnknownOutcomeError):
-    """A start whose reply was lost, and whose workflow cannot be told for sure."""
-
-    advice = (
-        "Look at the document's workflows before starting another: a short one may have ended already. A retry of the "
-        "task looks for a new running workflow, and starts another one only if there is none."
     )
 
 

@@ -1,40 +1,42 @@
-"""Starting a workflow, once."""
+"""What is started in Bitrix24: a template, on a document. ``rest.start_once`` starts it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
-from airflow_provider_workflows.bitrix24.errors import StartUnclearError
+from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import find_workflow_ids
-from airflow_provider_workflows.rest.errors import UnknownOutcomeError, UnreadableReplyError
-from airflow_provider_workflows.rest.plans import Plan, exponential_backoff, poll_until, send
-
-log = logging.getLogger(__name__)
-
-#: How often a start whose reply was lost is looked for: for about a minute, as the portal cuts a request at 60 s.
-LOOKS = 7
+from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, find_workflows, read_workflows
+from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.rest.errors import UnreadableReplyError
+from airflow_provider_workflows.rest.plans import Plan, send
+from airflow_provider_workflows.rest.start_once import Candidate, ForeignIdError
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """What to start, and on what.
+class StartRequest:
+    """A template to start on a document. Its target are both: a document may have several workflows of a template.
 
     :param template_id: id of the template.
     :param document_id: module, document type and element, e.g. ``("crm", "CCrmDocumentLead", "LEAD_1")``.
+    :param parameters: the template's parameters.
     """
 
     template_id: int
     document_id: tuple[str, str, str]
+    parameters: Mapping[str, Any] | None = field(default=None, repr=False)
 
-    def alike(self, since: datetime | None = None) -> WorkflowFilter:
+    @property
+    def name(self) -> str:
+        """The method."""
+        return "bizproc.workflow.start"
+
+    def same_target(self, since: datetime | None = None) -> WorkflowFilter:
         """Return the filter of the running workflows of this template on this document.
 
         :param since: only those started then or later.
@@ -43,53 +45,31 @@ class Start:
         wanted = {"TEMPLATE_ID": self.template_id, "MODULE_ID": module_id, "ENTITY": entity, "DOCUMENT_ID": element}
         return WorkflowFilter.parse(wanted | ({">=STARTED": since} if since else {}))
 
+    def existing(self) -> Plan[list[str]]:
+        """Read the ids of the running workflows of this template on this document."""
+        return (yield from find_workflow_ids(self.same_target()))
 
-def workflows_alike(start: Start, since: datetime | None = None) -> Plan[list[str]]:
-    """Read the ids of the running workflows of a template on a document.
-
-    :param start: the template and the document.
-    :param since: only those started then or later.
-    """
-    return (yield from find_workflow_ids(start.alike(since)))
-
-
-def start_workflow(start: Start, parameters: Mapping[str, Any] | None = None, known: Iterable[str] = ()) -> Plan[str]:
-    """Start a workflow, once: the portal has no key by which it would know a repeat.
-
-    After a lost reply it looks for the workflow that may have been started. It never sends the start again.
-
-    :param start: the template and the document.
-    :param parameters: the template's parameters.
-    :param known: ids that :func:`workflows_alike` gave before.
-    :returns: the workflow's id.
-    :raises StartUnclearError: if the reply was lost, and not exactly one new workflow runs.
-    """
-    call = calls.start_workflow(start.template_id, start.document_id, parameters)
-    try:
-        reply: Reply = yield from send(call)
+    def start(self) -> Plan[str]:
+        """Start it, and return the workflow's id. A start whose reply is lost is not sent again."""
+        reply: Reply = yield from send(calls.start_workflow(self.template_id, self.document_id, self.parameters))
         if isinstance(reply.result, str) and reply.result:
             return reply.result
-        raise UnreadableReplyError(call.method, text="the result is no workflow id")
-    except UnknownOutcomeError as error:
-        failure = error
-    look = partial(find_started, start, known=known)
-    found = yield from poll_until(look, exponential_backoff(LOOKS), "looking for the lost start")
-    if found is None:
-        raise StartUnclearError(failure.call, text=f"{failure.reason} No new workflow of this template runs.")
-    log.warning("The reply to the start was lost; workflow %s is new since, and is taken for it", found)
-    return found
+        raise UnreadableReplyError(self.name, text="the result is no workflow id")
+
+    def find_new(self, known: Iterable[str], since: datetime | None) -> Plan[list[Candidate]]:
+        """Read the running workflows of this template on this document, except what is known or older."""
+        before = set(known)
+        running = yield from find_workflows(self.same_target(since), _as_candidate)
+        return [one for one in running.values() if one.id not in before]
+
+    def reconnect(self, id: str) -> Plan[bool]:
+        """Go on with a workflow that was started, also if it has ended: the portal does not tell how."""
+        target = self.same_target()
+        running = yield from read_workflows(check_workflow_ids([id]), target.matches)
+        if not all(running.values()):
+            raise ForeignIdError(self.name, text=f"workflow {id} is of another template or document")
+        return True
 
 
-def find_started(start: Start, *, known: Iterable[str] = (), since: datetime | None = None) -> Plan[str | None]:
-    """Find the one running workflow of a template on a document that is new.
-
-    :param start: the template and the document.
-    :param known: ids that :func:`workflows_alike` gave before.
-    :param since: only those started then or later.
-    :raises StartUnclearError: if there are several.
-    """
-    before = set(known)
-    found = [one for one in (yield from workflows_alike(start, since)) if one not in before]
-    if len(found) > 1:
-        raise StartUnclearError("bizproc.workflow.start", text=f"any of these may be it: {', '.join(found)}")
-    return found[0] if found else None
+def _as_candidate(workflow: Workflow) -> Candidate:
+    return Candidate(workflow.id, f"started {workflow.started} by user {workflow.started_by}")

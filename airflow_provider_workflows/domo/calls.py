@@ -61,13 +61,14 @@ def get_instance(instance_id: str) -> Call:
     return Call(f"read instance {instance_id}", "GET", "", repeatable=True, instance_id=instance_id)
 
 
-def list_instances(model_id: str, limit: int = 100) -> Call:
+def list_instances(model_id: str, limit: int = 100, offset: int = 0) -> Call:
     """List the latest instances of a workflow model, the newest first. Undocumented by Domo.
 
     :param model_id: the workflow model's id.
     :param limit: how many.
+    :param offset: how many of the newest to leave out.
     """
-    query = urlencode({"modelId": model_id, "limit": limit, "offset": 0, "sort": "createdOn:desc"})
+    query = urlencode({"modelId": model_id, "limit": limit, "offset": offset, "sort": "createdOn:desc"})
     return Call("list instances", "GET", f"/api/workflow/v1/instances?{query}", repeatable=True, gives_list=True)
 
 

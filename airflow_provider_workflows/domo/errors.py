@@ -10,7 +10,6 @@ from airflow_provider_workflows.rest.errors import (
     RateLimitError,
     RejectedError,
     ServerError,
-    UnknownOutcomeError,
     UnreadableReplyError,
 )
 
@@ -19,8 +18,9 @@ class NotFoundError(RejectedError):
     """HTTP 404, which has two meanings."""
 
     advice = (
-        "Either there is no such thing (for an instance: is it perhaps the model's id?), or the token's user "
-        "may not see it (permissions Execute, View Execution List and Edit Execution Details of the workflow)."
+        "Either there is no such thing (for an instance: is it perhaps the model's id? Is the connection's "
+        "instance_path right?), or the token's user may not see it (permissions Execute, View Execution List and "
+        "Edit Execution Details of the workflow)."
     )
 
 
@@ -31,15 +31,6 @@ class StartNotFoundError(NotFoundError):
         "Domo answers so if there is no model with this model_id, if this version of it is not deployed and active, "
         "if message_name is not the title of the model's Start shape (usually 'Start <workflow name>'), or if the "
         "token's user may not execute it."
-    )
-
-
-class StartUnclearError(UnknownOutcomeError):
-    """A start whose reply was lost, and whose instance cannot be told for sure."""
-
-    advice = (
-        "Look at the workflow's executions before starting it again. A retry of the task looks for a new instance "
-        "of the model, and starts another one only if there is none."
     )
 
 

@@ -1,25 +1,26 @@
-"""Starting a workflow, once."""
+"""What is started in Domo: a version of a model. ``rest.start_once`` starts it."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from airflow_provider_workflows.domo import calls
-from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError, StartUnclearError
-from airflow_provider_workflows.domo.models import Instance
-from airflow_provider_workflows.domo.watching import instance_of
-from airflow_provider_workflows.rest.errors import ArgumentError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import Plan, exponential_backoff, poll_until, read_list, send
+from airflow_provider_workflows.domo.cancelling import check_instance_ids
+from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError
+from airflow_provider_workflows.domo.models import CANCELED, FAILED, Instance
+from airflow_provider_workflows.domo.watching import instance_of, read_instance
+from airflow_provider_workflows.rest.errors import ArgumentError
+from airflow_provider_workflows.rest.plans import Plan, read_list, send
+from airflow_provider_workflows.rest.start_once import Candidate, ForeignIdError
 
-log = logging.getLogger(__name__)
-
-#: How often a start whose reply was lost is looked for: for about half a minute.
-LOOKS = 6
+#: Instances to a page of a list.
+PAGE = 100
+#: Instances of a model to look through for new ones.
+MOST_NEW = 1000
 
 
 def check_start(model_id: Any, version: Any, message_name: Any, data: Any) -> None:
@@ -74,73 +75,104 @@ def check_data(data: Any, argument: str = "data") -> None:
         raise ArgumentError(f"{argument} must be a mapping of input names to values, not {type(data).__name__}")
 
 
-def latest_instances(model_id: str) -> Plan[dict[str, Instance]]:
-    """Read the latest 100 instances of a model, by id. Undocumented by Domo.
-
-    :param model_id: the workflow model's id.
-    """
-    call = calls.list_instances(model_id)
-    reply = yield from send(call)
-    return {row.id: row for row in read_list(Instance, reply, str(call))}
-
-
 def start_instance(
-    model_id: str,
-    version: str,
-    message_name: str,
-    data: Mapping[str, Any] | None = None,
-    known: Iterable[str] | None = None,
+    model_id: str, version: str, message_name: str, data: Mapping[str, Any] | None = None
 ) -> Plan[Instance]:
-    """Start a workflow, once: Domo has no key by which it would know a repeat.
-
-    After a lost reply it looks for the instance that may have been started. It never sends the start again.
+    """Start a workflow. A start whose reply is lost is not sent again.
 
     :param model_id: the workflow model's id.
     :param version: a deployed and active version, e.g. ``1.1.0``.
     :param message_name: title of the Start shape.
     :param data: input values.
-    :param known: ids that :func:`latest_instances` gave before; ``None`` if it could not.
     :raises StartNotFoundError: if there is nothing to start under these names.
-    :raises StartUnclearError: if the reply was lost, and not exactly one new instance is there.
+    :raises UnknownOutcomeError: if the reply was lost.
     """
     check_start(model_id, version, message_name, data)
     try:
         return (yield from instance_of(calls.start_instance(model_id, version, message_name, data)))
     except NotFoundError as error:
         raise StartNotFoundError(error.call, http_status=404, text=error.text, trace=error.trace) from None
-    except UnknownOutcomeError as error:
-        failure = error
-    if known is None:
-        raise StartUnclearError(failure.call, text=failure.reason)
-    look = partial(find_started, model_id, version, known=known)
-    found = yield from poll_until(look, exponential_backoff(LOOKS), "looking for the lost start")
-    if found is None:
-        raise StartUnclearError(failure.call, text=f"{failure.reason} There is no new instance of the model.")
-    log.warning("The reply to the start was lost; instance %s is new since, and is taken for it", found.id)
-    return found
 
 
-def find_started(
-    model_id: str, version: str, *, known: Iterable[str] = (), since: datetime | None = None
-) -> Plan[Instance | None]:
-    """Find the one instance of a model and version that is new.
+@dataclass(slots=True)
+class StartRequest:
+    """A version of a model to start. Both are its target.
 
     :param model_id: the workflow model's id.
-    :param version: its version.
-    :param known: ids that :func:`latest_instances` gave before.
-    :param since: only those created then or later.
-    :raises StartUnclearError: if there are several.
+    :param version: a deployed and active version, e.g. ``1.1.0``.
+    :param message_name: title of the Start shape.
+    :param data: input values.
     """
-    before = set(known)
-    latest = yield from latest_instances(model_id)
-    found = [
-        one
-        for one in latest.values()
-        if one.id not in before
-        and one.model_version in {version, None}
-        and (since is None or (one.created_on is not None and one.created_on >= since))
-    ]
-    if len(found) > 1:
-        ids = ", ".join(one.id for one in found)
-        raise StartUnclearError("start workflow", text=f"any of these new instances may be it: {ids}")
-    return found[0] if found else None
+
+    model_id: str
+    version: str
+    message_name: str
+    data: Mapping[str, Any] | None = field(default=None, repr=False)
+    #: The instance, as it was last seen.
+    instance: Instance | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        """The call's name."""
+        return "start workflow"
+
+    def existing(self) -> Plan[list[str]]:
+        """Read the ids of the model's latest instances."""
+        return [one.id for one in (yield from read_instances(self.model_id))]
+
+    def start(self) -> Plan[str]:
+        """Start it, and return the instance's id. A start whose reply is lost is not sent again."""
+        self.instance = yield from start_instance(self.model_id, self.version, self.message_name, self.data)
+        return self.instance.id
+
+    def find_new(self, known: Iterable[str], since: datetime | None) -> Plan[list[Candidate]]:
+        """Read the model's instances of this version, except what is known or older."""
+        before = set(known)
+
+        def is_old(instance: Instance) -> bool:
+            return instance.id in before or (
+                since is not None and instance.created_on is not None and instance.created_on < since
+            )
+
+        new = yield from read_new_instances(self.model_id, is_old)
+        return [_as_candidate(one) for one in new if one.model_version in {self.version, None}]
+
+    def reconnect(self, id: str) -> Plan[bool]:
+        """Go on with an instance that was started, unless it failed or was cancelled: that is what the retry is for."""
+        (checked,) = check_instance_ids([id])
+        self.instance = yield from read_instance(checked)
+        if self.instance.model_id not in {self.model_id, None}:
+            raise ForeignIdError(self.name, text=f"instance {id} is of another model")
+        return self.instance.status not in {CANCELED, FAILED}
+
+
+def read_instances(model_id: str, offset: int = 0) -> Plan[list[Instance]]:
+    """Read a page of a model's instances, the latest first. Undocumented by Domo.
+
+    :param model_id: the workflow model's id.
+    :param offset: how many of the latest to leave out.
+    """
+    call = calls.list_instances(model_id, limit=PAGE, offset=offset)
+    return read_list(Instance, (yield from send(call)), str(call))
+
+
+def read_new_instances(model_id: str, is_old: Callable[[Instance], bool]) -> Plan[list[Instance]]:
+    """Read a model's instances until old ones come.
+
+    :param model_id: the workflow model's id.
+    :param is_old: tells whether an instance is old.
+    """
+    new: dict[str, Instance] = {}
+    for offset in range(0, MOST_NEW, PAGE):
+        page = yield from read_instances(model_id, offset)
+        found = [one for one in page if not is_old(one)]
+        new |= {one.id: one for one in found}
+        if len(found) < PAGE:
+            break
+    return list(new.values())
+
+
+def _as_candidate(instance: Instance) -> Candidate:
+    by = (instance.model_extra or {}).get("createdBy")
+    about = f"{instance.status}, created {instance.created_on} by user {by}"
+    return Candidate(instance.id, about, failed=instance.status in {CANCELED, FAILED})

@@ -76,6 +76,8 @@ class RunningWorkflowsTrigger(PollTrigger):
 class WorkflowsEndedTrigger(PollTrigger):
     """Waits until none of certain workflows runs any more.
 
+    Every event carries ``workflow_ids``.
+
     :param bitrix24_conn_id: id of the Airflow connection.
     :param workflow_ids: the workflows.
     :param poll_interval: seconds between two polls.
@@ -101,6 +103,9 @@ class WorkflowsEndedTrigger(PollTrigger):
 
     def _hook(self) -> Bitrix24Hook:
         return Bitrix24Hook(self.bitrix24_conn_id)
+
+    def _carried(self) -> Mapping[str, Any]:
+        return {"workflow_ids": self.workflow_ids}
 
     async def _poll(self, client: AsyncBitrix24Client) -> Mapping[str, Any] | None:
         running = await client.run(running_workflows(self.workflow_ids), longest_pause=0)

@@ -17,6 +17,8 @@ from airflow_provider_workflows.triggers.polling import PollTrigger, log
 class InstancesTrigger(PollTrigger):
     """Waits until workflow instances are in a terminal status, or cannot be read, which who waits finds out by itself.
 
+    Every event carries ``instance_ids``.
+
     :param domo_conn_id: id of the Airflow connection.
     :param instance_ids: the instances.
     :param poll_interval: seconds between two polls.
@@ -44,6 +46,9 @@ class InstancesTrigger(PollTrigger):
 
     def _hook(self) -> DomoHook:
         return DomoHook(self.domo_conn_id)
+
+    def _carried(self) -> Mapping[str, Any]:
+        return {"instance_ids": self.instance_ids}
 
     async def _poll(self, client: AsyncDomoClient) -> Mapping[str, Any] | None:
         try:

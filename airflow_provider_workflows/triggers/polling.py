@@ -104,6 +104,10 @@ class PollTrigger(BaseTrigger):
     async def _poll(self, client: Any) -> Mapping[str, Any] | None:
         """Poll once, and give the event's fields, or ``None`` to wait on. May be cancelled at any time."""
 
+    def _carried(self) -> Mapping[str, Any]:
+        """Return what every event carries, so that the task knows what it waited for without asking its XComs."""
+        return {}
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until there is something to report."""
         earliest = time.monotonic() + MIN_DEFERRED_SECONDS
@@ -111,7 +115,7 @@ class PollTrigger(BaseTrigger):
         if (early := earliest - time.monotonic()) > 0:
             await asyncio.sleep(early)
         # Only now, as Airflow may take the event and leave this generator where it is.
-        yield TriggerEvent(event)
+        yield TriggerEvent({**self._carried(), **event})
 
     async def _wait(self) -> dict[str, Any]:
         """Return the event, at the deadline at the latest: a request that hangs is given up then."""

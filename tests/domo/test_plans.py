@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.cancelling import cancel_instances, check_instance_ids
-from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError, StartNotFoundError, StartUnclearError
+from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError, StartNotFoundError
 from airflow_provider_workflows.domo.starting import start_instance
 from airflow_provider_workflows.domo.watching import read_instance
 from airflow_provider_workflows.rest.ending import EndReport
@@ -351,42 +351,19 @@ def test_whatever_happens_the_report_is_true(
 
 
 class TestStartAndRead:
-    def test_a_start_whose_reply_was_lost_is_raised_and_not_sent_again(self) -> None:
+    @pytest.mark.parametrize("error", [ReplyLostError, ServerError, UnreadableReplyError])
+    def test_a_start_whose_reply_was_lost_is_raised_and_not_sent_again(self, error: type[ApiError]) -> None:
         sent: list[Call] = []
 
         def host(call: Call) -> Any:
             sent.append(call)
-            return [] if call.gives_list else ReplyLostError(call.name)
+            return error(call.name)
 
-        nothing: list[str] = []
-        for known in (None, nothing):
-            sent.clear()
-            with pytest.raises(StartUnclearError):
-                run(start_instance("m", "1.0.0", "Start m", {"a": 1}, known), host)
-            assert [call.body for call in sent if not call.gives_list] == [
-                {"messageName": "Start m", "version": "1.0.0", "modelId": "m", "data": {"a": 1}}
-            ]
-
-    @pytest.mark.parametrize("error", [ReplyLostError, ServerError, UnreadableReplyError])
-    def test_after_a_lost_reply_the_one_new_instance_of_the_version_is_taken(self, error: type[ApiError]) -> None:
-        rows = [
-            {"id": "before", "modelVersion": "1.0.0"},
-            {"id": "other version", "modelVersion": "2.0.0"},
-            {"id": "new", "modelVersion": "1.0.0"},
+        with pytest.raises(error):
+            run(start_instance("m", "1.0.0", "Start m", {"a": 1}), host)
+        assert [call.body for call in sent] == [
+            {"messageName": "Start m", "version": "1.0.0", "modelId": "m", "data": {"a": 1}}
         ]
-        shown = iter([rows[:2], rows[:2], rows])
-
-        def host(call: Call) -> Any:
-            return next(shown) if call.gives_list else error(call.name)
-
-        assert run(start_instance("m", "1.0.0", "Start m", known=["before"]), host).id == "new"
-
-    def test_two_new_instances_are_none_to_choose_from(self) -> None:
-        def host(call: Call) -> Any:
-            return [{"id": "a"}, {"id": "b"}] if call.gives_list else ReplyLostError(call.name)
-
-        with pytest.raises(StartUnclearError, match="any of these new instances may be it: a, b"):
-            run(start_instance("m", "1.0.0", "Start m", known=[]), host)
 
     def test_a_404_says_what_it_may_mean(self) -> None:
         with pytest.raises(StartNotFoundError, match="title of the model's Start shape"):

@@ -1,50 +1,63 @@
-"""Starting workflows in both systems: once, whatever happens, and waiting for their end."""
+"""Starting workflows in both systems: once, whatever happens and whoever else starts some; and waiting."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, StartUnclearError, WorkflowError
-from airflow_provider_workflows.domo.errors import StartNotFoundError
-from airflow_provider_workflows.domo.errors import StartUnclearError as DomoStartUnclearError
+from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, WorkflowError
+from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError
 from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.operators.bitrix24 import StartWorkflowOperator
 from airflow_provider_workflows.operators.domo import DomoStartOperator
-from airflow_provider_workflows.operators.starting import StartOperator, StillRunningError
-from airflow_provider_workflows.rest.errors import NotConnectedError
+from airflow_provider_workflows.rest.errors import AccessDeniedError, NotConnectedError
+from airflow_provider_workflows.rest.start_once import ForeignIdError, StartUnclearError
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks.starting import StillRunningError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume, revive, run_through
-from tests.operators.remote import render
+from tests.operators.remote import TaskInstance, render
 
 DOCUMENT = ["crm", "CCrmDocumentLead", "LEAD_1"]
 MODEL = "c0ffee00-0000-4000-8000-000000000001"
-LOST_AFTER = [
-    ("lost_after", {}),
-    ("error_500", {"done": True}),
-    ("html", {"done": True}),
-    ("truncated", {}),
-    ("empty_body", {}),
-]
+NOBODY = "n0where0code"
+
+
+class WorkerLostError(BaseException):
+    """The worker is gone, and nothing cleans up."""
 
 
 class Store(dict[str, Any]):
     """Airflow's task state store."""
 
+    #: What happens elsewhere at the moment of a write, before it.
+    meanwhile: Callable[[dict[str, Any]], None] | None = None
+
     def set(self, key: str, value: Any) -> None:
         """Keep a value."""
-        self[key] = value
+        if self.meanwhile:
+            self.meanwhile(value["note"])
+        self[key] = json.loads(json.dumps(value))
 
     def delete(self, key: str) -> None:
         """Forget a value."""
         self.pop(key, None)
+
+
+def first_try(ti: Any, store: Store | None, map_index: int = -1) -> Any:
+    """Return the context of a first try out of two."""
+    ti.try_number, ti.max_tries, ti.map_index = 1, 1, map_index
+    began = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
+    return {"ti": ti, "dag_run": SimpleNamespace(start_date=began)} | (
+        {} if store is None else {"task_state_store": store}
+    )
 
 
 @pytest.fixture
@@ -53,18 +66,16 @@ def store() -> Store:
     return Store()
 
 
-@pytest.fixture(params=[True, False], ids=["with task state store", "without"])
-def durable(request: pytest.FixtureRequest) -> bool:
-    """Say whether this Airflow has a task state store."""
-    return bool(request.param)
+@pytest.fixture
+def context(ti: TaskInstance, store: Store) -> Any:
+    """Return the context on an Airflow that has a task state store."""
+    return first_try(ti, store)
 
 
 @pytest.fixture
-def context(ti: Any, store: Store, durable: bool) -> Any:
-    """Return the context of a first try out of two."""
-    ti.try_number, ti.max_tries, ti.map_index = 1, 1, -1
-    started = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
-    return {"ti": ti, "dag_run": SimpleNamespace(start_date=started)} | ({"task_state_store": store} if durable else {})
+def storeless(ti: TaskInstance) -> Any:
+    """Return the context on an Airflow before 3.3."""
+    return first_try(ti, None)
 
 
 def retry(context: Any) -> Any:
@@ -86,14 +97,14 @@ class Bitrix24:
     """Starts on a portal."""
 
     name = "bitrix24"
-    method = "bizproc.workflow.start"
-    unclear: type[Exception] = StartUnclearError
+    method, ending = "bizproc.workflow.start", "bizproc.workflow.terminate"
+    forbidden = ("error", {"status": 403, "code": "ACCESS_DENIED"})
 
     def __init__(self, control: Control) -> None:
         self.control = control
         control.add_templates([{"ID": 7}])
 
-    def operator(self, **how: Any) -> StartOperator:
+    def operator(self, **how: Any) -> Any:
         """Return the operator."""
         return StartWorkflowOperator(
             task_id="start", template_id=7, document_id=DOCUMENT, retries=1, **{"poll_interval": 0.05, **how}
@@ -107,19 +118,28 @@ class Bitrix24:
         """Return the ids that somebody ended."""
         return [entry["id"] for entry in self.control.journal("terminate")]
 
+    def finish(self, id: str) -> None:
+        """Let one end by itself."""
+        self.control.finish_workflows([id])
+
+    def add_foreign(self) -> str:
+        """Return the id of a running one of another target."""
+        (id,) = self.control.add_workflows([{"ID": "66e412fdc9bd44.00000000", "TEMPLATE_ID": 8}])
+        return id
+
 
 class Domo:
     """Starts on an account."""
 
     name = "domo"
-    method = "start"
-    unclear: type[Exception] = DomoStartUnclearError
+    method, ending = "start", "cancel"
+    forbidden = ("error", {"status": 403})
 
     def __init__(self, control: Control) -> None:
         self.control = control
         control.add_domo_models([{"id": MODEL, "message_name": "Start Orders", "versions": ["1.0.0"]}])
 
-    def operator(self, **how: Any) -> StartOperator:
+    def operator(self, **how: Any) -> Any:
         """Return the operator."""
         return DomoStartOperator(
             task_id="start",
@@ -138,6 +158,14 @@ class Domo:
         """Return the ids that somebody ended."""
         return [entry["id"] for entry in self.control.journal("cancel")]
 
+    def finish(self, id: str) -> None:
+        """Let one end by itself: with ``finishes_after``, it did."""
+
+    def add_foreign(self) -> str:
+        """Return the id of a running one of another target."""
+        (id,) = self.control.add_domo_instances([{"modelId": "another-model"}])
+        return id
+
 
 @pytest.fixture(params=[Bitrix24, Domo], ids=["bitrix24", "domo"])
 def system(request: pytest.FixtureRequest, control: Control) -> Any:
@@ -150,44 +178,29 @@ def starts(control: Control) -> list[str]:
     return [entry["id"] for entry in control.journal("start")]
 
 
+def lose_worker_after_start(store: Store) -> None:
+    """Have the worker die between a start and its note."""
+
+    def lost(note: dict[str, Any]) -> None:
+        if note["id"]:
+            store.meanwhile = None
+            raise WorkerLostError
+
+    store.meanwhile = lost
+
+
 class TestStart:
-    def test_it_starts_one_and_returns_its_id(self, system: Any, control: Control, context: Any) -> None:
-        result = system.operator().execute(context)
-        assert starts(control) == [system.id(result)]
-
-    def test_its_page_is_linked(self, system: Any, control: Control, context: Any, ti: Any) -> None:
+    def test_it_starts_one_returns_its_id_and_links_to_its_page(
+        self, system: Any, control: Control, context: Any, ti: Any
+    ) -> None:
         started = system.id(system.operator().execute(context))
+        assert starts(control) == [started]
         assert any(key.startswith("_link_") and started in url for key, url in ti.xcoms.items())
-
-    @pytest.mark.parametrize(("reply", "options"), LOST_AFTER)
-    def test_a_lost_reply_starts_no_second_one(
-        self, system: Any, control: Control, context: Any, reply: str, options: dict[str, Any]
-    ) -> None:
-        control.inject(reply, vendor=system.name, method=system.method, **options)
-        result = system.operator().execute(context)
-        assert starts(control) == [system.id(result)]
-
-    def test_one_that_was_there_before_is_not_taken_for_it(self, system: Any, control: Control, context: Any) -> None:
-        before = system.id(system.operator().execute(context))
-        control.inject("lost_after", vendor=system.name, method=system.method)
-        assert system.id(system.operator().execute(clear(context))) != before
-        assert len(starts(control)) == 2
-
-    def test_a_request_lost_on_its_way_is_not_sent_again_by_this_try(
-        self, system: Any, control: Control, context: Any
-    ) -> None:
-        control.inject("lost_before", vendor=system.name, method=system.method)
-        with pytest.raises(system.unclear, match="Look at"):
-            system.operator().execute(context)
-        assert starts(control) == []
-        # The retry looks first, and finds that there is none.
-        result = system.operator().execute(retry(context))
-        assert starts(control) == [system.id(result)]
 
     def test_a_refused_start_is_sent_again(self, system: Any, control: Control, context: Any) -> None:
         control.inject("refused", vendor=system.name, method=system.method)
-        result = system.operator().execute(context)
-        assert starts(control) == [system.id(result)]
+        started = system.id(system.operator().execute(context))
+        assert starts(control) == [started]
 
     def test_what_is_given_reaches_the_workflow(self, control: Control, context: Any) -> None:
         Bitrix24(control)
@@ -204,12 +217,10 @@ class TestStart:
         assert entry["parameters"] == {"user": "user_5"}
 
     def test_input_values_reach_the_instance(self, control: Control, context: Any) -> None:
-        system = Domo(control)
-        result = system.operator(data={"order": 7}).execute(context)
+        result = Domo(control).operator(data={"order": 7}).execute(context)
         (entry,) = control.journal("start")
         assert entry["data"] == {"order": 7}
-        assert result["modelId"] == MODEL
-        assert result["modelVersion"] == "1.0.0"
+        assert (result["modelId"], result["modelVersion"]) == (MODEL, "1.0.0")
 
     @pytest.mark.parametrize(
         ("how", "named"),
@@ -248,11 +259,182 @@ class TestStart:
         with pytest.raises(StartNotFoundError, match="title of the model's Start shape"):
             DomoStartOperator(task_id="start", **given).execute(context)
 
-    def test_a_token_that_may_not_list_still_starts(self, control: Control, context: Any) -> None:
+
+class TestLostReply:
+    @pytest.mark.parametrize(
+        ("reply", "options"),
+        [
+            ("lost_after", {}),
+            ("error_500", {"done": True}),
+            ("html", {"done": True}),
+            ("truncated", {}),
+            ("empty_body", {}),
+        ],
+    )
+    def test_what_may_be_the_start_is_named_and_nothing_is_started_by_this_try_or_another(
+        self, system: Any, control: Control, context: Any, reply: str, options: dict[str, Any]
+    ) -> None:
+        control.inject(reply, vendor=system.name, method=system.method, **options)
+        for _ in range(3):
+            with pytest.raises(StartUnclearError) as unclear:
+                system.operator().execute(context)
+            (started,) = starts(control)
+            assert unclear.value.candidates == (started,)
+            assert started in str(unclear.value)
+            assert "clear the task" in str(unclear.value)
+            retry(context)
+
+    def test_a_cleared_task_starts_another(self, system: Any, control: Control, context: Any) -> None:
+        control.inject("lost_after", vendor=system.name, method=system.method)
+        with pytest.raises(StartUnclearError):
+            system.operator().execute(context)
+        started = system.id(system.operator().execute(clear(context)))
+        assert starts(control)[1:] == [started]
+
+    def test_one_that_was_there_before_is_not_taken_for_it(self, system: Any, control: Control, context: Any) -> None:
+        before = system.id(system.operator().execute(context))
+        control.inject("lost_after", vendor=system.name, method=system.method)
+        with pytest.raises(StartUnclearError) as unclear:
+            system.operator().execute(clear(context))
+        assert before not in unclear.value.candidates
+
+    def test_a_start_lost_on_its_way_is_sent_again_by_the_retry_only(
+        self, system: Any, control: Control, context: Any
+    ) -> None:
+        control.inject("lost_before", vendor=system.name, method=system.method)
+        with pytest.raises(StartUnclearError, match="A retry starts it again"):
+            system.operator().execute(context)
+        assert starts(control) == []
+        started = system.id(system.operator().execute(retry(context)))
+        assert starts(control) == [started]
+
+    def test_it_is_looked_for_as_long_as_the_system_may_be_working_on_it(
+        self, system: Any, control: Control, context: Any, clock: Any
+    ) -> None:
+        control.inject("lost_before", vendor=system.name, method=system.method)
+        with pytest.raises(StartUnclearError):
+            system.operator().execute(context)
+        assert sum(clock.naps) >= 60
+
+    def test_where_nothing_else_starts_the_same_the_new_one_is_it(
+        self, system: Any, control: Control, context: Any
+    ) -> None:
+        control.inject("lost_after", vendor=system.name, method=system.method)
+        started = system.id(system.operator(sole_starter=True).execute(context))
+        assert starts(control) == [started]
+        assert system.id(system.operator(sole_starter=True).execute(retry(context))) == started
+
+    def test_two_new_ones_are_none_to_choose_from(
+        self, system: Any, control: Control, context: Any, store: Store
+    ) -> None:
+        let_in_a_sibling(system, store)
+        control.inject("lost_after", vendor=system.name, method=system.method, skip=1)
+        with pytest.raises(StartUnclearError) as unclear:
+            system.operator(sole_starter=True).execute(context)
+        assert sorted(unclear.value.candidates) == sorted(starts(control))
+        assert len(starts(control)) == 2
+
+    def test_a_candidate_that_has_ended_may_still_have_been_it(
+        self, system: Any, control: Control, context: Any
+    ) -> None:
+        control.inject("lost_after", vendor=system.name, method=system.method)
+        control.configure(finishes_after=0.0)
+        with pytest.raises(StartUnclearError) as unclear:
+            system.operator().execute(context)
+        (candidate,) = unclear.value.candidates
+        system.finish(candidate)
+        for _ in range(2):
+            with pytest.raises(StartUnclearError, match=candidate):
+                system.operator().execute(retry(context))
+        assert starts(control) == [candidate]
+
+    def test_a_failed_candidate_is_what_the_retry_is_for_whosever_it_was(self, control: Control, context: Any) -> None:
+        system = Domo(control)
+        control.inject("lost_after", vendor="domo", method="start")
+        control.configure(finishes_after=0.0, final_status="FAILED")
+        with pytest.raises(StartUnclearError):
+            system.operator().execute(context)
+        assert system.id(system.operator().execute(retry(context))) == starts(control)[1]
+
+    def test_who_may_not_list_starts_but_never_blindly_again(self, control: Control, context: Any) -> None:
         system = Domo(control)
         control.configure(domo_forbidden=["list"])
-        result = system.operator().execute(context)
-        assert starts(control) == [result["id"]]
+        control.inject("lost_after", vendor="domo", method="start")
+        for _ in range(3):
+            with pytest.raises(StartUnclearError, match="may not be listed"):
+                system.operator().execute(context)
+            retry(context)
+        assert len(starts(control)) == 1
+        assert system.id(system.operator().execute(clear(context))) == starts(control)[1]
+
+    def test_on_a_busy_model_it_is_looked_for_behind_the_first_page(
+        self, control: Control, context: Any, store: Store
+    ) -> None:
+        system = Domo(control)
+        lose_worker_after_start(store)
+        with pytest.raises(WorkerLostError):
+            system.operator().execute(context)
+        (started,) = starts(control)
+        newer = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+        control.add_domo_instances([{"modelId": MODEL, "createdOn": newer, "status": "FAILED"} for _ in range(150)])
+        with pytest.raises(StartUnclearError) as unclear:
+            system.operator().execute(retry(context))
+        assert unclear.value.candidates == (started,)
+
+
+def let_in_a_sibling(system: Any, store: Store, results: list[str] | None = None) -> None:
+    """Have a sibling start the same between the first task's note and its start."""
+
+    def sibling(note: dict[str, Any]) -> None:
+        store.meanwhile = None
+        result = system.operator().execute(first_try(TaskInstance(), Store(), map_index=1))
+        if results is not None:
+            results.append(system.id(result))
+
+    store.meanwhile = sibling
+
+
+class TestSiblings:
+    """Two mapped tasks start the same at the same time. Each runs once, or its task fails and names what there is."""
+
+    def test_one_that_was_surely_not_started_is_started_by_its_retry(
+        self, system: Any, control: Control, ti: Any, store: Store
+    ) -> None:
+        context, siblings = first_try(ti, store, map_index=0), list[str]()
+        let_in_a_sibling(system, store, siblings)
+        kind, options = system.forbidden
+        control.inject(kind, vendor=system.name, method=system.method, skip=1, **options)
+        with pytest.raises(AccessDeniedError):
+            system.operator().execute(context)
+        started = system.id(system.operator().execute(retry(context)))
+        assert starts(control) == [*siblings, started]
+
+    @pytest.mark.parametrize("done", [True, False], ids=["its start was done", "it was not"])
+    def test_one_whose_reply_was_lost_is_not_taken_for_the_other(
+        self, system: Any, control: Control, ti: Any, store: Store, done: bool
+    ) -> None:
+        context, siblings = first_try(ti, store, map_index=0), list[str]()
+        let_in_a_sibling(system, store, siblings)
+        control.inject("lost_after" if done else "lost_before", vendor=system.name, method=system.method, skip=1)
+        for _ in range(3):
+            with pytest.raises(StartUnclearError) as unclear:
+                system.operator().execute(context)
+            assert sorted(unclear.value.candidates) == sorted(starts(control))
+            assert siblings[0] in unclear.value.candidates
+            retry(context)
+        assert len(starts(control)) == 1 + done
+
+    def test_without_a_store_a_retry_takes_nothing_of_a_sibling(self, system: Any, control: Control, ti: Any) -> None:
+        context = first_try(ti, None, map_index=0)
+        kind, options = system.forbidden
+        control.inject(kind, vendor=system.name, method=system.method, **options)
+        with pytest.raises(AccessDeniedError):
+            system.operator().execute(context)
+        sibling = system.id(system.operator().execute(first_try(TaskInstance(), None, map_index=1)))
+        with pytest.raises(StartUnclearError) as unclear:
+            system.operator().execute(retry(context))
+        assert unclear.value.candidates == (sibling,)
+        assert starts(control) == [sibling]
 
 
 class TestRetry:
@@ -261,49 +443,46 @@ class TestRetry:
         assert system.id(system.operator().execute(retry(context))) == first
         assert starts(control) == [first]
 
-    def test_a_worker_lost_between_the_start_and_its_note_starts_no_second_one(
-        self, system: Any, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        class LostError(BaseException):
-            pass
-
-        def lost(*_: Any, **__: Any) -> None:
-            raise LostError
-
-        with monkeypatch.context() as patch:
-            operator = system.operator()
-            start = operator._start
-
-            def start_and_die(record: Any) -> None:
-                start(record)
-                lost()
-
-            patch.setattr(operator, "_start", start_and_die)
-            with pytest.raises(LostError):
-                operator.execute(context)
-        (first,) = starts(control)
-        assert system.id(system.operator().execute(retry(context))) == first
-        assert starts(control) == [first]
-
     def test_a_cleared_task_starts_a_new_one(self, system: Any, control: Control, context: Any) -> None:
         first = system.id(system.operator().execute(context))
         second = system.id(system.operator().execute(clear(context)))
         assert starts(control) == [first, second]
 
+    def test_a_worker_lost_between_the_start_and_its_note_starts_no_second_one(
+        self, system: Any, control: Control, context: Any, store: Store
+    ) -> None:
+        lose_worker_after_start(store)
+        with pytest.raises(WorkerLostError):
+            system.operator().execute(context)
+        (started,) = starts(control)
+        with pytest.raises(StartUnclearError, match=started):
+            system.operator().execute(retry(context))
+        assert starts(control) == [started]
+
+    def test_what_was_found_by_looking_is_noted(
+        self, system: Any, control: Control, context: Any, store: Store
+    ) -> None:
+        control.configure(finishes_after=0.0)
+        lose_worker_after_start(store)
+        with pytest.raises(WorkerLostError):
+            system.operator().execute(context)
+        (started,) = starts(control)
+        assert system.id(system.operator(sole_starter=True).execute(retry(context))) == started
+        system.finish(started)
+        assert system.id(system.operator(sole_starter=True).execute(retry(context))) == started
+        assert starts(control) == [started]
+
     def test_a_first_try_that_never_reached_the_system_is_followed_by_a_start(
         self, system: Any, control: Control, context: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setenv(
-                f"AIRFLOW_CONN_{system.name.upper()}_DEFAULT", f"{system.name}://1:n0where0code@127.0.0.1:9/http"
-            )
+            patch.setenv(f"AIRFLOW_CONN_{system.name.upper()}_DEFAULT", f"{system.name}://1:{NOBODY}@127.0.0.1:9/http")
             with pytest.raises(NotConnectedError):
                 system.operator().execute(context)
         result = system.operator().execute(retry(context))
         assert starts(control) == [system.id(result)]
 
-    @pytest.mark.parametrize("status", ["FAILED", "CANCELED"])
-    def test_a_failed_instance_is_what_the_retry_is_for(self, control: Control, context: Any, status: str) -> None:
+    def test_a_failed_instance_is_what_the_retry_is_for(self, control: Control, context: Any) -> None:
         system = Domo(control)
         control.configure(finishes_after=0.0, final_status="FAILED")
         with pytest.raises(NotCompletedError):
@@ -313,95 +492,197 @@ class TestRetry:
         assert result["status"] == "COMPLETED"
         assert len(starts(control)) == 2
 
+    def test_an_instance_that_cannot_be_read_is_an_error_and_not_over(
+        self, control: Control, context: Any, connect: Any
+    ) -> None:
+        system = Domo(control)
+        started = system.id(system.operator().execute(context))
+        connect(
+            "DOMO_DEFAULT",
+            password=control.settings()["domo_token"],
+            extra={"instance_path": "/api/workflow/v1/wrong/{instance_id}"},
+        )
+        for _ in range(3):
+            with pytest.raises(NotFoundError, match="instance_path"):
+                system.operator().execute(retry(context))
+        assert starts(control) == [started]
+
+    def test_a_note_that_somebody_changed_leads_to_nothing_of_another_target(
+        self, system: Any, control: Control, context: Any, store: Store
+    ) -> None:
+        system.operator().execute(context)
+        store["external_id"]["note"]["id"] = system.add_foreign()
+        operator = system.operator(wait_for_completion=True, wait_timeout=0.1, deferrable=False)
+        with pytest.raises(ForeignIdError):
+            operator.execute(retry(context))
+        operator.on_kill()
+        assert system.ended_by_us() == []
+
+    @pytest.mark.parametrize("changed", ["../../../content/v2/users/1", "", "a b"])
+    def test_nor_to_another_api(self, system: Any, control: Control, context: Any, store: Store, changed: str) -> None:
+        system.operator().execute(context)
+        sent = len(control.requests())
+        store["external_id"]["note"]["id"] = changed
+        with pytest.raises(ValueError, match="is not a"):
+            system.operator().execute(retry(context))
+        assert len(control.requests()) == sent
+
+
+class TestWithoutStore:
+    """Before Airflow 3.3 nothing tells a retry what an earlier try did."""
+
+    def test_a_retry_names_what_may_have_been_started_and_starts_nothing(
+        self, system: Any, control: Control, storeless: Any
+    ) -> None:
+        started = system.id(system.operator().execute(storeless))
+        with pytest.raises(StartUnclearError) as unclear:
+            system.operator().execute(retry(storeless))
+        assert unclear.value.candidates == (started,)
+        assert starts(control) == [started]
+
+    def test_where_nothing_else_starts_the_same_it_goes_on_with_it(
+        self, system: Any, control: Control, storeless: Any
+    ) -> None:
+        started = system.id(system.operator(sole_starter=True).execute(storeless))
+        assert system.id(system.operator(sole_starter=True).execute(retry(storeless))) == started
+        assert starts(control) == [started]
+
+    def test_a_start_that_was_not_done_is_sent_by_the_retry(
+        self, system: Any, control: Control, storeless: Any
+    ) -> None:
+        control.inject("lost_before", vendor=system.name, method=system.method)
+        with pytest.raises(StartUnclearError):
+            system.operator().execute(storeless)
+        system.operator().execute(retry(storeless))
+        assert len(starts(control)) == 1
+
+    def test_what_failed_is_judged_before_candidates_are_counted(self, control: Control, storeless: Any) -> None:
+        system = Domo(control)
+        control.configure(finishes_after=0.0, final_status="FAILED")
+        for _ in range(3):
+            system.operator(sole_starter=True).execute(storeless)
+            retry(storeless)
+        assert len(starts(control)) == 3
+
+    def test_a_cleared_task_starts_a_new_one(self, system: Any, control: Control, storeless: Any) -> None:
+        system.operator().execute(storeless)
+        system.operator().execute(clear(storeless))
+        assert len(starts(control)) == 2
+
+    def test_what_was_there_before_the_dag_run_is_not_counted(
+        self, system: Any, control: Control, storeless: Any
+    ) -> None:
+        system.operator().execute(storeless)
+        storeless["dag_run"].start_date += timedelta(minutes=5)
+        system.operator().execute(retry(storeless))
+        assert len(starts(control)) == 2
+
+
+def finish_at_once(system: Any, control: Control, store: Store) -> None:
+    """Have what is started end by itself at once."""
+    control.configure(finishes_after=0.0)
+    store.meanwhile = lambda note: system.finish(note["id"]) if note["id"] else None
+
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "in the worker"])
 class TestWait:
-    def test_it_succeeds_when_it_has_ended(self, system: Any, control: Control, context: Any, deferrable: bool) -> None:
-        control.configure(finishes_after=0.2)
-        if system.name == "bitrix24":
-            system.operator = _finishing(system, control)
+    def test_it_succeeds_when_it_has_ended_with_no_deferral_if_it_has_at_once(
+        self, system: Any, control: Control, context: Any, store: Store, deferrable: bool
+    ) -> None:
+        finish_at_once(system, control, store)
         result, deferrals = run_through(
             lambda: system.operator(wait_for_completion=True, deferrable=deferrable), context
         )
         assert starts(control) == [system.id(result)]
-        assert deferrals <= int(deferrable)
+        assert deferrals == 0
         assert system.ended_by_us() == []
 
-    def test_one_that_takes_too_long_is_ended_and_the_task_fails(
+    def test_one_that_takes_too_long_is_ended_and_a_retry_starts_another(
         self, system: Any, control: Control, context: Any, deferrable: bool
     ) -> None:
         make = lambda: system.operator(wait_for_completion=True, deferrable=deferrable, wait_timeout=0.2)  # noqa: E731
-        with pytest.raises(StillRunningError, match="still ran after 0 s; it was cancelled"):
-            run_through(make, context)
-        assert system.ended_by_us() == starts(control)
+        for tries in (1, 2):
+            with pytest.raises(StillRunningError, match="still ran after 0 s; it was cancelled"):
+                run_through(make, context)
+            assert system.ended_by_us() == starts(control)
+            assert len(starts(control)) == tries
+            retry(context)
 
-    def test_unless_it_is_to_be_left_running(
+    def test_unless_it_is_to_be_left_running_and_then_the_retry_waits_on(
         self, system: Any, control: Control, context: Any, deferrable: bool
     ) -> None:
         how = {"wait_for_completion": True, "deferrable": deferrable, "wait_timeout": 0.2, "cancel_on_kill": False}
-        with pytest.raises(StillRunningError, match="left running"):
-            run_through(lambda: system.operator(**how), context)
-        assert system.ended_by_us() == []
-
-    def test_a_retry_after_one_was_ended_starts_another(
-        self, system: Any, control: Control, context: Any, deferrable: bool
-    ) -> None:
-        how = {"wait_for_completion": True, "deferrable": deferrable, "wait_timeout": 0.2}
         for _ in range(2):
-            with pytest.raises(StillRunningError):
+            with pytest.raises(StillRunningError, match="left running"):
                 run_through(lambda: system.operator(**how), context)
             retry(context)
-        assert len(starts(control)) == 2
+        assert system.ended_by_us() == []
+        assert len(starts(control)) == 1
 
-    @pytest.mark.parametrize("status", ["FAILED"])
-    def test_a_failed_instance_fails_the_task_with_the_instance_in_xcom(
-        self, control: Control, context: Any, ti: Any, deferrable: bool, status: str
+    def test_one_that_could_not_be_cancelled_is_not_said_to_be(
+        self, system: Any, control: Control, context: Any, deferrable: bool
     ) -> None:
-        system = Domo(control)
-        control.configure(finishes_after=0.1, final_status=status)
-        with pytest.raises(NotCompletedError, match=f"is {status}"):
-            run_through(lambda: system.operator(wait_for_completion=True, deferrable=deferrable), context)
-        assert ti.xcoms["return_value"]["status"] == status
+        kind, options = system.forbidden
+        control.inject(kind, vendor=system.name, method=system.ending, times=None, **options)
+        how = {"wait_for_completion": True, "deferrable": deferrable, "wait_timeout": 0.2}
+        for _ in range(2):
+            with pytest.raises(StillRunningError, match=r"could not be cancelled, and may still run: .*403"):
+                run_through(lambda: system.operator(**how), context)
+            retry(context)
+        assert system.ended_by_us() == []
+        assert len(starts(control)) == 1
 
-
-def _finishing(system: Any, control: Control) -> Callable[..., BaseOperator]:
-    """Have a started workflow end by itself at once."""
-    make = system.operator
-
-    def operator(**how: Any) -> BaseOperator:
-        made: Any = make(**how)
-        start = made._start
-
-        def start_and_finish(record: Any) -> str:
-            started: str = start(record)
-            control.finish_workflows([started])
-            return started
-
-        made._start = start_and_finish
-        return made  # type: ignore[no-any-return]
-
-    return operator
+    def test_a_failed_instance_fails_the_task_with_the_instance_in_xcom(
+        self, control: Control, context: Any, ti: Any, deferrable: bool
+    ) -> None:
+        control.configure(finishes_after=0.1, final_status="FAILED")
+        with pytest.raises(NotCompletedError, match="is FAILED"):
+            run_through(lambda: Domo(control).operator(wait_for_completion=True, deferrable=deferrable), context)
+        assert ti.xcoms["return_value"]["status"] == "FAILED"
 
 
 class TestDeferred:
-    def test_it_looks_before_it_defers(self, system: Any, control: Control, context: Any) -> None:
-        control.configure(finishes_after=0.0)
-        if system.name == "bitrix24":
-            system.operator = _finishing(system, control)
-        _, deferrals = run_through(lambda: system.operator(wait_for_completion=True, deferrable=True), context)
-        assert deferrals == 0
+    def defer(self, system: Any, context: Any, **how: Any) -> tuple[Callable[[], Any], TaskDeferred]:
+        """Return what makes the operator, and its deferral."""
+        make = lambda: system.operator(wait_for_completion=True, deferrable=True, **how)  # noqa: E731
+        with pytest.raises(TaskDeferred) as deferred:
+            make().execute(context)
+        return make, deferred.value
+
+    def test_it_goes_on_when_it_has_ended(self, system: Any, control: Control, context: Any) -> None:
+        control.configure(finishes_after=0.3)
+        make, deferred = self.defer(system, context)
+        (started,) = starts(control)
+        system.finish(started)
+        assert system.id(resume(make, context, deferred, fire(deferred.trigger))) == started
 
     def test_who_does_not_wait_does_not_defer(self, system: Any, context: Any) -> None:
         _, deferrals = run_through(lambda: system.operator(deferrable=True), context)
         assert deferrals == 0
 
+    def test_xcoms_that_somebody_changed_have_no_effect(
+        self, system: Any, control: Control, context: Any, ti: Any
+    ) -> None:
+        foreign = system.add_foreign()
+        make, deferred = self.defer(system, context, wait_timeout=0.2)
+        ti.xcoms = dict.fromkeys([*ti.xcoms, "checkpoint", "return_value"], foreign)
+        with pytest.raises(StillRunningError):
+            resume(make, context, deferred, fire(deferred.trigger))
+        assert system.ended_by_us() == starts(control)
+
     @pytest.mark.parametrize("event", [None, {}, {"status": "done"}, "success", {"status": "error", "message": "no"}])
     def test_an_event_that_is_not_ours_fails_the_task(self, system: Any, context: Any, event: Any) -> None:
-        make = lambda: system.operator(wait_for_completion=True, deferrable=True)  # noqa: E731
-        with pytest.raises(TaskDeferred) as deferred:
-            make().execute(context)
+        make, deferred = self.defer(system, context)
         with pytest.raises(WaitFailedError):
-            resume(make, context, deferred.value, event)
+            resume(make, context, deferred, event)
+
+    def test_an_event_with_what_is_no_id_fails_the_task(self, system: Any, control: Control, context: Any) -> None:
+        make, deferred = self.defer(system, context)
+        sent = len(control.requests())
+        ids = ["../../../content/v2/users/1"]
+        with pytest.raises(ValueError, match="is not a"):
+            resume(make, context, deferred, {"status": "timeout", "workflow_ids": ids, "instance_ids": ids})
+        assert len(control.requests()) == sent
 
     def test_airflows_execution_timeout_ends_the_wait_too(self, system: Any, control: Control, context: Any) -> None:
         make = lambda: system.operator(  # noqa: E731
@@ -413,13 +694,16 @@ class TestDeferred:
 
 
 class TestKill:
-    def test_a_task_killed_in_the_worker_ends_what_it_started(
-        self, system: Any, control: Control, context: Any
+    def test_a_task_killed_in_the_worker_ends_what_it_started_and_a_retry_starts_another(
+        self, system: Any, control: Control, context: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         operator = system.operator()
         operator.execute(context)
         operator.on_kill()
         assert system.ended_by_us() == starts(control)
+        assert "it was cancelled" in caplog.text
+        system.operator().execute(retry(context))
+        assert len(starts(control)) == 2
 
     def test_one_killed_while_it_starts_ends_it_when_it_knows_it(
         self, system: Any, control: Control, context: Any
@@ -459,24 +743,3 @@ class TestKill:
         trigger: Any = revive(deferred.value.trigger)
         asyncio.run(trigger.on_kill())
         assert system.ended_by_us() == (starts(control) if cancel_on_kill else [])
-
-    def test_a_kill_is_followed_by_a_new_start_when_the_task_is_tried_again(
-        self, system: Any, control: Control, context: Any
-    ) -> None:
-        operator = system.operator()
-        operator.execute(context)
-        operator.on_kill()
-        system.operator().execute(retry(context))
-        assert len(starts(control)) == 2
-
-
-def test_a_deferred_task_goes_on_when_it_has_ended(system: Any, control: Control, context: Any) -> None:
-    make = lambda: system.operator(wait_for_completion=True, deferrable=True)  # noqa: E731
-    control.configure(finishes_after=0.3)
-    with pytest.raises(TaskDeferred) as deferred:
-        make().execute(context)
-    (started,) = starts(control)
-    if system.name == "bitrix24":
-        control.finish_workflows([started])
-    event = fire(deferred.value.trigger)
-    assert system.id(resume(make, context, deferred.value, event)) == started

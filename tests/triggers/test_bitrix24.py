@@ -123,11 +123,12 @@ class TestWorkflowsEnded:
         first, second = control.add_workflows([{}] * 2)
         clock.events[1] = lambda: control.finish_workflows([first])
         clock.events[3] = lambda: control.finish_workflows([second])
-        assert fire(ended([first, second])) == {"status": "success"}
+        assert fire(ended([first, second])) == {"status": "success", "workflow_ids": [first, second]}
         assert len(clock.naps) == 4
 
     def test_after_the_deadline_it_gives_up(self, control: Control, clock: Clock) -> None:
-        assert fire(ended(control.add_workflows([{}]), deadline=START + 100)) == {"status": "timeout"}
+        ids = control.add_workflows([{}])
+        assert fire(ended(ids, deadline=START + 100)) == {"status": "timeout", "workflow_ids": ids}
 
     @pytest.mark.parametrize("cancel_on_kill", [True, False])
     def test_a_kill_terminates_them_if_that_is_wanted(

@@ -24,7 +24,7 @@ def watch(ids: list[str], **how: Any) -> InstancesTrigger:
 @pytest.mark.parametrize("status", ["COMPLETED", "CANCELED", "FAILED"])
 def test_every_end_is_an_end(control: Control, clock: Clock, status: str) -> None:
     ids = control.add_domo_instances([{"status": status}])
-    assert fire(watch(ids)) == {"status": "success"}
+    assert fire(watch(ids)) == {"status": "success", "instance_ids": ids}
     assert len(control.requests()) == 1
 
 
@@ -36,7 +36,7 @@ def test_it_waits_for_the_last_and_looks_no_more_at_those_that_have_ended(contro
         control.add_domo_instances([{"id": running, "status": "COMPLETED"}])
 
     clock.events[3] = end
-    assert fire(watch([ended, running])) == {"status": "success"}
+    assert fire(watch([ended, running])) == {"status": "success", "instance_ids": [ended, running]}
     assert [request["params"]["id"] for request in control.requests("domo")] == [running]
     assert len(clock.naps) == 4
 
@@ -46,12 +46,12 @@ def test_no_other_word_is_an_end(
     control: Control, clock: Clock, caplog: pytest.LogCaptureFixture, status: str | None
 ) -> None:
     ids = control.add_domo_instances([{"status": status}])
-    assert fire(watch(ids, deadline=START + 100)) == {"status": "timeout"}
+    assert fire(watch(ids, deadline=START + 100)) == {"status": "timeout", "instance_ids": ids}
     assert ("has the unknown status" in caplog.text) == (status in {"PAUSED", "SUCCESS"})
 
 
 def test_one_that_is_not_there_is_left_to_who_waits_for_it(control: Control, clock: Clock) -> None:
-    assert fire(watch([UNKNOWN])) == {"status": "success"}
+    assert fire(watch([UNKNOWN])) == {"status": "success", "instance_ids": [UNKNOWN]}
 
 
 @pytest.mark.parametrize("fault", ["refused", "lost_before", "error_500", "html"])
@@ -80,7 +80,7 @@ def test_how_long_they_are_borne_may_be_set(control: Control, clock: Clock) -> N
 def test_what_a_poll_has_learnt_is_kept_though_one_read_failed(control: Control, clock: Clock, fault: str) -> None:
     ids = control.add_domo_instances([{"status": "COMPLETED"}] * 20)
     control.inject(fault, vendor="domo", skip=10)
-    assert fire(watch(ids)) == {"status": "success"}
+    assert fire(watch(ids)) == {"status": "success", "instance_ids": ids}
     reads = Counter(request["params"]["id"] for request in control.requests("domo"))
     # Besides the one that failed, only what was not read after a refusal.
     assert len(reads) == 20
@@ -91,7 +91,7 @@ def test_what_a_poll_has_learnt_is_kept_though_one_read_failed(control: Control,
 def test_an_account_that_refuses_some_of_each_poll_ends_no_wait(control: Control, clock: Clock) -> None:
     ids = control.add_domo_instances([{}] * 6)
     clock.always = lambda nap: control.inject("refused", vendor="domo", skip=5, retry_after=50)
-    assert fire(watch(ids, deadline=START + 3 * 3600)) == {"status": "timeout"}
+    assert fire(watch(ids, deadline=START + 3 * 3600)) == {"status": "timeout", "instance_ids": ids}
     reads = Counter(request["params"]["id"] for request in control.requests("domo") if not request["fault"])
     assert min(reads.values()) > 50
 
@@ -102,7 +102,7 @@ def test_many_do_not_poll_at_the_same_moment(control: Control, clock: Clock) -> 
     polls = []
     for one in ids:
         clock.now = START
-        assert fire(watch([one], poll_interval=100.0)) == {"status": "success"}
+        assert fire(watch([one], poll_interval=100.0)) == {"status": "success", "instance_ids": [one]}
         polls.append(clock.now - START)
         clock.naps.clear()
     assert max(Counter(poll // 10 for poll in polls).values()) < 30

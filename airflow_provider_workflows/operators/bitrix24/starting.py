@@ -6,24 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
-from airflow_provider_workflows.bitrix24.ending import end_workflows
+from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.listing import running_workflows
-from airflow_provider_workflows.bitrix24.starting import (
-    Start,
-    find_started,
-    start_workflow,
-    workflows_alike,
-)
+from airflow_provider_workflows.bitrix24.starting import StartRequest
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
-from airflow_provider_workflows.operators.starting import WEEK, StartOperator
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int, check_final, is_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
-from airflow_provider_workflows.tasks.start_record import StartRecord
+from airflow_provider_workflows.tasks.starting import WEEK, StartOperator
 from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
 
 if TYPE_CHECKING:
@@ -33,11 +28,12 @@ if TYPE_CHECKING:
 class StartWorkflowOperator(Bitrix24Operator, StartOperator):
     """Starts a workflow on a document, once (``bizproc.workflow.start``).
 
-    Safe to retry: a start whose reply was lost is not sent again; the task looks for the running workflow of this
-    template and document that is new. A retry goes on with what an earlier try started. From Airflow 3.3 on it
-    knows by the task state store; before, it looks for one that started since the Dag run did. A workflow that
-    ended within moments cannot be found so: Bitrix24 lists running ones only. When the task is cleared, it starts
-    another one.
+    Safe to retry: a start whose reply was lost is not sent again. The task looks for running workflows of this template
+    and document that are new; if there are any, it fails and names them, and so do its retries, as Bitrix24 does not
+    tell who started a workflow for what. A retry goes on with what an earlier try started: from Airflow 3.3 on it knows
+    by the task state store; before, it cannot know, and is unclear in the same way about what started since the Dag run
+    did. A workflow that ended within moments is not found: Bitrix24 lists running ones only. When the task is cleared,
+    it starts another one.
 
     Returns the workflow's id, ready for :class:`TerminateWorkflowOperator`.
 
@@ -53,9 +49,11 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
         ``[operators] default_deferrable``.
     :param cancel_on_kill: terminate the workflow when the task is killed, marked failed or cleared while it waits, or
         waits too long. While it is deferred, from Airflow 3.3 on.
+    :param sole_starter: nothing else starts this template on this document while this task may, so that the one new
+        workflow is taken for a start whose reply was lost.
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
-    :raises StartUnclearError: if the reply was lost, and not exactly one new workflow runs.
+    :raises StartUnclearError: if the reply was lost.
     :raises StillRunningError: if it has not ended in time.
     """
 
@@ -75,6 +73,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
         wait_timeout: float = WEEK,
         deferrable: bool = DEFAULT_DEFERRABLE,
         cancel_on_kill: bool = True,
+        sole_starter: bool = False,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
@@ -84,6 +83,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
             wait_timeout=wait_timeout,
             deferrable=deferrable,
             cancel_on_kill=cancel_on_kill,
+            sole_starter=sole_starter,
             bitrix24_conn_id=bitrix24_conn_id,
             **kwargs,
         )
@@ -102,23 +102,12 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
         check_final(self.template_id, "template_id", as_positive_int)
 
     @property
-    def _what(self) -> Start:
-        return Start(as_positive_int(self.template_id, "template_id"), as_document_id(self.document_id, "document_id"))
-
-    def _earlier(self, record: StartRecord, context: Context) -> str | None:
-        note = record.read()
-        if note and "id" in note:
-            return str(note["id"])
-        if note:
-            return self.hook.run(find_started(self._what, known=note["known"]))
-        if record.is_retry and not record.kept:
-            return self.hook.run(find_started(self._what, since=context["dag_run"].start_date))
-        return None
-
-    def _start(self, record: StartRecord) -> str:
-        known = self.hook.run(workflows_alike(self._what))
-        record.write(known=known)
-        return self.hook.run(start_workflow(self._what, self.parameters, known))
+    def _request(self) -> StartRequest:
+        return StartRequest(
+            as_positive_int(self.template_id, "template_id"),
+            as_document_id(self.document_id, "document_id"),
+            self.parameters,
+        )
 
     def _show(self, started: str, context: Context) -> None:
         WorkflowLink().push(context, WorkflowLink.url(self.hook.get_conn().portal.base_url, started))
@@ -135,8 +124,13 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
             cancel_on_kill=self.cancel_on_kill,
         )
 
-    def _cancel(self, started: str) -> dict[str, str]:
-        return Bitrix24Hook(self.bitrix24_conn_id).run(end_workflows([started], calls.terminate_workflow)).failed
+    def _id_in(self, event: Mapping[str, Any]) -> str:
+        (started,) = check_workflow_ids(event["workflow_ids"])
+        return started
 
-    def _result(self, started: str, context: Context) -> str:
+    def _cancel(self, started: str) -> EndReport:
+        # Another hook, as this may come while the task's own is at work.
+        return Bitrix24Hook(self.bitrix24_conn_id).run(end_workflows([started], calls.terminate_workflow))
+
+    def _result(self, started: str, request: Any, context: Context) -> str:
         return started

@@ -5,31 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from airflow_provider_workflows.domo.cancelling import (
-    cancel_instances,
-)
-from airflow_provider_workflows.domo.errors import NotFoundError
+from airflow_provider_workflows.domo.cancelling import cancel_instances, check_instance_ids
 from airflow_provider_workflows.domo.models import COMPLETED, Instance
 from airflow_provider_workflows.domo.starting import (
+    StartRequest,
     check_data,
     check_message_name,
     check_model_id,
     check_version,
-    find_started,
-    latest_instances,
-    start_instance,
 )
 from airflow_provider_workflows.domo.watching import NotCompletedError, read_instance, unfinished
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.domo.base import DomoOperator
-from airflow_provider_workflows.operators.starting import WEEK, StartOperator
-from airflow_provider_workflows.rest.errors import RejectedError
+from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.tasks.arguments import check_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
-from airflow_provider_workflows.tasks.start_record import StartRecord
+from airflow_provider_workflows.tasks.starting import WEEK, StartOperator
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 
 if TYPE_CHECKING:
@@ -39,10 +33,11 @@ if TYPE_CHECKING:
 class DomoStartOperator(DomoOperator, StartOperator):
     """Starts a workflow, once.
 
-    Safe to retry: a start whose reply was lost is not sent again; the task looks for the instance that it may have
-    started. A retry goes on with what an earlier try started, unless that was cancelled or failed. From Airflow 3.3
-    on it knows by the task state store; before, it looks for an instance that is new since the start of the Dag run.
-    When the task is cleared, it starts another one.
+    Safe to retry: a start whose reply was lost is not sent again. The task looks for instances of the model that are
+    new; if there are any, it fails and names them, and so do its retries, as Domo does not tell who started an instance
+    for what. A retry goes on with what an earlier try started, unless that was cancelled or failed: from Airflow 3.3 on
+    it knows by the task state store; before, it cannot know, and is unclear in the same way about what is new since the
+    start of the Dag run. When the task is cleared, it starts another one.
 
     Returns the instance as Domo shows it, with ``id``, ``status``, ``modelId`` and ``modelVersion``, ready for
     ``DomoCancelOperator`` and ``DomoWorkflowSensor``. With ``wait_for_completion`` the status is COMPLETED.
@@ -60,9 +55,11 @@ class DomoStartOperator(DomoOperator, StartOperator):
         ``[operators] default_deferrable``.
     :param cancel_on_kill: cancel the instance when the task is killed, marked failed or cleared while it waits, or
         waits too long. While it is deferred, from Airflow 3.3 on.
+    :param sole_starter: nothing else starts this version of the model while this task may, so that the one new instance
+        is taken for a start whose reply was lost.
     :param domo_conn_id: id of the Airflow connection. (templated)
     :raises StartNotFoundError: if there is nothing to start under these names.
-    :raises StartUnclearError: if the reply was lost, and not exactly one new instance is there.
+    :raises StartUnclearError: if the reply was lost.
     :raises NotCompletedError: if it is FAILED or CANCELED at its end.
     :raises StillRunningError: if it has not ended in time.
     """
@@ -71,9 +68,6 @@ class DomoStartOperator(DomoOperator, StartOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"data": "json"}
     operator_extra_links = (InstanceLink(),)
     ui_color = "#7fc29b"
-
-    #: The instance as it was when it was started.
-    _seen: Instance | None = None
 
     def __init__(
         self,
@@ -87,6 +81,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
         wait_timeout: float = WEEK,
         deferrable: bool = DEFAULT_DEFERRABLE,
         cancel_on_kill: bool = True,
+        sole_starter: bool = False,
         domo_conn_id: str = DomoHook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
@@ -96,6 +91,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
             wait_timeout=wait_timeout,
             deferrable=deferrable,
             cancel_on_kill=cancel_on_kill,
+            sole_starter=sole_starter,
             domo_conn_id=domo_conn_id,
             **kwargs,
         )
@@ -113,35 +109,9 @@ class DomoStartOperator(DomoOperator, StartOperator):
         if self.data is not None:
             check_final(self.data, "data", check_data)
 
-    def _earlier(self, record: StartRecord, context: Context) -> str | None:
-        note = record.read() or {}
-        found: Instance | None
-        try:
-            if "id" in note:
-                found = self.hook.run(read_instance(note["id"]))
-            elif note.get("known") is not None:
-                found = self.hook.run(find_started(self.model_id, self.version, known=note["known"]))
-            elif record.is_retry and not record.kept:
-                since = context["dag_run"].start_date
-                found = self.hook.run(find_started(self.model_id, self.version, since=since))
-            else:
-                return None
-        except NotFoundError:
-            return None
-        # What failed is what the retry is for.
-        self._seen = found if found and (found.status == COMPLETED or not found.terminal) else None
-        return self._seen.id if self._seen else None
-
-    def _start(self, record: StartRecord) -> str:
-        try:
-            known: list[str] | None = list(self.hook.run(latest_instances(self.model_id)))
-        except RejectedError as error:
-            self.log.warning("Should the reply be lost, its instance could not be looked for: %s", error)
-            known = None
-        record.write(known=known)
-        started = self.hook.run(start_instance(self.model_id, self.version, self.message_name, self.data, known))
-        self._seen = started
-        return started.id
+    @property
+    def _request(self) -> StartRequest:
+        return StartRequest(self.model_id, self.version, self.message_name, self.data)
 
     def _show(self, started: str, context: Context) -> None:
         instance = Instance(id=started, model_id=self.model_id, model_version=self.version)
@@ -159,15 +129,20 @@ class DomoStartOperator(DomoOperator, StartOperator):
             cancel_on_kill=self.cancel_on_kill,
         )
 
-    def _cancel(self, started: str) -> dict[str, str]:
-        return DomoHook(self.domo_conn_id).run(cancel_instances([started])).failed
+    def _id_in(self, event: Mapping[str, Any]) -> str:
+        (started,) = check_instance_ids(event["instance_ids"])
+        return started
 
-    def _result(self, started: str, context: Context) -> dict[str, Any]:
-        if self._seen is not None and not self.wait_for_completion:
-            return self._seen.model_dump(by_alias=True, mode="json")
-        instance = self.hook.run(read_instance(started))
-        result = instance.model_dump(by_alias=True, mode="json")
-        if instance.status != COMPLETED:
+    def _cancel(self, started: str) -> EndReport:
+        # Another hook, as this may come while the task's own is at work.
+        return DomoHook(self.domo_conn_id).run(cancel_instances([started]))
+
+    def _result(self, started: str, request: Any, context: Context) -> dict[str, Any]:
+        seen: Instance | None = request.instance
+        if seen is None or seen.id != started or self.wait_for_completion:
+            seen = self.hook.run(read_instance(started))
+        result = seen.model_dump(by_alias=True, mode="json")
+        if self.wait_for_completion and seen.status != COMPLETED:
             context["ti"].xcom_push(key="return_value", value=result)
-            raise NotCompletedError(instance)
+            raise NotCompletedError(seen)
         return result

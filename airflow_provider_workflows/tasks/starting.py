@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan, poll_until
+from airflow_provider_workflows.rest.start_once import StartOnce, StartRequest
 from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
-from airflow_provider_workflows.tasks.deferring import (
-    deadline_after,
-    load_checkpoint,
-    save_checkpoint,
-)
-from airflow_provider_workflows.tasks.start_record import StartRecord
+from airflow_provider_workflows.tasks.deferring import deadline_after
+from airflow_provider_workflows.tasks.external_id import ExternalIdStore
 from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event
 
 if TYPE_CHECKING:
@@ -40,16 +37,16 @@ class StartOperator(ProviderTask):
     """Starts something once, and may wait for its end.
 
     :param wait_for_completion: wait until it ends.
-    :param poll_interval: seconds between two looks while waiting.
+    :param poll_interval: seconds between two polls while waiting.
     :param wait_timeout: seconds to wait at most.
     :param deferrable: wait in the triggerer.
     :param cancel_on_kill: cancel it when the task is killed, or waits too long.
+    :param sole_starter: nothing else starts the same meanwhile.
     """
 
     #: The vendor's.
     hook: Any
-    _started: str | None = None
-    _record: StartRecord | None = None
+    _start_once: StartOnce | None = None
     _killed = False
 
     def __init__(
@@ -60,6 +57,7 @@ class StartOperator(ProviderTask):
         wait_timeout: float,
         deferrable: bool,
         cancel_on_kill: bool,
+        sole_starter: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -68,18 +66,16 @@ class StartOperator(ProviderTask):
         self.wait_timeout = wait_timeout
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
+        self.sole_starter = sole_starter
 
     def _check(self) -> None:
         check_poll_interval(self.poll_interval)
         check_seconds(self.wait_timeout, "wait_timeout")
 
+    @property
     @abstractmethod
-    def _earlier(self, record: StartRecord, context: Context) -> str | None:
-        """Return the id of what an earlier try has started, if the task is to go on with it."""
-
-    @abstractmethod
-    def _start(self, record: StartRecord) -> str:
-        """Start it, and give its id."""
+    def _request(self) -> StartRequest:
+        """What is to be started."""
 
     @abstractmethod
     def _show(self, started: str, context: Context) -> None:
@@ -87,39 +83,43 @@ class StartOperator(ProviderTask):
 
     @abstractmethod
     def _left(self, started: str) -> Plan[Collection[str]]:
-        """Look once, and give it if it still runs."""
+        """Poll once, and return it if it still runs."""
 
     @abstractmethod
     def _trigger(self, started: str, deadline: float) -> PollTrigger:
         """Return what waits in the triggerer."""
 
     @abstractmethod
-    def _cancel(self, started: str) -> dict[str, str]:
-        """End it, and give the reason under its id if that failed."""
+    def _id_in(self, event: Mapping[str, Any]) -> str:
+        """Return the id that the trigger's event carries back, checked."""
 
     @abstractmethod
-    def _result(self, started: str, context: Context) -> Any:
+    def _cancel(self, started: str) -> EndReport:
+        """End it."""
+
+    @abstractmethod
+    def _result(self, started: str, request: StartRequest, context: Context) -> Any:
         """Return the task's result, or raise if it did not end well."""
 
     def execute(self, context: Context) -> Any:
         """Start it, and wait for its end if that is wanted."""
-        record = self._record = StartRecord(context, self)
-        started = self._earlier(record, context)
-        if started is None:
-            started = self._start(record)
-            record.write(id=started)
-            log.info("Started %s", started)
-        else:
-            log.info("Going on with %s, which an earlier try has started", started)
-        self._started = started
-        if self._killed:
-            self.on_kill()
+        self._start_once = self._once(context)
+        try:
+            started = self._start_once.start()
+        finally:
+            # Killed while it was being started, when its id was not known yet.
+            if self._killed:
+                self.on_kill()
         self._show(started, context)
         if self.wait_for_completion:
-            self._wait(started, context)
-        return self._result(started, context)
+            self._wait(started)
+        return self._result(started, self._start_once.request, context)
 
-    def _wait(self, started: str, context: Context) -> None:
+    def _once(self, context: Context) -> StartOnce:
+        notes = ExternalIdStore(context, self)
+        return StartOnce(self._request, notes, self.hook.run, sole_starter=self.sole_starter)
+
+    def _wait(self, started: str) -> None:
         if not self.deferrable:
             over = poll_until(
                 lambda: self._over(started),
@@ -131,36 +131,47 @@ class StartOperator(ProviderTask):
             if not self.hook.run(over):
                 self._give_up(started)
         elif not self.hook.run(self._over(started)):
-            save_checkpoint(context, started)
             deadline = deadline_after(self.wait_timeout, self.execution_timeout)
             self.defer(trigger=self._trigger(started, deadline), method_name="execute_complete")
 
     def _over(self, started: str) -> Plan[bool | None]:
-        """Look once whether it has ended: ``True``, or ``None``."""
+        """Poll once whether it has ended: ``True``, or ``None``."""
         return None if (yield from self._left(started)) else True
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Tell how it ended."""
-        started = load_checkpoint(context)
-        self._started, self._record = started, StartRecord(context, self)
-        if validate_event(event) == "timeout" and not self.hook.run(self._over(started)):
+        status = validate_event(event)
+        started = self._id_in(event)
+        self._start_once = self._once(context)
+        self._start_once.id = started
+        if status == "timeout" and not self.hook.run(self._over(started)):
             self._give_up(started)
-        return self._result(started, context)
+        return self._result(started, self._start_once.request, context)
 
     def _give_up(self, started: str) -> None:
-        self.on_kill()
-        ending = "it was cancelled" if self.cancel_on_kill else "it was left running"
-        raise StillRunningError(f"{started} still ran after {self.wait_timeout:.0f} s; {ending}")
+        raise StillRunningError(f"{started} still ran after {self.wait_timeout:.0f} s; {self._end(started)}")
 
     def on_kill(self) -> None:
         """Cancel what was started. An error is logged, and hides none that came before."""
         self._killed = True
-        if not self.cancel_on_kill or self._started is None:
-            return
+        if self._start_once is not None and self._start_once.id is not None:
+            log.warning(
+                "The task was killed. %s was started by it; %s", self._start_once.id, self._end(self._start_once.id)
+            )
+
+    def _end(self, started: str) -> str:
+        """Cancel what was started, and return what became of that."""
+        if not self.cancel_on_kill:
+            return "it was left running, as cancel_on_kill is off"
         try:
-            if failure := EndReport(requested=1, failed=self._cancel(self._started)).failure:
-                raise failure
-            if self._record is not None:
-                self._record.forget()
+            report = self._cancel(started)
         except Exception as error:
-            log.warning("%s could not be cancelled, and may still run: %s", self._started, error)
+            return f"it could not be cancelled, and may still run: {error}"
+        if started in report.failed:
+            return f"it could not be cancelled, and may still run: {report.failed[started]}"
+        if started in report.already_ended:
+            return "it had ended meanwhile"
+        if self._start_once is not None:
+            # What the task itself has ended is no result; a retry starts another one.
+            self._start_once.notes.forget()
+        return "it was cancelled"
