@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow.providers.common.compat.sdk import PokeReturnValue
 
+from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ArgumentError
+from airflow_provider_workflows.rest.plans import TOLERANCE
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
 from airflow_provider_workflows.tasks.arguments import check_stuck_for
 from airflow_provider_workflows.tasks.base import SensorArguments
 from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task, check_filters
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
 from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
+from airflow_provider_workflows.triggers.polling import strange_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
     """Waits until the number of matching running workflows lies in a range.
 
-    By default it waits for at least one; ``min_count=0, max_count=0`` waits until none is left. A look takes one
+    By default it waits for at least one; ``min_count=0, max_count=0`` waits until none is left. A poll takes one
     request; up to 50 deferred sensors of one portal share one. Returns the ids of up to 1,000 of the workflows, the
     oldest first, ready for ``TerminateWorkflowOperator``.
 
@@ -37,7 +40,8 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
     :param min_count: the range's lower end.
     :param max_count: its upper end; ``None`` for no upper end.
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
-        ``[operators] default_deferrable``. It looks every ``poke_interval`` there too.
+        ``[operators] default_deferrable``. It polls every ``poke_interval`` there too.
+    :param tolerance: how long polls in the triggerer may fail one after the other, where trying again can help.
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
     :raises FilterError: if the filter is not one that Bitrix24 would apply; nothing is sent then.
@@ -55,10 +59,11 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
         min_count: int = 1,
         max_count: int | None = None,
         deferrable: bool = DEFAULT_DEFERRABLE,
+        tolerance: timedelta | float = TOLERANCE,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[SensorArguments],
     ) -> None:
-        super().__init__(deferrable=deferrable, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        super().__init__(deferrable=deferrable, tolerance=tolerance, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
         self.filters: Any = filters
         self.stuck_for = stuck_for
         self.min_count = min_count
@@ -89,9 +94,13 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
             max_count=self.max_count,
             poll_interval=self.poke_interval,
             deadline=deadline,
+            tolerance=self.tolerance,
         )
 
     def _result(self, event: dict[str, Any]) -> list[str]:
-        ids: list[str] = event["workflow_ids"]
+        ids = event.get("workflow_ids")
+        if not isinstance(ids, list):
+            raise strange_event(event)
+        check_workflow_ids(ids)
         self.log.info("%d running workflows were seen", len(ids))
         return ids

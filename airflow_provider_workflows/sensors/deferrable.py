@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
 
-from airflow_provider_workflows.tasks.arguments import check_poll_interval
+from airflow_provider_workflows.rest.plans import TOLERANCE
+from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
 from airflow_provider_workflows.tasks.deferring import deadline_after
 from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event
@@ -17,34 +24,37 @@ if TYPE_CHECKING:
 
 
 class DeferrableSensor(ProviderTask, BaseSensorOperator):
-    """Looks once in the worker, and then goes on in the triggerer if that is wanted.
+    """Polls once in the worker, and then goes on in the triggerer if that is wanted.
 
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
         ``[operators] default_deferrable``.
+    :param tolerance: how long polls in the triggerer may fail one after the other, where trying again can help.
     """
 
-    def __init__(self, *, deferrable: bool, **kwargs: Any) -> None:
+    def __init__(self, *, deferrable: bool, tolerance: timedelta | float = TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deferrable = deferrable
+        self.tolerance = tolerance.total_seconds() if isinstance(tolerance, timedelta) else tolerance
 
     def _check(self) -> None:
         if self.deferrable:
             check_poll_interval(self.poke_interval, "poke_interval")
+        check_seconds(self.tolerance, "tolerance")
 
     @abstractmethod
     def _poll(self) -> PokeReturnValue:
-        """Look once."""
+        """Poll once."""
 
     @abstractmethod
     def _trigger(self, deadline: float) -> PollTrigger:
-        """Return what looks in the triggerer."""
+        """Return what polls in the triggerer."""
 
     @abstractmethod
     def _result(self, event: dict[str, Any]) -> Any:
         """Return the task's result after the trigger has fired."""
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look, and defer if it is not there yet."""
+        """Poll, and defer if it is not there yet."""
         seen = self._poll()
         if self.deferrable and not seen.is_done:
             deadline = deadline_after(self.timeout, self.execution_timeout)
@@ -56,3 +66,14 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
         if validate_event(event) == "timeout":
             raise AirflowSensorTimeout(f"The sensor has timed out after {self.timeout:.0f} s")
         return self._result(event)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger, and skip the task if it must never fail, as Airflow does where sensors poke."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipped, as never_fail is set: {error}") from error
+            raise

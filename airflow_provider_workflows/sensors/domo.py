@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import PokeReturnValue
@@ -12,6 +13,7 @@ from airflow_provider_workflows.domo.models import COMPLETED, TERMINAL_STATUSES,
 from airflow_provider_workflows.domo.watching import NotCompletedError, note_unknown, read_instance
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.rest.errors import ArgumentError
+from airflow_provider_workflows.rest.plans import TOLERANCE
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
 from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_one_of
 from airflow_provider_workflows.tasks.base import SensorArguments
@@ -41,7 +43,8 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
     :param instance_id: id of the instance, or what ``DomoStartOperator`` returns. (templated)
     :param wanted_statuses: terminal statuses at which the task succeeds.
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
-        ``[operators] default_deferrable``. It looks every ``poke_interval`` there too.
+        ``[operators] default_deferrable``. It polls every ``poke_interval`` there too.
+    :param tolerance: how long polls in the triggerer may fail one after the other, where trying again can help.
     :param domo_conn_id: id of the Airflow connection. (templated)
     :raises NotCompletedError: if it ended with a status that is not wanted.
     """
@@ -55,10 +58,11 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
         instance_id: str | Mapping[str, Any] | XComArg,
         wanted_statuses: Sequence[str] = (COMPLETED,),
         deferrable: bool = DEFAULT_DEFERRABLE,
+        tolerance: timedelta | float = TOLERANCE,
         domo_conn_id: str = DomoHook.default_conn_name,
         **kwargs: Unpack[SensorArguments],
     ) -> None:
-        super().__init__(deferrable=deferrable, domo_conn_id=domo_conn_id, **kwargs)
+        super().__init__(deferrable=deferrable, tolerance=tolerance, domo_conn_id=domo_conn_id, **kwargs)
         self.instance_id = instance_id
         self.wanted_statuses = wanted_statuses
         self._check_made()
@@ -98,6 +102,7 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
             instance_ids=[self._id()],
             poll_interval=self.poke_interval,
             deadline=deadline,
+            tolerance=self.tolerance,
         )
 
     def _result(self, event: dict[str, Any]) -> dict[str, Any]:

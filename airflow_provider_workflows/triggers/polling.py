@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError, ProviderError
+from airflow_provider_workflows.rest.errors import AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ JITTER = 0.5
 MIN_DEFERRED_SECONDS = 10.0
 
 
+#: Characters that are shown of a strange event.
+SHOWN = 200
+
+
 class SharingHook(Protocol):
     """A hook of this package."""
 
@@ -41,9 +45,15 @@ class SharingHook(Protocol):
 
 
 class WaitFailedError(ProviderError):
-    """A deferred task was woken up by something else than what it waits for."""
+    """A deferred task was woken up by something else than what it waits for.
 
-    retry_helps = True
+    :param message: what went wrong.
+    :param retry_helps: whether waiting again can help.
+    """
+
+    def __init__(self, message: str, *, retry_helps: bool = True) -> None:
+        super().__init__(message)
+        self.retry_helps = retry_helps
 
 
 def validate_event(event: Any) -> Literal["success", "timeout"]:
@@ -56,8 +66,16 @@ def validate_event(event: Any) -> Literal["success", "timeout"]:
     if status in ("success", "timeout"):
         return status  # type: ignore[no-any-return]
     if status == "error":
-        raise WaitFailedError(str(event.get("message")))
-    raise WaitFailedError(f"The trigger's event is none of this provider's: {event!r}")
+        raise WaitFailedError(str(event.get("message")), retry_helps=event.get("retry_helps") is not False)
+    raise strange_event(event)
+
+
+def strange_event(event: Any) -> WaitFailedError:
+    """Return the error for an event that no trigger of this package fires.
+
+    :param event: the event.
+    """
+    return WaitFailedError(f"The trigger's event is none of this provider's: {repr(event)[:SHOWN]}")
 
 
 def seconds_until_next_poll(interval: float, now: float) -> float:
@@ -74,8 +92,8 @@ class PollTrigger(BaseTrigger):
     """Polls until it sees what it waits for.
 
     Fires ``{"status": "success", ...}``, ``{"status": "timeout"}`` at the deadline, or
-    ``{"status": "error", "message": ...}`` for an error that waiting cannot mend, or that went on for too long;
-    but not within its first ten seconds. When the credential is refused, the connection is read again.
+    ``{"status": "error", "message": ..., "retry_helps": ...}`` for an error that waiting cannot mend, or that went on
+    for too long; but not within its first ten seconds. When the credential is refused, the connection is read again.
 
     :param poll_interval: seconds between two polls.
     :param deadline: Unix time after which it polls no more; ``None`` for no end.
@@ -138,8 +156,11 @@ class PollTrigger(BaseTrigger):
                 if self._refused_since is None:
                     self._refused_since = now
                 if now - self._refused_since >= REFUSED_SECONDS:
-                    return _error(f"{error} (The connection was read again, and what it holds now is refused as well.)")
+                    message = f"{error} (The connection was read again, and what it holds now is refused as well.)"
+                    return _error(message, retry_helps=False)
                 log.warning("The credential is refused, and the connection will be read again: %s", error)
+            except ProviderError as error:
+                return _error(str(error), retry_helps=error.retry_helps)
             await self._sleep(REFUSED_PAUSE)
 
     async def _poll_until_found(self, client: Any) -> dict[str, Any]:
@@ -154,10 +175,10 @@ class PollTrigger(BaseTrigger):
                 raise
             except PauseDueError as due:
                 reason, pause = due.pause.reason, due.pause.seconds
-            except (ApiError, ValueError) as error:
-                if not isinstance(error, ApiError) or not error.retry_helps:
-                    return _error(str(error))
-                reason, pause = str(error), error.retry_after or 0.0
+            except ProviderError as error:
+                if not error.retry_helps:
+                    return _error(str(error), retry_helps=False)
+                reason, pause = str(error), getattr(error, "retry_after", None) or 0.0
             else:
                 self._failing_since, self._refused_since, pause = None, None, 0.0
                 if found is not None:
@@ -168,7 +189,7 @@ class PollTrigger(BaseTrigger):
                 self._failing_since = now
             failing = now - self._failing_since
             if failing >= self.tolerance:
-                return _error(f"Polls have failed for {failing:.0f} s, lastly: {reason}")
+                return _error(f"Polls have failed for {failing:.0f} s, lastly: {reason}", retry_helps=True)
             log.warning("A poll failed, and polling goes on: %s", reason)
             # Whatever the server says, the outcome is known soon after the tolerance has ended.
             pause = min(pause, self.tolerance - failing)
@@ -186,8 +207,8 @@ class PollTrigger(BaseTrigger):
         await asyncio.sleep(seconds if left is None else min(seconds, left))
 
 
-def _error(message: str) -> dict[str, Any]:
-    return {"status": "error", "message": message}
+def _error(message: str, *, retry_helps: bool) -> dict[str, Any]:
+    return {"status": "error", "message": message, "retry_helps": retry_helps}
 
 
 def serialize_trigger(trigger: BaseTrigger) -> tuple[str, dict[str, Any]]:

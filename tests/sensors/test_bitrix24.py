@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError
 from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.operators.bitrix24 import TerminateWorkflowOperator
-from airflow_provider_workflows.rest.errors import RateLimitError
+from airflow_provider_workflows.rest.errors import ProviderError, RateLimitError
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.polling import WaitFailedError
@@ -295,10 +295,22 @@ class TestDeferred:
         with pytest.raises(AirflowSkipException):
             resume(lambda: self.sensor(soft_fail=True), context, deferred, fire(deferred.trigger))
 
-    @pytest.mark.parametrize("event", [None, {}, {"status": "done"}, {"status": "error", "message": "no"}])
+    @pytest.mark.parametrize(
+        "event",
+        [
+            None,
+            {},
+            {"status": "done"},
+            {"status": "error", "message": "no"},
+            {"status": "success"},
+            {"status": "success", "workflow_ids": "a.1"},
+            {"status": "success", "workflow_ids": ["../../a"]},
+            {"status": "success", "workflow_ids": [7]},
+        ],
+    )
     def test_an_event_that_is_not_ours_fails_the_task(self, control: Control, context: Any, event: Any) -> None:
         deferred = self.deferred(context)
-        with pytest.raises(WaitFailedError):
+        with pytest.raises(ProviderError):
             resume(self.sensor, context, deferred, event)
 
     def test_an_error_that_waiting_cannot_mend_fails_the_task(self, control: Control, context: Any) -> None:
@@ -311,3 +323,59 @@ class TestDeferred:
         deferred = self.deferred(context)
         secret = control.settings()["webhook_code"]
         assert secret not in json.dumps([deferred.trigger.serialize(), deferred.kwargs])
+
+
+class TestSoftAndNeverFail:
+    """What a sensor makes of a failure is the same whether it waits in the worker or in the triggerer."""
+
+    @pytest.fixture
+    def context(self, context: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Return a context; Airflow 2 asks the database for the sensor's first start."""
+        monkeypatch.setattr(
+            sys.modules[BaseSensorOperator.__module__], "_orig_start_date", lambda **_: None, raising=False
+        )
+        return context
+
+    @staticmethod
+    def poked(happens: Any, context: Any, monkeypatch: pytest.MonkeyPatch, **how: Any) -> str:
+        monkeypatch.setattr("time.sleep", lambda seconds: happens())
+        try:
+            RunningWorkflowsSensor(task_id="watch", **how).execute(context)
+        except Exception as error:
+            return type(error).__name__.replace("WaitFailedError", "NotAdministratorError")
+        return "success"
+
+    @staticmethod
+    def deferred(happens: Any, context: Any, **how: Any) -> str:
+        def make() -> RunningWorkflowsSensor:
+            return RunningWorkflowsSensor(task_id="watch", deferrable=True, **{"poke_interval": 0.05, **how})
+
+        with pytest.raises(TaskDeferred) as deferred:
+            make().execute(context)
+        happens()
+        try:
+            resume(make, context, deferred.value, fire(deferred.value.trigger))
+        except Exception as error:
+            return type(error).__name__.replace("WaitFailedError", "NotAdministratorError")
+        return "success"
+
+    @pytest.mark.parametrize("how", [{}, {"soft_fail": True}, {"never_fail": True}])
+    def test_an_error_that_waiting_cannot_mend(
+        self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch, how: Any
+    ) -> None:
+        def happens() -> None:
+            control.configure(is_admin=False)
+
+        ended = self.deferred(happens, context, **how)
+        control.configure(is_admin=True)
+        assert ended == self.poked(happens, context, monkeypatch, **how)
+        assert (ended == "AirflowSkipException") >= ("never_fail" in how)
+
+    @pytest.mark.parametrize("how", [{}, {"soft_fail": True}])
+    def test_time_that_is_up(self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch, how: Any) -> None:
+        ended = self.deferred(lambda: None, context, timeout=0.05, **how)
+        assert ended == self.poked(lambda: None, context, monkeypatch, timeout=0, **how)
+        assert ended == ("AirflowSkipException" if how else "AirflowSensorTimeout")
+
+    def test_never_is_never(self, control: Control, context: Any) -> None:
+        assert self.deferred(lambda: None, context, timeout=0.05, never_fail=True) == "AirflowSkipException"

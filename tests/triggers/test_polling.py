@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
+    ArgumentError,
     AuthenticationError,
     RateLimitError,
     ServerError,
@@ -192,11 +193,11 @@ class TestFailedPolls:
         assert clock.naps[1] > 600
 
     @pytest.mark.parametrize(
-        "error", [AccessDeniedError("look", text="not for you"), ApiError("look"), ValueError("field: wrong")]
+        "error", [AccessDeniedError("look", text="not for you"), ApiError("look"), ArgumentError("field: wrong")]
     )
     def test_one_that_waiting_cannot_mend_is_an_error_at_once(self, clock: Clock, error: Exception) -> None:
         trigger = scripted(error)
-        assert fire(trigger) == {"status": "error", "message": str(error)}
+        assert fire(trigger) == {"status": "error", "message": str(error), "retry_helps": False}
         assert trigger.looks == 1
 
     def test_a_mistake_in_the_program_is_not_hidden(self, clock: Clock) -> None:
@@ -268,6 +269,17 @@ class TestEvents:
     def test_an_error_is_raised_with_its_message(self) -> None:
         with pytest.raises(WaitFailedError, match="not for you"):
             validate_event({"status": "error", "message": "not for you"})
+
+    @pytest.mark.parametrize("retry_helps", [True, False])
+    def test_an_error_tells_whether_waiting_again_can_help(self, retry_helps: bool) -> None:
+        with pytest.raises(WaitFailedError) as failed:
+            validate_event({"status": "error", "message": "no", "retry_helps": retry_helps})
+        assert failed.value.retry_helps is retry_helps
+
+    def test_a_strange_one_is_not_shown_whole(self) -> None:
+        with pytest.raises(WaitFailedError) as failed:
+            validate_event({"status": "x" * 10000})
+        assert len(str(failed.value)) < 400
 
     @pytest.mark.parametrize("event", [None, {}, [], "success", {"status": "done"}, {"status": None}, 3])
     def test_any_other_is_never_taken_for_success(self, event: Any) -> None:
