@@ -33,7 +33,7 @@ def this_provider(job: Job) -> Run:
     address = urlsplit(job.url)
     portal = Portal.with_webhook(address.hostname, USER, CODE, address.scheme, address.port)
     limits = Limits(job.limits.bucket_capacity, job.limits.bucket_drain, job.limits.operating_limit)
-    client = Bitrix24Client(portal, pace=PortalRateLimiter(limits, store_for(portal.base_url)))
+    client = Bitrix24Client(portal, limiter=PortalRateLimiter(limits, store_for(portal.base_url)))
 
     def run() -> str:
         every = WorkflowFilter.parse(EVERY)

@@ -162,11 +162,10 @@ def _read(child: subprocess.Popen[str], fired: dict[int, float]) -> None:
 
 async def _main(contestant: str, sensors: int, interval: float) -> None:
     from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
-    from airflow_provider_workflows.rest.aio import AsyncClient
     from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
 
     if contestant == "one request a sensor":
-        AsyncBitrix24Client._attempt = AsyncClient._attempt  # type: ignore[method-assign]
+        AsyncBitrix24Client._send = lambda self, call, over: self._driver.attempt(call, over)  # type: ignore[method-assign]
 
     async def wait(sensor: int) -> None:
         trigger = RunningWorkflowsTrigger(

@@ -9,7 +9,17 @@ from functools import partial
 from typing import Any, TypeVar
 
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.plans import Collect, Collected, MaxInFlight, Now, Pause, Plan, Progress, Submit
+from airflow_provider_workflows.rest.plans import (
+    Collect,
+    Collected,
+    MaxInFlight,
+    Now,
+    Patience,
+    Pause,
+    Plan,
+    Progress,
+    Submit,
+)
 
 T = TypeVar("T")
 
@@ -20,6 +30,7 @@ def run(
     pauses: list[Pause] | None = None,
     chance: random.Random | None = None,
     in_flight: int = 4,
+    patience: float = 3600.0,
     now: Callable[[], float] = time.time,
 ) -> T:
     """Run a plan.
@@ -29,6 +40,7 @@ def run(
     :param pauses: where the plan's pauses are noted.
     :param in_flight: how many calls may be under way.
     :param now: gives the Unix time, to which the pauses are added.
+    :param patience: seconds for which a refused call is sent again.
     :param chance: picks which of the calls under way is done next; the first, if left out.
     """
     under_way: list[Submit] = []
@@ -56,6 +68,8 @@ def run(
                 pass
             case Now():
                 result = now() + slept
+            case Patience():
+                result = patience
             case MaxInFlight():
                 result = in_flight
             case call:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from threading import Event
 from typing import Any
 
 from airflow_provider_workflows.bitrix24.calls import Call
@@ -14,48 +13,47 @@ from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.rest.aio import AsyncClient
-from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, IN_FLIGHT, READ_TIMEOUT
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
 
 
 class AsyncBitrix24Client(AsyncClient[Call]):
     """Runs Bitrix24 plans, many at once; their single reading calls go out together, up to 50 to a request.
 
     :param portal: the portal and its credential.
-    :param pace: when calls may be sent; default: within the usual limits, shared with this user's other processes
+    :param limiter: when calls may be sent; default: within the usual limits, shared with this user's other processes
         on this host.
     :param in_flight: requests under way at once in bulk work.
-    :param connect_timeout: seconds for making a connection, default 10.
-    :param read_timeout: seconds without a byte of the reply, default 70: above the portal's own limit of 60.
-    :param sleep: what waits out a pause; for tests.
+    :param http: timeouts and sizes.
+    :param clock: the time.
     """
 
     def __init__(
         self,
         portal: Portal,
         *,
-        pace: PortalRateLimiter | None = None,
+        limiter: PortalRateLimiter | None = None,
         in_flight: int = IN_FLIGHT,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        read_timeout: float = READ_TIMEOUT,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        http: HttpSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(
             Bitrix24Wire(portal),
-            pace=pace or PortalRateLimiter(Limits(), store_for(portal.base_url)),
+            limiter=limiter or PortalRateLimiter(Limits(), store_for(portal.base_url), clock.time),
             in_flight=in_flight,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            sleep=sleep,
+            http=http,
+            clock=clock,
         )
         self.portal = portal
-        self._reads = RequestCoalescer(super()._attempt, in_flight)
+        self._reads = RequestCoalescer(lambda call: self._driver.attempt(call, Event()), in_flight)
+        self._driver.send = self._send
 
     async def close(self) -> None:
-        """Stop asking, and close the connections."""
+        """Stop reading, and close the connections."""
         self._reads.close()
         await super().close()
 
-    async def _attempt(self, call: Call) -> Any:
+    async def _send(self, call: Call, over: Event) -> Any:
         if call.repeatable and not call.commands:
             return await self._reads.load(call)
-        return await super()._attempt(call)
+        return await self._driver.attempt(call, over)

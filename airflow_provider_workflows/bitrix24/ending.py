@@ -11,7 +11,8 @@ from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import read_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.bitrix24.sending import send_each
+from airflow_provider_workflows.bitrix24.sending import Batches
+from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, UnknownOutcomeError
 from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Plan, Progress
@@ -156,7 +157,7 @@ def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport) 
                 report.fail(workflow_id, error)
         return again
 
-    yield from send_each(ids, end, answered, settle, what="workflows")
+    yield from send_each(ids, end, answered, settle, what="workflows", batching=Batches())
     running = yield from running_workflows(doubtful)
     for workflow_id in doubtful:
         if workflow_id in running:

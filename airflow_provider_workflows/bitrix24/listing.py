@@ -14,7 +14,8 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.bitrix24.sending import read_again, read_all, read_pages, send_each
+from airflow_provider_workflows.bitrix24.sending import Batches, read_again, read_all, read_pages
+from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
@@ -121,7 +122,9 @@ def read_workflows(
     def take(workflow_id: str, reply: Reply) -> None:
         running.update({workflow.id: keep(workflow) for workflow in _only(workflow_id, reply)})
 
-    yield from send_each(workflow_ids, partial(_by_id, select), take, read_again, what="workflows that are looked at")
+    yield from send_each(
+        workflow_ids, partial(_by_id, select), take, read_again, what="checked workflows", batching=Batches()
+    )
     return running
 
 

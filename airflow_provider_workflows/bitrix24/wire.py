@@ -13,8 +13,8 @@ from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import PortalMovedError, error_class
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.rest.address import split_address
-from airflow_provider_workflows.rest.client import Request, Response
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
+from airflow_provider_workflows.rest.protocol import Request, Response
 from airflow_provider_workflows.rest.replies import LONGEST_TEXT, read_json, read_text, retry_after
 
 HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-workflows/{__version__}"}

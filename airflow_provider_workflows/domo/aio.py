@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.rest.aio import AsyncClient
-from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, IN_FLIGHT, READ_TIMEOUT
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
 
 
 class AsyncDomoClient(AsyncClient[Call]):
@@ -17,9 +15,8 @@ class AsyncDomoClient(AsyncClient[Call]):
 
     :param account: the account and its credential.
     :param in_flight: requests under way at once in bulk work.
-    :param connect_timeout: seconds for making a connection, default 10.
-    :param read_timeout: seconds without a byte of the reply, default 70.
-    :param sleep: what waits out a pause; for tests.
+    :param http: timeouts and sizes.
+    :param clock: the time.
     """
 
     def __init__(
@@ -27,15 +24,8 @@ class AsyncDomoClient(AsyncClient[Call]):
         account: Account,
         *,
         in_flight: int = IN_FLIGHT,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        read_timeout: float = READ_TIMEOUT,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        http: HttpSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        super().__init__(
-            DomoWire(account),
-            in_flight=in_flight,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            sleep=sleep,
-        )
+        super().__init__(DomoWire(account), in_flight=in_flight, http=http, clock=clock)
         self.account = account

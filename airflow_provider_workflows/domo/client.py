@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.wire import DomoWire
-from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, IN_FLIGHT, READ_TIMEOUT, Client
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
+from airflow_provider_workflows.rest.sync import Client
 
 
 class DomoClient(Client[Call]):
@@ -16,9 +15,8 @@ class DomoClient(Client[Call]):
 
     :param account: the account and its credential.
     :param in_flight: requests under way at once in bulk work.
-    :param connect_timeout: seconds for making a connection, default 10.
-    :param read_timeout: seconds without a byte of the reply, default 70.
-    :param sleep: what waits out a pause; for tests.
+    :param http: timeouts and sizes.
+    :param clock: the time.
     """
 
     def __init__(
@@ -26,15 +24,8 @@ class DomoClient(Client[Call]):
         account: Account,
         *,
         in_flight: int = IN_FLIGHT,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        read_timeout: float = READ_TIMEOUT,
-        sleep: Callable[[float], None] = time.sleep,
+        http: HttpSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        super().__init__(
-            DomoWire(account),
-            in_flight=in_flight,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            sleep=sleep,
-        )
+        super().__init__(DomoWire(account), in_flight=in_flight, http=http, clock=clock)
         self.account = account

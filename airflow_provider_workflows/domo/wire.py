@@ -11,8 +11,8 @@ from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.errors import BlockedError, error_class
 from airflow_provider_workflows.rest.address import split_address
-from airflow_provider_workflows.rest.client import Request, Response
 from airflow_provider_workflows.rest.errors import ApiError, RedirectedError
+from airflow_provider_workflows.rest.protocol import Request, Response
 from airflow_provider_workflows.rest.replies import read_json, read_text, retry_after
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
@@ -23,11 +23,12 @@ from airflow_provider_workflows.bitrix24.rights import tell_rights
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, check_type, read_extra
 from airflow_provider_workflows.rest.address import Address
-from airflow_provider_workflows.rest.aio import SharedClients
-from airflow_provider_workflows.rest.client import IN_FLIGHT, MOST_IN_FLIGHT
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
+from airflow_provider_workflows.rest.sharing import SharedClients
 
 T = TypeVar("T")
 
@@ -62,6 +63,8 @@ class Bitrix24Hook(BaseHook):
     conn_name_attr = "bitrix24_conn_id"
     default_conn_name = "bitrix24_default"
     conn_type = "bitrix24"
+    #: The time that clients, operators and triggers go by.
+    clock: ClassVar[Clock] = SYSTEM_CLOCK
     hook_name = "Bitrix24"
 
     def __init__(self, bitrix24_conn_id: str = default_conn_name) -> None:
@@ -119,15 +122,13 @@ class PortalSettings:
     :param portal: the portal and its credential.
     :param limits: the portal's limits.
     :param in_flight: requests under way at once in bulk work.
-    :param connect_timeout: seconds for making a connection.
-    :param read_timeout: seconds without a byte of the reply.
+    :param http: timeouts and sizes.
     """
 
     portal: Portal
     limits: Limits
     in_flight: int
-    connect_timeout: float
-    read_timeout: float
+    http: HttpSettings
 
 
 @hide_frames
@@ -142,8 +143,7 @@ def settings_of(connection: Connection) -> PortalSettings:
         portal_of(connection, extra.access_token),
         Limits(extra.bucket_capacity, extra.bucket_drain, extra.operating_limit),
         extra.in_flight,
-        extra.connect_timeout,
-        extra.read_timeout,
+        HttpSettings(extra.connect_timeout, extra.read_timeout),
     )
 
 
@@ -153,10 +153,10 @@ def client_of(settings: PortalSettings) -> Bitrix24Client:
     mask_secret(settings.portal.secret)
     return Bitrix24Client(
         settings.portal,
-        pace=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url)),
+        limiter=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url), Bitrix24Hook.clock.time),
         in_flight=settings.in_flight,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
+        http=settings.http,
+        clock=Bitrix24Hook.clock,
     )
 
 
@@ -165,10 +165,10 @@ def _async_client_of(settings: PortalSettings) -> AsyncBitrix24Client:
     mask_secret(settings.portal.secret)
     return AsyncBitrix24Client(
         settings.portal,
-        pace=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url)),
+        limiter=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url), Bitrix24Hook.clock.time),
         in_flight=settings.in_flight,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
+        http=settings.http,
+        clock=Bitrix24Hook.clock,
     )
 
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 from airflow.providers.common.compat.sdk import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_provider_workflows.rest.client import CONNECT_TIMEOUT, READ_TIMEOUT
 from airflow_provider_workflows.rest.errors import ProviderError
+from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
 
 
@@ -38,8 +38,8 @@ class Timeouts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    connect_timeout: float = Field(CONNECT_TIMEOUT, gt=0)
-    read_timeout: float = Field(READ_TIMEOUT, gt=0)
+    connect_timeout: float = Field(HttpSettings().connect_timeout, gt=0)
+    read_timeout: float = Field(HttpSettings().read_timeout, gt=0)
 
 
 E = TypeVar("E", bound=Timeouts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
@@ -16,10 +16,12 @@ from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, check_type, read_extra
-from airflow_provider_workflows.rest.aio import SharedClients
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan, send
+from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
+from airflow_provider_workflows.rest.sharing import SharedClients
 
 T = TypeVar("T")
 
@@ -44,6 +46,8 @@ class DomoHook(BaseHook):
     conn_name_attr = "domo_conn_id"
     default_conn_name = "domo_default"
     conn_type = "domo"
+    #: The time that clients, operators and triggers go by.
+    clock: ClassVar[Clock] = SYSTEM_CLOCK
     hook_name = "Domo"
 
     def __init__(self, domo_conn_id: str = default_conn_name) -> None:
@@ -102,13 +106,11 @@ class AccountSettings:
     """What a connection says.
 
     :param account: the account and its credential.
-    :param connect_timeout: seconds for making a connection.
-    :param read_timeout: seconds without a byte of the reply.
+    :param http: timeouts and sizes.
     """
 
     account: Account
-    connect_timeout: float
-    read_timeout: float
+    http: HttpSettings
 
 
 @hide_frames
@@ -119,22 +121,21 @@ def settings_of(connection: Connection) -> AccountSettings:
     :raises ConnectionFieldError: with the field's name.
     """
     extra = read_extra(connection, DomoExtra)
-    return AccountSettings(account_of(connection, extra.instance_path), extra.connect_timeout, extra.read_timeout)
+    account = account_of(connection, extra.instance_path)
+    return AccountSettings(account, HttpSettings(extra.connect_timeout, extra.read_timeout))
 
 
 @hide_frames
 def client_of(settings: AccountSettings) -> DomoClient:
     """Return a client of an account; Airflow hides its credential from then on."""
     mask_secret(settings.account.token)
-    return DomoClient(settings.account, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout)
+    return DomoClient(settings.account, http=settings.http, clock=DomoHook.clock)
 
 
 @hide_frames
 def _async_client_of(settings: AccountSettings) -> AsyncDomoClient:
     mask_secret(settings.account.token)
-    return AsyncDomoClient(
-        settings.account, connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout
-    )
+    return AsyncDomoClient(settings.account, http=settings.http, clock=DomoHook.clock)
 
 
 _shared = SharedClients(_async_client_of)

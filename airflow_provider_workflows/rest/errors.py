@@ -89,6 +89,12 @@ class RateLimitError(NotProcessedError):
     advice = "Other applications share this limit; run fewer tasks at once against this account."
 
 
+class StoppedError(ApiError):
+    """The task was told to end, so the call was not sent."""
+
+    retry_helps = True
+
+
 class UnknownOutcomeError(ApiError):
     """The call may or may not have been done; read the state before sending it again."""
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from airflow_provider_workflows.rest.errors import (
     ApiError,
+    NotConnectedError,
     NotProcessedError,
     UnknownOutcomeError,
     UnreadableReplyError,
@@ -77,7 +78,7 @@ class Submit:
     :param tag: given back with its outcome.
     """
 
-    call: Sendable
+    call: Any
     tag: Any
 
 
@@ -109,6 +110,11 @@ class MaxInFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """Ask for how many seconds a call that the server refuses is to be sent again; its result is that number."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Tell the log how far a long job is.
 
@@ -124,13 +130,13 @@ class Progress:
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | MaxInFlight | Progress
+Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | MaxInFlight | Patience | Progress
 Plan: TypeAlias = Generator[Step, Any, T]
 
 
 def backoff_delay(nth: int) -> float:
     """Return the delay after so many failures in a row: doubling from 1 s up to 30 s, jittered by half."""
-    return random.uniform(0.5, 1.0) * min(LONGEST_DELAY, 2.0 ** max(0, nth - 1))  # noqa: S311
+    return random.uniform(0.5, 1.0) * min(LONGEST_DELAY, 2.0 ** min(max(0, nth - 1), 10))  # noqa: S311
 
 
 def exponential_backoff(attempts: int = ATTEMPTS) -> Iterator[float]:
@@ -181,14 +187,16 @@ def poll_until(
 def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
     """Send one call until it is answered.
 
-    A refused call is always sent again, one of unknown outcome only if it is repeatable.
+    A call that was not processed is always sent again, one of unknown outcome only if it is repeatable. While the
+    server refuses it, that goes on for as long as the client's patience lasts.
 
     :param call: the call.
-    :param attempts: how often it is sent at most.
+    :param attempts: how often it is sent at most; unless that is set, refusals do not count.
     :returns: the call's result.
-    :raises ApiError: the last error, when the attempts are used up or none more can help.
+    :raises ApiError: the last error, when no further attempt can help.
     """
-    for delay in exponential_backoff(attempts):
+    setbacks = Setbacks(attempts)
+    while True:
         try:
             return (yield call)
         except NotProcessedError as error:
@@ -197,8 +205,37 @@ def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
             if not call.repeatable:
                 raise
             failure = error
-        yield Pause(max(delay, failure.retry_after or 0), reason=str(failure))
-    return (yield call)
+        yield from setbacks.wait_out(failure)
+
+
+@dataclass(slots=True)
+class Setbacks:
+    """Failures in a row, with nothing done between them.
+
+    :param attempts: how many of them end it; unless that is set, refusals end it only when patience is over.
+    """
+
+    attempts: int = ATTEMPTS
+    count: int = 0
+    refused_since: float | None = None
+
+    def wait_out(self, failure: ApiError) -> Plan[None]:
+        """Wait before the next attempt.
+
+        :param failure: what went wrong.
+        :raises ApiError: the failure, if no further attempt is to be made.
+        """
+        self.count += 1
+        refused = isinstance(failure, NotProcessedError) and not isinstance(failure, NotConnectedError)
+        if refused and self.attempts == ATTEMPTS:
+            now: float = yield Now()
+            patience: float = yield Patience()
+            self.refused_since = now if self.refused_since is None else self.refused_since
+            if now - self.refused_since >= patience:
+                raise failure
+        elif self.count >= self.attempts:
+            raise failure
+        yield Pause(max(backoff_delay(self.count), failure.retry_after or 0), reason=str(failure))
 
 
 def read_as(model: type[M], result: Any, call: str) -> M:

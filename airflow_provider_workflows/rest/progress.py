@@ -6,14 +6,16 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from airflow_provider_workflows.rest.plans import Progress
+from airflow_provider_workflows.rest.plans import Pause, Progress
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two lines.
 INTERVAL = 15.0
+#: Seconds between two lines on pauses; a pause of so many seconds is worth a warning of its own.
+LONG_PAUSE = 60.0
 
 
 @dataclass(slots=True)
@@ -58,4 +60,31 @@ class ProgressLog:
             "%s: %d of %d done, %d left, %.1f a second, %d refusals, %.0f s paused; about %s to go",
             step.what.capitalize(), step.done, step.total, left, rate, self._stats.refusals, self._stats.paused,
             timedelta(seconds=round(left / rate)) if rate > 0 else "an unknown time",
+        )  # fmt: skip
+
+
+class PauseLog:
+    """Logs what holds one plan up, a line a minute at most, and each long pause.
+
+    :param clock: seconds; for tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._shown: float | None = None
+
+    def show(self, pause: Pause, until: datetime) -> None:
+        """Log a pause, unless one was told just now.
+
+        :param pause: the pause.
+        :param until: when it is over.
+        """
+        now = self._clock()
+        long = pause.seconds >= LONG_PAUSE
+        if not long and self._shown is not None and now - self._shown < LONG_PAUSE:
+            return
+        self._shown = now
+        log.log(
+            logging.WARNING if long else logging.INFO,
+            "Pausing for %.1f s, going on at %s: %s", pause.seconds, f"{until:%H:%M:%S} UTC", pause.reason,
         )  # fmt: skip

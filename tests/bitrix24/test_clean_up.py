@@ -17,6 +17,7 @@ from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.clean_up import CleanUpReport, TooManyWorkflowsError, clean_up, matching
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.simulator import Simulator
 from tests.operators.remote import VirtualTime, install
@@ -205,7 +206,7 @@ def test_whatever_two_things_go_wrong_over_http_each_is_ended_once(
         for _ in range(10):
             running = {id for id, row in control.state()["bitrix24"]["workflows"].items() if row["state"] == "running"}
             still = running & set(ids)
-            with Bitrix24Client(portal, in_flight=in_flight) as client:
+            with Bitrix24Client(portal, in_flight=in_flight, clock=Bitrix24Hook.clock) as client:
                 try:
                     report = client.run(clean_up(matching(WorkflowFilter.parse(OLD)), end)).end
                 except ApiError:

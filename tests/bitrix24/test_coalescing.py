@@ -17,7 +17,7 @@ from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.rest.client import IN_FLIGHT
+from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -31,6 +31,7 @@ from airflow_provider_workflows.rest.errors import (
     UnreadableReplyError,
 )
 from airflow_provider_workflows.rest.plans import Plan, send
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control, Simulator
 
 
@@ -502,8 +503,9 @@ def control(simulator: Simulator) -> Control:
     return simulator.control
 
 
-async def no_sleep(seconds: float) -> None:
-    raise AssertionError("nothing here is to wait")
+class NoSleep(Clock):
+    async def asleep(self, seconds: float) -> None:
+        raise AssertionError("nothing here is to wait")
 
 
 class TestClient:
@@ -515,7 +517,7 @@ class TestClient:
 
         async def work() -> list[Any]:
             client = AsyncBitrix24Client(
-                Portal.with_webhook(host, 1, code, "http", int(port)), pace=PortalRateLimiter(), sleep=no_sleep
+                Portal.with_webhook(host, 1, code, "http", int(port)), limiter=PortalRateLimiter(), clock=NoSleep()
             )
             try:
                 return await asyncio.gather(*(client.run(plan) for plan in plans), return_exceptions=True)

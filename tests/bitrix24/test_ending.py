@@ -233,13 +233,12 @@ def test_a_command_whose_method_is_blocked_waits_until_the_block_is_over() -> No
 @pytest.mark.parametrize(("count", "answered"), [(1, 0), (150, 2)])
 def test_a_portal_that_refuses_for_ever_stops_it_with_the_rest_reported_as_failed(count: int, answered: int) -> None:
     ids = workflow_ids(count)
-    portal = TinyPortal(set(ids), request_fates=[None] * answered + [REFUSED] * 99)
+    portal = TinyPortal(set(ids), request_fates=[None] * answered + [REFUSED] * 999)
     report = end(portal, ids)
     assert isinstance(report.stopped_by, RateLimitError)
     assert list(report.failed) == ids[answered * 50 :]
     assert portal.running == set(report.failed)
-    # A refusal beside batches that were answered is no setback.
-    assert len(portal.requests) == answered + ATTEMPTS + bool(answered)
+    assert len(portal.requests) > answered + 100, "a refusal may be repeated for an hour"
 
 
 def test_one_whose_reply_is_always_lost_is_given_up_after_eight_tries() -> None:

@@ -18,7 +18,6 @@ from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, Op
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import list_workflows, running_workflows, watch_workflows
 from airflow_provider_workflows.bitrix24.sending import read_all
-from airflow_provider_workflows.rest.client import IN_FLIGHT
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -29,11 +28,13 @@ from airflow_provider_workflows.rest.errors import (
     UnreadableReplyError,
 )
 from airflow_provider_workflows.rest.plans import ATTEMPTS, Pause
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from tests.plan_runner import run
 
 T = TypeVar("T")
 EVERYTHING = WorkflowFilter()
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+UNREACHABLE = NotConnectedError("x")
 BUSY = RateLimitError("bizproc.workflow.instances", code="QUERY_LIMIT_EXCEEDED", http_status=503)
 LOST = ReplyLostError("bizproc.workflow.instances")
 BLOCKED = OperatingTimeLimitError("bizproc.workflow.instances", code="OPERATION_TIME_LIMIT", retry_after=300.0)
@@ -220,7 +221,7 @@ class TestListWorkflows:
         assert (len(portal.requests), pauses) == (2, [])
 
     @pytest.mark.parametrize("first", [[], [None]], ids=["first page", "later pages"])
-    @pytest.mark.parametrize("trouble", [BUSY, LOST])
+    @pytest.mark.parametrize("trouble", [UNREACHABLE, LOST])
     def test_a_portal_that_never_answers_is_given_up_after_eight_attempts_without_an_answer(
         self, trouble: ApiError, first: list[None]
     ) -> None:

@@ -21,7 +21,6 @@ from airflow_provider_workflows.bitrix24.errors import (
 )
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire, php_query
-from airflow_provider_workflows.rest.client import Response
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -32,6 +31,7 @@ from airflow_provider_workflows.rest.errors import (
     UnknownOutcomeError,
     UnreadableReplyError,
 )
+from airflow_provider_workflows.rest.protocol import Response
 
 CODE = "wh00k0c0de0f0acme"
 TOKEN = "acc3ss0t0ken0f0acme"

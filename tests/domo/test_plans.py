@@ -167,10 +167,10 @@ class TestCancel:
         assert len(pauses) == 7
 
     def test_a_host_that_refuses_for_ever_stops_it_and_the_rest_has_failed(self) -> None:
-        host = running(3, fates=[None, *[RateLimitError("x")] * 99])
+        host = running(3, fates=[None, *[RateLimitError("x")] * 999])
         report = cancel(host, instance_ids(3))
         assert (report.ended, list(report.failed)) == (instance_ids(1), instance_ids(3)[1:])
-        assert len(host.sent) == 1 + ATTEMPTS
+        assert len(host.sent) > 100, "a refusal may be repeated for an hour"
 
     @pytest.mark.parametrize("takes", [0, 3])
     def test_after_a_lost_reply_the_status_is_read(self, takes: int) -> None:

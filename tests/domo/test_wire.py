@@ -14,7 +14,6 @@ from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError
 from airflow_provider_workflows.domo.wire import DomoWire
-from airflow_provider_workflows.rest.client import Response
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -28,6 +27,7 @@ from airflow_provider_workflows.rest.errors import (
     UnknownOutcomeError,
     UnreadableReplyError,
 )
+from airflow_provider_workflows.rest.protocol import Response
 
 TOKEN = "DDCIdevel0pert0ken"
 INSTANCE = "2052e10a-d142-4391-a731-2be1ab1c0188"

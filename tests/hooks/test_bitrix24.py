@@ -17,6 +17,7 @@ from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.rest.errors import AuthenticationError
 from airflow_provider_workflows.rest.plans import send
+from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.simulator import Simulator
 from tests.rest.loopback import closed_port
 
@@ -139,7 +140,7 @@ class TestForm:
     def test_timeouts_come_from_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         extra = json.dumps({"connect_timeout": "2.5", "read_timeout": 90})
         hook = hook_of(monkeypatch, host="acme.bitrix24.com", login="17", password=CODE, extra=extra)
-        assert hook.get_conn()._timeouts == (2.5, 90.0)
+        assert hook.get_conn().http == HttpSettings(2.5, 90.0)
 
 
 class TestEnvironmentVariable:
@@ -160,7 +161,7 @@ class TestEnvironmentVariable:
             },
         )
         assert hook.get_conn().portal == BY_TOKEN
-        assert hook.get_conn()._timeouts[1] == 99
+        assert hook.get_conn().http.read_timeout == 99
 
     def test_as_an_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert hook_from(monkeypatch, f"bitrix24://17:{CODE}@acme.bitrix24.com").get_conn().portal == WEBHOOK
@@ -168,7 +169,7 @@ class TestEnvironmentVariable:
     def test_as_an_address_with_an_access_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_from(monkeypatch, f"bitrix24://acme.bitrix24.com/?access_token={TOKEN}&connect_timeout=4")
         assert hook.get_conn().portal == BY_TOKEN
-        assert hook.get_conn()._timeouts[0] == 4
+        assert hook.get_conn().http.connect_timeout == 4
 
     def test_as_an_address_on_loopback(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_from(monkeypatch, f"bitrix24://17:{CODE}@127.0.0.1:8024/http")
@@ -453,7 +454,7 @@ class TestTestConnection:
 
     def test_the_host_cannot_be_reached_and_nobody_waits_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_of(monkeypatch, **(GOOD | {"host": "127.0.0.1", "port": closed_port(), "schema": "http"}))
-        monkeypatch.setattr(hook.get_conn(), "_sleep", lambda seconds: pytest.fail("it waits"))
+        monkeypatch.setattr(type(hook).clock, "sleep", lambda *_: pytest.fail("it waits"))
         ok, said = hook.test_connection()
         assert not ok
         assert "no connection to the host" in said

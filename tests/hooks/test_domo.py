@@ -15,6 +15,7 @@ from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.rest.plans import send
+from airflow_provider_workflows.rest.protocol import HttpSettings
 from tests.rest.loopback import closed_port
 
 TOKEN = "DDCIh00kt0ken0facme"
@@ -54,7 +55,7 @@ class TestForm:
     def test_timeouts_come_from_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         extra = json.dumps({"connect_timeout": "2.5", "read_timeout": 90})
         hook = hook_of(monkeypatch, host="acme.domo.com", password=TOKEN, extra=extra)
-        assert hook.get_conn()._timeouts == (2.5, 90.0)
+        assert hook.get_conn().http == HttpSettings(2.5, 90.0)
 
     def test_http_serves_loopback(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_of(monkeypatch, host="localhost", port=8024, schema="http", password=TOKEN)
@@ -195,7 +196,7 @@ class TestTestConnection:
 
     def test_the_host_cannot_be_reached_and_nobody_waits_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_of(monkeypatch, host="127.0.0.1", port=closed_port(), schema="http", password=TOKEN)
-        monkeypatch.setattr(hook.get_conn(), "_sleep", lambda seconds: pytest.fail("it waits"))
+        monkeypatch.setattr(type(hook).clock, "sleep", lambda *_: pytest.fail("it waits"))
         ok, said = hook.test_connection()
         assert not ok
         assert "Check the connection's host" in said

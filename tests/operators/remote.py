@@ -7,17 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from threading import Event
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.rest.client import Client
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.simulator import Control, Simulator
 
 
-class VirtualTime:
+class VirtualTime(Clock):
     """Stands in for the ``time`` module: who sleeps is there at once, and the simulator is there with them."""
 
     def __init__(self) -> None:
@@ -33,7 +35,7 @@ class VirtualTime:
         """Return the time of a clock that is never set."""
         return time.monotonic() + self._ahead
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, until: Event | None = None) -> None:
         """Let time pass."""
         with self._lock:
             self.naps.append(seconds)
@@ -98,17 +100,8 @@ def install(clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
     for name, module in list(sys.modules.items()):
         if name.startswith("airflow_provider_workflows.simulator.") and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr("airflow_provider_workflows.rest.client.time", clock)
-    make = Client.__init__
-
-    def make_sleepless(self: Client, *args: Any, **given: Any) -> None:
-        make(self, *args, **given | {"sleep": clock.sleep})
-
-    monkeypatch.setattr(Client, "__init__", make_sleepless)
-    make_pace = PortalRateLimiter.__init__
-    monkeypatch.setattr(
-        PortalRateLimiter, "__init__", lambda self, limits=None, store=None: make_pace(self, limits, clock=clock.time)
-    )
+    for hook in (Bitrix24Hook, DomoHook):
+        monkeypatch.setattr(hook, "clock", clock)
     return clock
 
 

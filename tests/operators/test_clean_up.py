@@ -160,7 +160,7 @@ class TestMeanwhile:
         late: list[str] = []
         nap = clock.sleep
 
-        def meanwhile(seconds: float) -> None:
+        def meanwhile(seconds: float, until: Any) -> None:
             nap(seconds)
             late.extend(control.add_workflows([OLD]))
 

@@ -13,7 +13,6 @@ from airflow_provider_workflows.operators.bitrix24 import (
     ListWorkflowsOperator,
     TerminateWorkflowOperator,
 )
-from airflow_provider_workflows.rest.client import IN_FLIGHT
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -21,6 +20,7 @@ from airflow_provider_workflows.rest.errors import (
     RateLimitError,
     RedirectedError,
 )
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, render

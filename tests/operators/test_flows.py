@@ -152,7 +152,7 @@ class TestActivate:
         control.inject("lost_before", method=ACTIVATE)
         nap = clock.sleep
 
-        def meanwhile(seconds: float) -> None:
+        def meanwhile(seconds: float, until: Any) -> None:
             nap(seconds)
             if sum(clock.naps) >= 50 and not state(control)["active"]:
                 Bitrix24Hook().run(switch_flow(517, True))
@@ -251,7 +251,7 @@ class TestActivateTogether:
         """Have pauses be short instead of nothing: who gets into another's way steps aside by pausing."""
 
         class ShortTime(VirtualTime):
-            def sleep(self, seconds: float) -> None:
+            def sleep(self, seconds: float, until: Any = None) -> None:
                 time.sleep(seconds / 100)
 
         return install(ShortTime(), monkeypatch)

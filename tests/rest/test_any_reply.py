@@ -21,8 +21,8 @@ from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.domo import calls as domo_calls
 from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.wire import DomoWire
-from airflow_provider_workflows.rest.client import Response
 from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.protocol import Response
 from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 WORKFLOW = "66e412fdc9bd44.36306599"

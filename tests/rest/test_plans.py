@@ -24,6 +24,8 @@ from airflow_provider_workflows.rest.errors import (
 from airflow_provider_workflows.rest.plans import (
     ATTEMPTS,
     LONGEST_DELAY,
+    Now,
+    Patience,
     Pause,
     Plan,
     exponential_backoff,
@@ -63,14 +65,18 @@ class Run:
 
 def run(plan: Plan[Any], *outcomes: Any) -> Run:
     """Answer a plan's calls with these outcomes, the last one again and again; errors are raised."""
-    seen = Run(0, [])
+    seen, now = Run(0, []), 0.0
     left = list(outcomes)
     try:
         step = next(plan)
         while seen.sent < 100:
             if isinstance(step, Pause):
                 seen.pauses.append(step)
+                now += step.seconds
                 step = plan.send(None)
+                continue
+            if isinstance(step, (Now, Patience)):
+                step = plan.send(now if isinstance(step, Now) else 600.0)
                 continue
             seen.sent += 1
             outcome = left.pop(0) if len(left) > 1 else left[0]
@@ -99,11 +105,16 @@ class TestRefused:
         assert (went.sent, len(went.pauses), went.result) == (3, 2, "done")
 
     @pytest.mark.parametrize("call", [READ, START])
-    def test_but_not_for_ever(self, call: Call) -> None:
+    def test_a_refusal_for_as_long_as_patience_lasts(self, call: Call) -> None:
         last = RateLimitError("x", text="still too many")
         went = run(send(call), RateLimitError("x"), last)
-        assert went.sent == ATTEMPTS
+        assert 600 <= sum(pause.seconds for pause in went.pauses) < 600 + LONGEST_DELAY
         assert went.error is last
+
+    @pytest.mark.parametrize("call", [READ, START])
+    def test_an_address_at_which_nobody_is_not_for_long(self, call: Call) -> None:
+        went = run(send(call), NotConnectedError("x"))
+        assert went.sent == ATTEMPTS
 
 
 class TestUnknownOutcome:

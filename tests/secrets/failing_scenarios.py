@@ -42,6 +42,7 @@ from airflow_provider_workflows.operators.bitrix24 import (
     TerminateWorkflowOperator,
 )
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
+from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import send
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
@@ -65,9 +66,25 @@ def expect(record_property: Callable[[str, object], None]) -> Expect:
     return lambda name: record_property("expected", name)
 
 
+class Sleepless(Clock):
+    """Who sleeps is there at once."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+    def sleep(self, seconds: float, until: Any) -> None:
+        self.ahead += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        self.ahead += seconds
+
+
 @pytest.fixture(autouse=True)
 def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for hook in (Bitrix24Hook, DomoHook):
+        monkeypatch.setattr(hook, "clock", Sleepless())
 
 
 @contextmanager
@@ -94,7 +111,6 @@ class TaskInstance:
 
 def hook_of(credential: str, failure: str) -> Any:
     hook: Any = (DomoHook if credential == "domo" else Bitrix24Hook)(f"{credential}_{failure}")
-    hook.get_conn()._sleep = lambda seconds: None
     return hook
 
 
@@ -245,7 +261,6 @@ class TestTriggerer:
 
         async def work() -> None:
             async with hook.shared_client() as client:
-                client._sleep = no_nap
                 await client.run(plan)
 
         with told():
@@ -259,7 +274,6 @@ class TestTriggerer:
 
         async def work() -> None:
             async with hook.shared_client() as client:
-                client._sleep = no_nap
                 await client.run(plan)
 
         with told():
@@ -330,13 +344,13 @@ class TestNotebook:
     def test_a_portal_does_not_answer(self, expect: Expect) -> None:
         expect("NotConnectedError")
         portal = Portal.with_webhook("127.0.0.1", 1, os.environ["SECRET_WEBHOOK"], "http", int(os.environ["NO_PORT"]))
-        with told(), Bitrix24Client(portal, sleep=lambda seconds: None) as client:
+        with told(), Bitrix24Client(portal, clock=Sleepless()) as client:
             client.run(list_workflows(WorkflowFilter()))
 
     def test_a_domo_account_does_not_answer(self, expect: Expect) -> None:
         expect("NotConnectedError")
         account = Account.with_token("127.0.0.1", os.environ["SECRET_DOMO"], "http", int(os.environ["NO_PORT"]))
-        with told(), DomoClient(account, sleep=lambda seconds: None) as client:
+        with told(), DomoClient(account, clock=Sleepless()) as client:
             client.run(read_instance(INSTANCE))
 
     def test_a_bad_filter(self, expect: Expect) -> None:

@@ -12,8 +12,9 @@ import pytest
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_workflows.bitrix24 import coalescing
-from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.rest.aio import AsyncClient
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.rest import clock as rest_clock
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.triggers import bitrix24 as bitrix24_triggers
 from airflow_provider_workflows.triggers import pause as pause_trigger
@@ -23,7 +24,7 @@ from tests.operators.deferred import revive
 START = 1_900_000_000.0
 
 
-class Clock:
+class Clock(rest_clock.Clock):
     """Stands in for ``time`` and ``asyncio.sleep`` in the triggers' modules."""
 
     def __init__(self) -> None:
@@ -36,11 +37,15 @@ class Clock:
         #: What happens each time.
         self.always: Callable[[int], Any] = lambda nap: None
 
+    def monotonic(self) -> float:
+        """Return the time of a clock that is never set."""
+        return self.now
+
     def time(self) -> float:
         """Return the Unix time."""
         return self.now
 
-    async def sleep(self, seconds: float) -> None:
+    async def nap(self, seconds: float) -> None:
         """Let time pass."""
         nap = len(self.naps)
         assert nap < self.most_naps, "this goes on for ever"
@@ -51,7 +56,7 @@ class Clock:
             if happens:
                 await asyncio.to_thread(happens)
 
-    async def wait(self, seconds: float) -> None:
+    async def asleep(self, seconds: float) -> None:
         """Let time pass for a client that waits for its turn."""
         self.now += seconds
         await asyncio.sleep(0)
@@ -62,18 +67,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Have no trigger really sleep, and none wait for others to share its request with."""
     clock = Clock()
     for module in (polling, bitrix24_triggers, pause_trigger):
-        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=clock.sleep, timeout=asyncio.timeout))
+        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=clock.nap, timeout=asyncio.timeout))
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))
     monkeypatch.setattr(coalescing, "WINDOW", 0.0)
-    make_pace, make_client = PortalRateLimiter.__init__, AsyncClient.__init__
-    monkeypatch.setattr(
-        PortalRateLimiter, "__init__", lambda self, limits=None, store=None: make_pace(self, limits, clock=clock.time)
-    )
-    monkeypatch.setattr(
-        AsyncClient,
-        "__init__",
-        lambda self, *given, **options: make_client(self, *given, **options | {"sleep": clock.wait}),
-    )
+    for hook in (Bitrix24Hook, DomoHook):
+        monkeypatch.setattr(hook, "clock", clock)
     return clock
 
 

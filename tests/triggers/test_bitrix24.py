@@ -238,7 +238,7 @@ class TestWorkflowsAppeared:
     @pytest.fixture
     def slow_clock(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
         """Have an event loop come to its other work between two looks."""
-        nap = clock.sleep
+        nap = clock.nap
 
         async def sleep(seconds: float) -> None:
             await nap(seconds)

@@ -15,10 +15,9 @@ from airflow_provider_workflows.bitrix24.employees import find_employee, waiting
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter, narrows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
-from airflow_provider_workflows.rest.client import LONG_PAUSE
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
-from airflow_provider_workflows.rest.progress import Stats
+from airflow_provider_workflows.rest.progress import LONG_PAUSE, Stats
 from airflow_provider_workflows.tasks.arguments import (
     as_bool,
     as_positive_int,

@@ -20,6 +20,7 @@ from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore, MemoryBucketStore
 from airflow_provider_workflows.bitrix24.listing import list_workflows
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import RateLimitError, ReplyLostError
 from airflow_provider_workflows.simulator import Control, Simulator
 from tests.operators.remote import VirtualTime, install
@@ -240,7 +241,7 @@ def control(clock: VirtualTime) -> Iterator[Control]:
 def client(control: Control) -> Iterator[Bitrix24Client]:
     """Return a client of the simulated portal."""
     portal = Portal.from_webhook_url(f"{control.url}/rest/1/{control.settings()['webhook_code']}/")
-    with Bitrix24Client(portal, in_flight=1) as client:
+    with Bitrix24Client(portal, in_flight=1, clock=Bitrix24Hook.clock) as client:
         yield client
 
 

@@ -1,0 +1,188 @@
+"""Many calls: several requests under way at once, the outcome of each call known."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from airflow_provider_workflows.rest.errors import ApiError, NotProcessedError, RejectedError, StoppedError
+from airflow_provider_workflows.rest.plans import (
+    Collect,
+    Collected,
+    MaxInFlight,
+    Plan,
+    Progress,
+    Sendable,
+    Setbacks,
+    Submit,
+)
+
+#: Calls of unknown outcome that may come together before they are settled.
+MOST_UNCLEAR = 50
+
+K = TypeVar("K")
+
+
+class Batching(Protocol):
+    """How calls go together into requests."""
+
+    def next_size(self, left: int) -> int:
+        """Return how many of the calls left the next request carries."""
+
+    def make_batch(self, calls: Sequence[Any]) -> Sendable:
+        """Return one call that does them all."""
+
+    def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:
+        """Return each item's own result or error out of that of the request."""
+
+    def learn(self, size: int, outcome: Any) -> None:
+        """Learn from a request how many calls the next one may carry."""
+
+
+class OneByOne:
+    """A request for each call."""
+
+    def next_size(self, left: int) -> int:  # noqa: ARG002
+        """Return 1."""
+        return 1
+
+    def make_batch(self, calls: Sequence[Any]) -> Sendable:
+        """Return the call."""
+        return calls[0]  # type: ignore[no-any-return]
+
+    def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:
+        """Return the outcome."""
+        return {items[0]: outcome}
+
+    def learn(self, size: int, outcome: Any) -> None:
+        """Learn nothing."""
+
+
+def send_each(
+    items: Iterable[K],
+    call_for: Callable[[K], Sendable],
+    done: Callable[[K, Any], None],
+    settle: Callable[[Mapping[K, ApiError]], Plan[list[K]]],
+    *,
+    what: str,
+    batching: Batching,
+) -> Plan[None]:
+    """Send one call for each item, until the outcome of each is known.
+
+    Has as many requests under way as the client allows, and one at a time while the server refuses.
+
+    :param items: what to send a call for.
+    :param call_for: gives the call of an item.
+    :param done: is told the result of each item that has one.
+    :param settle: is given items whose call failed, unless it was not processed, and gives those to send again.
+    :param what: what the items are, for the log.
+    :param batching: how the calls go together into requests.
+    :raises ApiError: if nothing goes on; what was under way is collected and settled before.
+    """
+    work = _Work(deque(items), batching)
+    total, in_flight = len(work.queue), (yield MaxInFlight())
+    window, setbacks = in_flight, Setbacks()
+    flying = under_way = 0
+    stopped_by: ApiError | None = None
+    while flying or (work.left and stopped_by is None):
+        while work.goes_on and flying < window and stopped_by is None:
+            some = [work.queue.popleft() for _ in range(batching.next_size(len(work.queue)))]
+            yield Submit(batching.make_batch([call_for(item) for item in some]), some)
+            flying, under_way = flying + 1, under_way + len(some)
+        try:
+            if flying:
+                collected: Collected = yield Collect()
+                some = collected.tag
+                flying, under_way = flying - 1, under_way - len(some)
+                batching.learn(len(some), collected.outcome)
+                window = _next_window(collected.outcome, window, in_flight)
+                work.sort(some, collected.outcome, done)
+                yield Progress(total - work.left - under_way, total, what)
+                continue
+            # Nothing is under way now. What failed together is settled together, and is one setback.
+            failure = yield from work.settle(settle)
+            # While anything is done, the next try may come at once: it is the limiter that knows how long it must wait.
+            if work.advanced:
+                setbacks = Setbacks()
+            elif failure is not None:
+                yield from setbacks.wait_out(failure)
+            work.advanced = False
+        except ApiError as error:
+            stopped_by = stopped_by or error
+    if stopped_by is not None:
+        with suppress(ApiError):
+            yield from work.settle(settle)
+        raise stopped_by
+
+
+@dataclass(slots=True)
+class _Work(Generic[K]):
+    """What :func:`send_each` has to do still.
+
+    :param queue: items to send a call for.
+    :param batching: how the calls go together into requests.
+    :param refused: items whose call was not processed, with why; they are to be sent again.
+    :param unclear: items of which it is not known, with why.
+    :param failed: whether a whole request failed since the last settlement.
+    :param advanced: whether any item is done since then.
+    """
+
+    queue: deque[K]
+    batching: Batching
+    refused: dict[K, ApiError] = field(default_factory=dict)
+    unclear: dict[K, ApiError] = field(default_factory=dict)
+    failed: bool = False
+    advanced: bool = False
+
+    @property
+    def left(self) -> int:
+        """How many items are not done, but for those under way."""
+        return len(self.queue) + len(self.refused) + len(self.unclear)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more may be sent before something is settled or waited out."""
+        return bool(self.queue) and not (self.failed or self.refused) and len(self.unclear) < MOST_UNCLEAR
+
+    def sort(self, items: Sequence[K], outcome: Any, done: Callable[[K, Any], None]) -> None:
+        """Take in what became of a request.
+
+        :raises ApiError: one that says nothing about any of the items, and ends the work.
+        """
+        self.failed |= isinstance(outcome, ApiError)
+        # A batch that was rejected as a whole: that is nothing about any of its calls.
+        if isinstance(outcome, StoppedError) or (isinstance(outcome, RejectedError) and len(items) > 1):
+            self.queue.extendleft(reversed(items))
+            raise outcome
+        for item, its_own in self.batching.outcomes(items, outcome).items():
+            if isinstance(its_own, NotProcessedError):
+                self.refused[item] = its_own
+            elif isinstance(its_own, ApiError):
+                self.unclear[item] = its_own
+            else:
+                done(item, its_own)
+                self.advanced = True
+
+    def settle(self, settle: Callable[[Mapping[K, ApiError]], Plan[list[K]]]) -> Plan[ApiError | None]:
+        """Put back into the queue what is to be sent again, and return the error that is to be waited out."""
+        unclear, self.unclear, self.failed = self.unclear, {}, False
+        again = (yield from settle(unclear)) if unclear else []
+        self.advanced |= len(again) < len(unclear)
+        failures = [*self.refused.values(), *(unclear[item] for item in again)]
+        self.queue.extendleft(reversed([*self.refused, *again]))
+        self.refused = {}
+        return max(failures, key=_retry_after, default=None)
+
+
+def _retry_after(error: ApiError) -> float:
+    return error.retry_after or 0.0
+
+
+def _next_window(outcome: Any, window: int, in_flight: int) -> int:
+    """Return the number of requests to have under way."""
+    if not isinstance(outcome, ApiError):
+        return min(in_flight, window + 1)
+    return 1 if isinstance(outcome, NotProcessedError) else window

@@ -1,0 +1,37 @@
+"""The time that clients, hooks and triggers go by; tests give them another."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from threading import Event
+
+
+class Clock:
+    """The machine's clock."""
+
+    def time(self) -> float:
+        """Return the Unix time."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return the seconds of a clock that is never set."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float, until: Event) -> None:
+        """Let time pass.
+
+        :param seconds: how long.
+        :param until: ends it early when it is set.
+        """
+        until.wait(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Let time pass without blocking the event loop.
+
+        :param seconds: how long.
+        """
+        await asyncio.sleep(seconds)
+
+
+SYSTEM_CLOCK = Clock()

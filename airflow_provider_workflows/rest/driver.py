@@ -1,0 +1,238 @@
+"""The one loop that runs plans; its callers say how requests are made, how time passes and how work is done beside it.
+
+The loop is written as coroutines. In the worker they never suspend, and a thread runs them to their end
+(:mod:`.sync`); in the triggerer the event loop does (:mod:`.aio`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Event
+from typing import Any, Generic, Protocol, TypeVar
+
+from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.errors import (
+    ApiError,
+    NotConnectedError,
+    NotProcessedError,
+    ReplyLostError,
+    StoppedError,
+)
+from airflow_provider_workflows.rest.plans import (
+    Collect,
+    Collected,
+    MaxInFlight,
+    Now,
+    Patience,
+    Pause,
+    PauseDueError,
+    Plan,
+    Progress,
+    Submit,
+)
+from airflow_provider_workflows.rest.progress import PauseLog, ProgressLog, Stats
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT, RateLimiter, Request, Response, Unlimited, Wire
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which a call that the server refuses is sent again, unless the task may run for longer.
+PATIENCE = 3600.0
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+
+class Work(Protocol):
+    """Something that is done beside the loop: a future, or an asynchronous task."""
+
+    def result(self) -> Any:
+        """Return what came of it."""
+
+    def cancel(self) -> Any:
+        """Give it up, if that can still be done."""
+
+
+class Runtime(Protocol):
+    """How a driver's work is done: with threads, or in an event loop."""
+
+    def exchange(self, call: str, request: Request) -> Awaitable[Response]:
+        """Send a request.
+
+        :raises ApiError: if no whole response came.
+        """
+
+    async def sleep(self, seconds: float, until: Event) -> None:
+        """Let time pass, at most until an event is set."""
+
+    async def call(self, function: Callable[[], T], undo: Callable[[T], Any] | None = None) -> T:
+        """Run a function that may block for moments. It is always run to its end.
+
+        :param undo: is given the result if nobody waits for it any more.
+        """
+
+    def start(self, work: Awaitable[Any]) -> Work:
+        """Begin some work beside the loop."""
+
+    async def first_done(self, works: Iterable[Any]) -> Any:
+        """Wait until one of them is done, and return it."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """What belongs to one run of a plan.
+
+    :param over: whether the plan has ended; nothing of it is sent after that.
+    :param under_way: the calls under way, with their tags.
+    """
+
+    longest_pause: float | None
+    patience: float
+    progress: ProgressLog
+    pauses: PauseLog
+    over: Event = field(default_factory=Event)
+    under_way: dict[Work, Any] = field(default_factory=dict)
+
+
+class Driver(Generic[C]):
+    """Runs plans against one account.
+
+    :param wire: how calls look on the wire.
+    :param runtime: how requests are made and work is done beside the loop.
+    :param limiter: when calls may be sent; default: at once.
+    :param in_flight: calls under way at once in bulk work.
+    :param clock: the time.
+    """
+
+    def __init__(
+        self,
+        wire: Wire[C],
+        runtime: Runtime,
+        clock: Clock,
+        *,
+        limiter: RateLimiter[C] | None = None,
+        in_flight: int = IN_FLIGHT,
+    ) -> None:
+        self._wire = wire
+        self._runtime = runtime
+        self._limiter: RateLimiter[C] = limiter or Unlimited()
+        self._in_flight = in_flight
+        self._clock = clock
+        self._stop_reason = ""
+        #: Set when nothing more is to be sent.
+        self.stopped = Event()
+        #: What was done so far.
+        self.stats = Stats()
+        #: What sends a call of a plan, and returns its result or error.
+        self.send: Callable[[C, Event], Awaitable[Any]] = self.attempt
+
+    def stop(self, reason: str) -> None:
+        """Have nothing more sent, and plans come to their end: they collect what is under way, and learn no more.
+
+        Safe to call from threads and signal handlers.
+
+        :param reason: why, for the error that plans meet.
+        """
+        self._stop_reason = reason
+        self.stopped.set()
+
+    async def run(self, plan: Plan[T], *, longest_pause: float | None, patience: float) -> T:
+        """Run a plan to its end.
+
+        :param plan: a generator of the vendor's modules.
+        :param longest_pause: seconds that the plan may pause at once; ``None``: as it needs.
+        :param patience: seconds for which a call that the server refuses is sent again.
+        :returns: what the plan returns.
+        :raises ApiError: a failed call that the plan does not handle.
+        :raises PauseDueError: if it has to pause for longer.
+        """
+        progress = ProgressLog(self.stats, self._clock.monotonic)
+        run = _Run(longest_pause, patience, progress, PauseLog(self._clock.monotonic))
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    result = await self._do(step, run)
+                except ApiError as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(result)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            run.over.set()
+            for work in run.under_way:
+                work.cancel()
+
+    async def _do(self, step: Any, run: _Run) -> Any:
+        match step:
+            case Pause():
+                await self._pause(step, run)
+            case Progress():
+                run.progress.show(step)
+            case Now():
+                return self._clock.time()
+            case MaxInFlight():
+                return self._in_flight
+            case Patience():
+                return run.patience
+            case Submit():
+                run.under_way[self._runtime.start(self.send(step.call, run.over))] = step.tag
+            case Collect():
+                work = await self._runtime.first_done(run.under_way)
+                return Collected(run.under_way.pop(work), work.result())
+            case _:
+                outcome = await self.send(step, run.over)
+                if isinstance(outcome, ApiError):
+                    raise outcome
+                return outcome
+        return None
+
+    async def _pause(self, pause: Pause, run: _Run) -> None:
+        if run.longest_pause is not None and pause.seconds > run.longest_pause:
+            raise PauseDueError(pause)
+        self._refuse_if_stopped(pause.reason)
+        run.pauses.show(pause, datetime.fromtimestamp(self._clock.time() + pause.seconds, UTC))
+        self.stats.paused += pause.seconds
+        await self._runtime.sleep(pause.seconds, self.stopped)
+        self._refuse_if_stopped(pause.reason)
+
+    def _refuse_if_stopped(self, call: str) -> None:
+        if self.stopped.is_set():
+            raise StoppedError(call, text=f"not sent: {self._stop_reason}")
+
+    async def attempt(self, call: C, over: Event) -> Any:
+        """Send a call once, when the limiter lets it go.
+
+        :param call: the call.
+        :param over: set when nobody wants it any more.
+        :returns: its result, or its ``ApiError``.
+        """
+        name = str(call)
+        outcome: Any = NotConnectedError(name, text="given up before it was sent")
+        try:
+            self._refuse_if_stopped(name)
+            given_up = outcome
+            turn = await self._runtime.call(
+                lambda: self._limiter.acquire(call), undo=lambda _: self._limiter.release(call, given_up)
+            )
+        except ApiError as error:
+            return error
+        try:
+            if turn > 0:
+                await self._runtime.sleep(turn, self.stopped)
+            self._refuse_if_stopped(name)
+            if over.is_set():
+                return outcome
+            outcome = ReplyLostError(name, text="given up while it was under way")
+            self.stats.requests += 1
+            outcome = self._wire.result(call, await self._runtime.exchange(name, self._wire.request(call)))
+        except ApiError as error:
+            outcome = error
+        finally:
+            done = outcome
+            await self._runtime.call(lambda: self._limiter.release(call, done))
+            self.stats.refusals += isinstance(done, NotProcessedError)
+        return outcome

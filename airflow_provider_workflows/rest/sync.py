@@ -1,0 +1,233 @@
+"""Clients of the worker: plans run in threads, over one ``requests.Session``."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
+from contextvars import copy_context
+from http.cookiejar import DefaultCookiePolicy
+from threading import Event, Thread
+from typing import Any, Generic, Self, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ReadTimeoutError
+
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_workflows.rest.driver import PATIENCE, Driver
+from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
+from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.progress import Stats
+from airflow_provider_workflows.rest.protocol import (
+    IN_FLIGHT,
+    MOST_IN_FLIGHT,
+    HttpSettings,
+    RateLimiter,
+    ReplyBody,
+    Request,
+    Response,
+    Wire,
+    encode_body,
+)
+from airflow_provider_workflows.rest.redaction import hide_frames
+
+#: Seconds that an interrupted task waits for what is under way. Airflow kills a task a minute after it asked it to end.
+GRACE = 45.0
+#: Bytes of a reply that are read at once.
+PIECE = 2**16
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+
+class Client(Generic[C]):
+    """Runs plans against one account, over reused connections.
+
+    :param wire: how calls look on the wire.
+    :param limiter: when calls may be sent.
+    :param in_flight: calls under way at once in bulk work.
+    :param http: timeouts and sizes.
+    :param clock: the time.
+    """
+
+    def __init__(
+        self,
+        wire: Wire[C],
+        *,
+        limiter: RateLimiter[C] | None = None,
+        in_flight: int = IN_FLIGHT,
+        http: HttpSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.http = http or HttpSettings()
+        self._runtime = ThreadRuntime(self.http, clock)
+        self._driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def stats(self) -> Stats:
+        """What this client has done so far."""
+        return self._driver.stats
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._runtime.close()
+
+    def stop(self, reason: str) -> None:
+        """Have nothing more sent: plans collect what is under way, and come to their end. For signal handlers too.
+
+        :param reason: why, for the :class:`~airflow_provider_workflows.rest.errors.StoppedError` that plans meet.
+        """
+        self._driver.stop(reason)
+
+    def run(self, plan: Plan[T], *, longest_pause: float | None = None, patience: float = PATIENCE) -> T:
+        """Run a plan to its end.
+
+        The plan runs in a thread: what strikes the caller's, such as Airflow's timeout, stops the plan as :meth:`stop`
+        does, and goes on up when the plan has ended.
+
+        :param plan: a generator of the vendor's modules.
+        :param longest_pause: seconds that the plan may pause at once; default: as it needs.
+        :param patience: seconds for which a call that the server refuses is sent again; an hour.
+        :returns: what the plan returns.
+        :raises ApiError: a failed call that the plan does not handle.
+        :raises PauseDueError: if it has to pause for longer.
+        """
+        running = in_thread(lambda: finish(self._driver.run(plan, longest_pause=longest_pause, patience=patience)))
+        try:
+            return running.result()
+        except BaseException as error:
+            if not running.done():
+                self.stop(f"the task was interrupted by {type(error).__name__}")
+                wait([running], timeout=GRACE)
+            raise
+
+
+def in_thread(function: Callable[[], T]) -> Future[T]:
+    """Begin a function in a thread of its own, which does not keep the process from ending.
+
+    :param function: the function.
+    """
+    future: Future[T] = Future()
+    context = copy_context()
+
+    def work() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = context.run(function)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    Thread(target=work, daemon=True).start()
+    return future
+
+
+def finish(work: Awaitable[T]) -> T:
+    """Run a coroutine that never suspends to its end."""
+    try:
+        next(work.__await__())
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    raise RuntimeError("a coroutine of the synchronous driver was suspended")
+
+
+class ThreadRuntime:
+    """Makes requests with ``requests``, and does work beside the loop in threads. Its coroutines never suspend.
+
+    :param http: timeouts and sizes.
+    :param clock: the time.
+    """
+
+    def __init__(self, http: HttpSettings, clock: Clock) -> None:
+        self._http = http
+        self._clock = clock
+        self._session = _Session()
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MOST_IN_FLIGHT))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    async def exchange(self, call: str, request: Request) -> Response:
+        """Send a request, in a thread: the total time cannot be bound otherwise."""
+        exchanged = in_thread(lambda: self._exchange(call, request))
+        try:
+            return exchanged.result(self._http.total_timeout)
+        except TimeoutError:
+            raise ReplyLostError(call, text="no whole reply within the total timeout") from None
+
+    async def sleep(self, seconds: float, until: Event) -> None:
+        """Let time pass, at most until an event is set."""
+        self._clock.sleep(seconds, until)
+
+    async def call(self, function: Callable[[], T], undo: Callable[[T], Any] | None = None) -> T:  # noqa: ARG002
+        """Run a function; here it may block."""
+        return function()
+
+    def start(self, work: Awaitable[T]) -> Future[T]:
+        """Begin some work in a thread."""
+        return in_thread(lambda: finish(work))
+
+    async def first_done(self, works: Iterable[Future[Any]]) -> Future[Any]:
+        """Wait until one of them is done, and return it."""
+        return next(iter(wait(works, return_when=FIRST_COMPLETED).done))
+
+    @hide_frames
+    def _exchange(self, call: str, request: Request) -> Response:
+        headers, content = encode_body(call, request)
+        try:
+            response = self._session.request(
+                request.http_method,
+                request.url,
+                headers=headers,
+                data=content,
+                timeout=(self._http.connect_timeout, self._http.read_timeout),
+                allow_redirects=False,
+                stream=True,
+            )
+            with closing(response):
+                body = ReplyBody(call, response.headers, self._http.max_reply_size)
+                for piece in response.raw.stream(PIECE, decode_content=False):
+                    body.feed(piece)
+            return Response(response.status_code, response.headers, body.content())
+        except (requests.RequestException, HTTPError) as error:
+            raise _failure(call, error) from None
+
+
+class _Session(requests.Session):
+    """A session for which a redirect is an answer like any other; even reading its target can fail."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
+
+
+def _failure(call: str, error: Exception) -> ApiError:
+    reason = error.args[0].reason if error.args and isinstance(error.args[0], MaxRetryError) else None
+    if isinstance(error, (requests.ReadTimeout, ReadTimeoutError)):
+        return ReplyLostError(call, text="no reply within the read timeout")
+    # Before the next one: to urllib3 it is a kind of connect timeout.
+    if isinstance(reason, NewConnectionError):
+        return NotConnectedError(call, text="no connection to the host (unknown name, or nothing listens)")
+    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, ConnectTimeoutError):
+        return NotConnectedError(call, text="no connection within the connect timeout")
+    if isinstance(error, requests.exceptions.ProxyError):
+        return NotConnectedError(call, text="no connection through the proxy")
+    if reason is not None and any(isinstance(arg, ssl.SSLCertVerificationError) for arg in reason.args):
+        return NotConnectedError(call, text="the host's TLS certificate is not trusted")
+    if isinstance(error, requests.exceptions.SSLError):
+        return ReplyLostError(call, text="TLS failed (perhaps the host does not speak https at this port)")
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+        return NotConnectedError(call, text="the host's address is not valid")
+    return ReplyLostError(call, text="the connection ended before a whole reply came")
