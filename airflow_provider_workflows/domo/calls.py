@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,17 @@ class Call:
         return self.name
 
 
+def path_part(text: str) -> str:
+    """Return a text as one part of a path, wherever it came from.
+
+    :param text: the text.
+    :raises ValueError: for an empty text or dots, with which the path would lead elsewhere.
+    """
+    if not text.strip("."):
+        raise ValueError(f"{text!r} is no id")
+    return quote(text, safe="")
+
+
 def start_instance(model_id: str, version: str, message_name: str, data: Mapping[str, Any] | None = None) -> Call:
     """Start a workflow (API page "Start a Workflow").
 
@@ -50,7 +61,7 @@ def cancel_instance(instance_id: str) -> Call:
 
     :param instance_id: the instance's id, not the model's.
     """
-    return Call(f"cancel instance {instance_id}", "POST", f"/api/workflow/v1/instances/{instance_id}/cancel")
+    return Call(f"cancel instance {instance_id}", "POST", f"/api/workflow/v1/instances/{path_part(instance_id)}/cancel")
 
 
 def get_instance(instance_id: str) -> Call:

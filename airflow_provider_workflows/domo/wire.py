@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from airflow_provider_workflows import __version__
 from airflow_provider_workflows.domo.account import Account
-from airflow_provider_workflows.domo.calls import Call
+from airflow_provider_workflows.domo.calls import Call, path_part
 from airflow_provider_workflows.domo.errors import BlockedError, error_class
 from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.errors import ApiError, RedirectedError
@@ -32,7 +31,7 @@ class DomoWire:
             "User-Agent": f"airflow-provider-workflows/{__version__}",
             "X-DOMO-Developer-Token": self.account.token,
         }
-        path = call.path or self.account.instance_path.format(instance_id=quote(call.instance_id or "", safe=""))
+        path = call.path or self.account.instance_path.format(instance_id=path_part(call.instance_id or ""))
         return Request(call.http_method, self.account.base_url + path, headers, call.body)
 
     def result(self, call: Call, response: Response) -> Any:

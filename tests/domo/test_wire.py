@@ -53,6 +53,16 @@ def failure(wire: DomoWire, answer: Response, call: Call = CANCEL) -> ApiError:
 
 
 class TestRequest:
+    @pytest.mark.parametrize("call", [calls.cancel_instance, calls.get_instance])
+    def test_an_id_cannot_lead_to_another_api(self, wire: DomoWire, call: Any) -> None:
+        url = wire.request(call("../../../content/v2/users/7?x#")).url
+        assert url.startswith(
+            "https://acme.domo.com/api/workflow/v1/instances/..%2F..%2F..%2Fcontent%2Fv2%2Fusers%2F7%3Fx%23"
+        )
+        for dots in ("", ".", ".."):
+            with pytest.raises(ValueError, match="is no id"):
+                wire.request(call(dots))
+
     def test_the_token_stands_in_its_header_and_nowhere_else(self, wire: DomoWire) -> None:
         request = wire.request(CANCEL)
         assert request.http_method == "POST"
