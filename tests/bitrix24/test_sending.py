@@ -155,7 +155,7 @@ class TestUnderWay:
         assert sorted(report.failed) == sorted(ids)
         assert control.journal() == []
         assert len(control.requests()) <= 300
-        assert 3600 <= sum(clock.naps) < 3700
+        assert 3590 <= sum(clock.naps) < 3700
 
 
 class TestWithinTheBucket:

@@ -8,12 +8,17 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 #: Instead of an answer: say nothing, and keep the connection open.
 HANG = b"HANG"
 #: Instead of an answer: reset the connection.
 RESET = b"RESET"
+
+
+class Trickle(bytes):
+    """Send this, and then a byte now and then, for as long as the other side stays."""
 
 
 def http(body: bytes = b"{}", status: str = "200 OK", *headers: str, length: int | None = None) -> bytes:
@@ -58,6 +63,11 @@ class Loopback:
                 answer = self.answer(request)
                 if answer == HANG:
                     return
+                if isinstance(answer, Trickle):
+                    connection.sendall(answer)
+                    while True:
+                        time.sleep(0.02)
+                        connection.sendall(b"x")
                 if answer == RESET:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     break
