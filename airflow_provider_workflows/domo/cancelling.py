@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import repeat
+from typing import Any
 
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.errors import NotFoundError
@@ -25,6 +26,9 @@ from airflow_provider_workflows.rest.plans import Now, Pause, Plan, exponential_
 
 log = logging.getLogger(__name__)
 
+#: What a record keeps of an instance.
+RECORD_FIELDS = {"model_id", "model_name", "model_version", "status", "created_on"}
+
 
 def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
     """Check workflow instance ids and leave out repetitions.
@@ -38,6 +42,23 @@ def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
                 f"instance_id: {instance_id!r} is not an instance id such as '2052e10a-d142-4391-a731-2be1ab1c0188'"
             )
     return ids
+
+
+def describe_instances(instance_ids: Iterable[str]) -> Plan[list[dict[str, Any]]]:
+    """Return what is kept of instances that are to be cancelled, as JSON: their ids, and what a read tells of them.
+
+    :param instance_ids: the ids.
+    """
+    rows: list[dict[str, Any]] = []
+    for instance_id in instance_ids:
+        try:
+            row = (yield from read_instance(instance_id)).model_dump(by_alias=True, mode="json", include=RECORD_FIELDS)
+        except (AuthenticationError, RedirectedError):
+            raise
+        except RejectedError as error:
+            row = {"unreadable": error.reason}
+        rows.append({**row, "id": instance_id})
+    return rows
 
 
 def cancel_instances(
@@ -105,7 +126,10 @@ def _cancel(instance_id: str, report: EndReport, seen: Callable[[Instance], obje
     report.statuses[instance_id] = instance.status
     seen(instance)
     ours = not over or (instance_id in report.unclear and instance.status == CANCELED)
-    (report.ended if ours else report.already_ended).append(instance_id)
+    if ours:
+        report.end(instance_id)
+    else:
+        report.already_ended.append(instance_id)
 
 
 def still_running(report: EndReport) -> list[str]:

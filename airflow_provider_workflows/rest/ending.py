@@ -102,11 +102,15 @@ class EndReport:
 
     def stop(self, error: ApiError, ids: Iterable[str]) -> None:
         """Note that an error ended the work, and with it those of the ids that nothing is known of."""
+        self.give_up(str(error), ids)
+        self.stopped_by = error
+
+    def give_up(self, reason: str, ids: Iterable[str]) -> None:
+        """Note why nothing is known of those of the ids of which nothing is."""
         known = self.settled
         for id in ids:
             if id not in known:
-                self.failed[id] = f"{PERHAPS_ENDED}: {error}" if id in self.unclear else str(error)
-        self.stopped_by = error
+                self.failed[id] = f"{PERHAPS_ENDED}: {reason}" if id in self.unclear else reason
 
     def still_running(self, ids: Iterable[str]) -> None:
         """Correct the report by what was read afterwards."""
@@ -158,6 +162,7 @@ class EndReport:
             "already_ended": self.already_ended,
             "moved_on": self.moved_on,
             "failed": self.failed,
+            "statuses": self.statuses,
             "dry_run": self.dry_run,
             "unclear": sorted(self.unclear),
         }

@@ -1,40 +1,123 @@
-"""The end of a task that acts on many: log and push the report, fail if any failed."""
+"""What tasks that end many have in common: an account of what was ended that is never lost, and an end when killed."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_workflows.rest.ending import EndReport, NotAllEndedError
+from airflow_provider_workflows.rest.errors import ProviderError
+from airflow_provider_workflows.tasks.base import ProviderTask
+from airflow_provider_workflows.tasks.earlier_tries import EarlierTries
+from airflow_provider_workflows.tasks.record import EndRecord
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["NotAllEndedError", "finish", "reporting"]
+__all__ = ["Account", "EndingTask", "NotAllEndedError", "finish"]
 
 log = logging.getLogger(__name__)
 
+KILLED = "the task was told to end"
 
-@contextmanager
-def reporting(context: Context, report: EndReport, more: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
-    """Log and push the report if the work is ended by an error, a timeout or a kill, before that goes on up.
 
-    :param context: the task's context.
-    :param report: filled while the work goes on.
-    :param more: gives what the task tells besides.
+class Account:
+    """The account of one part of a task's work.
+
+    :param earlier: ids that earlier tries of this run of the task have ended.
+    :param record: where it is written down besides.
     """
-    try:
-        yield
-    except TaskDeferred:
-        raise
-    except BaseException:  # also a task's timeout, which strikes anywhere
-        log.warning("Ended before it was done. %s", report)
-        context["ti"].xcom_push(key="return_value", value=report.json() | more())
-        raise
+
+    def __init__(self, earlier: list[str], record: EndRecord | None) -> None:
+        self.earlier = earlier
+        self._record = record
+
+    def about_to_end(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write down what is about to be ended, before anything is.
+
+        :param rows: of each its ``id``, and what is known of it.
+        """
+        if self._record is not None:
+            self._record.about_to_end(rows)
+
+
+class EndingTask(ProviderTask):
+    """A task that ends many.
+
+    :param record_path: where to keep the record of what is ended, as JSON lines: a local path, or one such as
+        ``s3://aws_default@bucket/record.jsonl``.
+    """
+
+    #: The hook of the account that is worked on.
+    hook: Any
+    _client: Any = None
+    _killed = False
+
+    def __init__(self, *, record_path: str | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.record_path = record_path
+
+    def on_kill(self) -> None:
+        """Have nothing more sent: what is under way is waited for, and the work ends with its report."""
+        # Called in a signal handler: nothing here may wait, log, or talk to Airflow.
+        self._killed = True
+        if self._client is not None:
+            self._client.stop(KILLED)
+
+    @contextmanager
+    def _account(
+        self,
+        context: Context,
+        report: EndReport,
+        ids: Iterable[str] = (),
+        more: Callable[[], dict[str, Any]] = dict,
+    ) -> Iterator[Account]:
+        """Keep the account of some work, however it ends.
+
+        The report is logged and pushed if an error, a timeout or a kill ends the work; the record and what a retry
+        has to know are kept in any case.
+
+        :param context: the task's context.
+        :param report: filled while the work goes on.
+        :param ids: what is to be ended, as far as that is known before; what is not settled in the end has failed.
+        :param more: gives what the task tells besides.
+        """
+        self._client = self.hook.get_conn()
+        if self._killed:
+            self._client.stop(KILLED)
+        tries = EarlierTries(context)
+        record = EndRecord(self.record_path, _place(context)) if self.record_path else None
+        if record is not None:
+            record.go_on(report)
+        # What an earlier try has ended runs no more; this one would call it ended by others.
+        report.unclear.update(tries.ended)
+        report.on_ended = lambda: tries.keep(report)
+        try:
+            yield Account(tries.ended, record)
+        except TaskDeferred:
+            raise
+        except BaseException as error:  # also a task's timeout, which strikes anywhere
+            reason = str(error) if isinstance(error, ProviderError) else f"not tried: ended by {type(error).__name__}"
+            report.give_up(reason, ids)
+            log.warning("Ended by %s before it was done. %s", type(error).__name__, report)
+            try:
+                context["ti"].xcom_push(key="return_value", value=report.json() | more())
+            except Exception:
+                log.exception("The report could not be pushed: %s", report.json())
+            raise
+        finally:
+            tries.keep(report, now=True)
+            if record is not None:
+                record.settle(report)
+
+
+def _place(context: Context) -> dict[str, Any]:
+    ti: Any = context["ti"]
+    return {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "map_index": ti.map_index, "try": ti.try_number}
 
 
 def finish(context: Context, report: EndReport, more: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from airflow_provider_workflows.triggers.polling import PollTrigger, log
 class InstancesTrigger(PollTrigger):
     """Waits until workflow instances are in a terminal status, or cannot be read, which who waits finds out by itself.
 
-    Every event carries ``instance_ids``.
+    Every event carries ``instance_ids``, and ``checkpoint`` if there is one.
 
     :param domo_conn_id: id of the Airflow connection.
     :param instance_ids: the instances.
@@ -25,6 +25,7 @@ class InstancesTrigger(PollTrigger):
     :param deadline: Unix time after which it polls no more.
     :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
     :param cancel_on_kill: cancel them when the deferred task is killed by a user (Airflow 3.3 and later).
+    :param checkpoint: what the task needs to go on, as JSON.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class InstancesTrigger(PollTrigger):
         deadline: float | None,
         tolerance: float = TOLERANCE,
         cancel_on_kill: bool = False,
+        checkpoint: Any = None,
     ) -> None:
         super().__init__(poll_interval=poll_interval, deadline=deadline, tolerance=tolerance)
         self.domo_conn_id = domo_conn_id
         self.instance_ids = list(instance_ids)
         self.cancel_on_kill = cancel_on_kill
+        self.checkpoint = checkpoint
         self._watch = Watch(list(instance_ids))
         self._phase = random.uniform(0, poll_interval)  # noqa: S311
 
@@ -48,7 +51,8 @@ class InstancesTrigger(PollTrigger):
         return DomoHook(self.domo_conn_id)
 
     def _carried(self) -> Mapping[str, Any]:
-        return {"instance_ids": self.instance_ids}
+        checkpoint = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
+        return {"instance_ids": self.instance_ids, **checkpoint}
 
     async def _poll(self, client: AsyncDomoClient) -> Mapping[str, Any] | None:
         try:

@@ -45,8 +45,10 @@ class VirtualTime(Clock):
 class TaskInstance:
     """Takes XComs; what is no JSON fails the test, as it would fail the task."""
 
-    task_id = "task"
+    dag_id, run_id, task_id = "dag", "run", "task"
     map_index = -1
+    try_number = 1
+    max_tries = 1
 
     def __init__(self) -> None:
         self.xcoms: dict[str, Any] = {}

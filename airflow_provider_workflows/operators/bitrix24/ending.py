@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
+from airflow_provider_workflows.bitrix24.ending import (
+    RECORD_FIELDS,
+    check_workflow_ids,
+    end_workflows,
+    record_row,
+    still_matches,
+)
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.listing import read_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.tasks.arguments import as_ids, check_final
+from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_stuck_for
 from airflow_provider_workflows.tasks.base import TaskArguments
-from airflow_provider_workflows.tasks.reports import finish, reporting
+from airflow_provider_workflows.tasks.bitrix24 import check_filters
+from airflow_provider_workflows.tasks.reports import EndingTask, finish
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -29,21 +39,35 @@ def _ids_of(value: Any, argument: str) -> list[str]:
     return check_workflow_ids(as_ids(value, argument))
 
 
-class _EndWorkflowsOperator(Bitrix24Operator):
+class _EndWorkflowsOperator(EndingTask, Bitrix24Operator):
     """Ends running workflows.
 
     :param workflow_id: one id or a list of them.
+    :param filters: only those that match.
+    :param stuck_for: only those whose lock ended this long ago.
     """
 
-    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "workflow_id")
+    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "workflow_id", "filters", "record_path")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
     operator_extra_links = (WorkflowLink(),)
 
-    def __init__(self, *, workflow_id: WorkflowIds | XComArg, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        workflow_id: WorkflowIds | XComArg,
+        filters: Mapping[str, Any] | XComArg | None,
+        stuck_for: timedelta | None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
+        self.filters: Any = filters
+        self.stuck_for = stuck_for
 
     def _check(self) -> None:
         check_final(self.workflow_id, "workflow_id", _ids_of)
+        check_filters(self.filters)
+        check_stuck_for(self.stuck_for)
 
     @abstractmethod
     def _end(self, workflow_id: str) -> Call:
@@ -52,13 +76,23 @@ class _EndWorkflowsOperator(Bitrix24Operator):
     def execute(self, context: Context) -> dict[str, Any]:
         """End the workflows and return the report."""
         ids = _ids_of(self.workflow_id, "workflow_id")
+        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
         # Airflow looks for an address also where there is no one thing to link to.
         base_url = self.hook.get_conn().portal.base_url
         WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
         report = EndReport(requested=len(ids))
-        with reporting(context, report):
-            self.hook.run(end_workflows(ids, self._end, report=report))
+        with self._account(context, report, ids) as account:
+            if self.record_path:
+                rows = self.hook.run(read_workflows(ids, record_row, select=RECORD_FIELDS))
+                account.about_to_end(rows.get(workflow_id, {"id": workflow_id}) for workflow_id in ids)
+            self.log.info("Ending %d workflows of %s%s", len(ids), base_url, _only_if(wanted))
+            recheck = still_matches(wanted) if wanted.conditions else None
+            self.hook.run(end_workflows(ids, self._end, report=report, recheck=recheck))
         return finish(context, report)
+
+
+def _only_if(wanted: WorkflowFilter) -> str:
+    return f", if they still match {wanted.params()}" if wanted.conditions else ""
 
 
 class TerminateWorkflowOperator(_EndWorkflowsOperator):
@@ -66,6 +100,10 @@ class TerminateWorkflowOperator(_EndWorkflowsOperator):
 
     Safe to retry: a workflow that runs no more counts as ``already_ended``, and after a lost reply the task
     reads whether the workflow still runs before it sends anything again. Up to 50 workflows go in one request.
+
+    With ``filters`` or ``stuck_for`` each workflow is looked at again shortly before it is ended, and left alone if it
+    has moved on since its id was found; that takes one request more for each 50. So give them whenever time has passed
+    since then, or the ids come from somebody else.
 
     Returns the report: the counts ``requested``, ``ended``, ``already_ended``, ``moved_on``, ``failed``; ``dry_run``;
     ``ended_ids`` and ``already_ended_ids`` (the first 1,000); and ``failures``, a list of
@@ -76,6 +114,10 @@ class TerminateWorkflowOperator(_EndWorkflowsOperator):
 
     :param workflow_id: one id, a list of ids, or rows of ``ListWorkflowsOperator``. (templated)
     :param status: status text to show on the record. (templated)
+    :param filters: end only those that match this FILTER object, as for ``ListWorkflowsOperator``. (templated)
+    :param stuck_for: end only those whose lock ended this long ago.
+    :param record_path: where to keep the record of what is ended, as JSON lines: a local path, or one such as
+        ``s3://aws_default@bucket/record.jsonl``; takes one request more for each 50. (templated)
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
     :raises NotAllEndedError: if any workflow could not be ended.
@@ -88,10 +130,20 @@ class TerminateWorkflowOperator(_EndWorkflowsOperator):
         *,
         workflow_id: WorkflowIds | XComArg,
         status: str | XComArg | None = None,
+        filters: Mapping[str, Any] | XComArg | None = None,
+        stuck_for: timedelta | None = None,
+        record_path: str | None = None,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(workflow_id=workflow_id, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        super().__init__(
+            workflow_id=workflow_id,
+            filters=filters,
+            stuck_for=stuck_for,
+            record_path=record_path,
+            bitrix24_conn_id=bitrix24_conn_id,
+            **kwargs,
+        )
         self.status: Any = status
         self._check_made()
 
@@ -102,11 +154,16 @@ class TerminateWorkflowOperator(_EndWorkflowsOperator):
 class KillWorkflowOperator(_EndWorkflowsOperator):
     """Stops running workflows and *erases* their record (``bizproc.workflow.kill``). Nobody can bring it back.
 
-    Safe to retry, and reports, as :class:`TerminateWorkflowOperator` does.
+    Safe to retry, and reports, as :class:`TerminateWorkflowOperator` does. Give ``record_path``: nothing else tells
+    afterwards what was there.
 
     .. seealso:: API page "Delete Running Process bizproc.workflow.kill"
 
     :param workflow_id: one id, a list of ids, or rows of ``ListWorkflowsOperator``. (templated)
+    :param filters: end only those that match this FILTER object, as for ``ListWorkflowsOperator``. (templated)
+    :param stuck_for: end only those whose lock ended this long ago.
+    :param record_path: where to keep the record of what is ended, as JSON lines: a local path, or one such as
+        ``s3://aws_default@bucket/record.jsonl``; takes one request more for each 50. (templated)
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
     :raises NotAllEndedError: if any workflow could not be ended.
@@ -118,10 +175,20 @@ class KillWorkflowOperator(_EndWorkflowsOperator):
         self,
         *,
         workflow_id: WorkflowIds | XComArg,
+        filters: Mapping[str, Any] | XComArg | None = None,
+        stuck_for: timedelta | None = None,
+        record_path: str | None = None,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(workflow_id=workflow_id, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        super().__init__(
+            workflow_id=workflow_id,
+            filters=filters,
+            stuck_for=stuck_for,
+            record_path=record_path,
+            bitrix24_conn_id=bitrix24_conn_id,
+            **kwargs,
+        )
         self._check_made()
 
     def _end(self, workflow_id: str) -> Call:

@@ -9,25 +9,21 @@ from airflow_provider_workflows.domo.cancelling import (
     await_cancelled,
     cancel_instances,
     check_instance_ids,
+    describe_instances,
     still_running,
 )
 from airflow_provider_workflows.domo.models import Instance
-from airflow_provider_workflows.domo.watching import unfinished
+from airflow_provider_workflows.domo.watching import Watch, poll_instances
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.domo.base import DomoOperator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import TaskArguments
-from airflow_provider_workflows.tasks.deferring import (
-    DEFAULT_DEFERRABLE,
-    deadline_after,
-    load_checkpoint,
-    save_checkpoint,
-)
-from airflow_provider_workflows.tasks.reports import finish, reporting
+from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, deadline_after
+from airflow_provider_workflows.tasks.reports import EndingTask, finish
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
-from airflow_provider_workflows.triggers.polling import validate_event
+from airflow_provider_workflows.triggers.polling import strange_event, validate_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -37,7 +33,7 @@ def _ids_of(value: Any, argument: str) -> list[str]:
     return check_instance_ids(as_ids(value, argument))
 
 
-class DomoCancelOperator(DomoOperator):
+class DomoCancelOperator(EndingTask, DomoOperator):
     """Cancels workflow instances.
 
     Safe to retry: an instance that has finished, or was cancelled before, counts as ``already_ended``. Domo cancels
@@ -55,11 +51,13 @@ class DomoCancelOperator(DomoOperator):
     :param wait_timeout: seconds to wait at most; an instance that still runs then has failed to end.
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
         ``[operators] default_deferrable``.
+    :param record_path: where to keep the record of what is cancelled, as JSON lines: a local path, or one such as
+        ``s3://aws_default@bucket/record.jsonl``; takes one request more for each instance. (templated)
     :param domo_conn_id: id of the Airflow connection. (templated)
     :raises NotAllEndedError: if any instance could not be cancelled.
     """
 
-    template_fields: Sequence[str] = (*DomoOperator.template_fields, "instance_id")
+    template_fields: Sequence[str] = (*DomoOperator.template_fields, "instance_id", "record_path")
     operator_extra_links = (InstanceLink(),)
 
     def __init__(
@@ -70,10 +68,11 @@ class DomoCancelOperator(DomoOperator):
         poll_interval: float = 5.0,
         wait_timeout: float = 600.0,
         deferrable: bool = DEFAULT_DEFERRABLE,
+        record_path: str | None = None,
         domo_conn_id: str = DomoHook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(domo_conn_id=domo_conn_id, **kwargs)
+        super().__init__(record_path=record_path, domo_conn_id=domo_conn_id, **kwargs)
         self.instance_id = instance_id
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
@@ -91,7 +90,11 @@ class DomoCancelOperator(DomoOperator):
         ids = _ids_of(self.instance_id, "instance_id")
         in_worker = self.wait_for_completion and not self.deferrable
         report, seen = EndReport(requested=len(ids)), list[Instance]()
-        with reporting(context, report):
+        base_url = self.hook.get_conn().account.base_url
+        with self._account(context, report, ids) as account:
+            if self.record_path:
+                account.about_to_end(self.hook.run(describe_instances(ids)))
+            self.log.info("Cancelling %d instances of %s", len(ids), base_url)
             self.hook.run(
                 cancel_instances(
                     ids,
@@ -101,24 +104,25 @@ class DomoCancelOperator(DomoOperator):
                     seen=seen.append,
                 )
             )
-        # Airflow looks for an address also where there is no one thing to link to.
-        base_url = self.hook.get_conn().account.base_url
-        InstanceLink().push(context, InstanceLink.url(base_url, seen[0]) if len(seen) == 1 else "")
-        if self.wait_for_completion and self.deferrable and still_running(report) and report.stopped_by is None:
-            self._wait(report, context)
+            # Airflow looks for an address also where there is no one thing to link to.
+            InstanceLink().push(context, InstanceLink.url(base_url, seen[0]) if len(seen) == 1 else "")
+            if self.wait_for_completion and self.deferrable and still_running(report) and report.stopped_by is None:
+                self._wait(report)
         return finish(context, report)
 
-    def _wait(self, report: EndReport, context: Context) -> None:
-        """Look once, and defer if that is not enough."""
-        left = self.hook.run(unfinished(still_running(report)))
-        if left:
-            save_checkpoint(context, report.save())
+    def _wait(self, report: EndReport) -> None:
+        """Poll once, and defer if that is not enough."""
+        watch = Watch(still_running(report))
+        self.hook.run(poll_instances(watch))
+        if watch.left:
             self.defer(
                 trigger=InstancesTrigger(
                     domo_conn_id=self.domo_conn_id,
-                    instance_ids=left,
+                    instance_ids=watch.left,
                     poll_interval=self.poll_interval,
                     deadline=deadline_after(self.wait_timeout, self.execution_timeout),
+                    # Users may edit a task's XComs while it is deferred.
+                    checkpoint=report.save(),
                 ),
                 method_name="execute_complete",
             )
@@ -126,7 +130,10 @@ class DomoCancelOperator(DomoOperator):
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Read how the instances ended and return the report."""
-        waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0
-        done = EndReport.load(load_checkpoint(context))
-        self.hook.run(await_cancelled(done, 0, self.poll_interval, waited=waited))
-        return finish(context, done)
+        if not isinstance(event, Mapping) or "checkpoint" not in event:
+            raise strange_event(event)
+        report = EndReport.load(event["checkpoint"])
+        with self._account(context, report):
+            waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0
+            self.hook.run(await_cancelled(report, 0, self.poll_interval, waited=waited))
+        return finish(context, report)

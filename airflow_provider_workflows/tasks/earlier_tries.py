@@ -1,0 +1,90 @@
+"""What earlier tries of a task have ended, so that the report of its retry holds it too."""
+
+from __future__ import annotations
+
+import logging
+import time
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_4_PLUS
+
+from airflow_provider_workflows.rest.ending import EndReport
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+log = logging.getLogger(__name__)
+
+KEY = "ended"
+#: Ids under one key: Airflow wants a value to be smaller than 64 kB.
+TOGETHER = 1000
+#: Seconds after which news are kept, so that little is lost when the worker dies.
+INTERVAL = 15.0
+
+
+class EarlierTries:
+    """The ids that were ended in one run of a task, kept in Airflow's task state store from 3.3 on, or else in the log.
+
+    They count for the retries of one run of the task. When the task is cleared, it starts anew.
+
+    :param context: the task's context.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._store: Any = context.get("task_state_store")
+        # Airflow raises it when a task is cleared, and only then.
+        self._max_tries: int = context["ti"].max_tries if self._store is not None else 0
+        self._ids: list[str] = self._read()
+        self._known = set(self._ids)
+        self._seen = 0
+        self._kept_at = time.monotonic()
+        self._lock = Lock()
+
+    @property
+    def ended(self) -> list[str]:
+        """Ids that earlier tries of this run have ended."""
+        return self._ids.copy()
+
+    def keep(self, report: EndReport, *, now: bool = False) -> None:
+        """Keep what a report says was ended, if there are many news, or they are old.
+
+        An error is logged: the work goes on without.
+
+        :param report: the report.
+        :param now: do so in any case.
+        """
+        with self._lock:
+            fresh = len(report.ended) - self._seen
+            if not now and fresh < TOGETHER and time.monotonic() - self._kept_at < INTERVAL:
+                return
+            news = [id for id in report.ended[max(0, self._seen) :] if id not in self._known]
+            self._seen, self._kept_at = len(report.ended), time.monotonic()
+            if not news:
+                return
+            first = len(self._ids) // TOGETHER
+            self._ids += news
+            self._known.update(news)
+            try:
+                self._write(first, news)
+            except Exception:
+                log.warning("What was ended could not be kept for a retry's report", exc_info=True)
+
+    def _read(self) -> list[str]:
+        ids: list[str] = []
+        # Later versions forget it by themselves when a task is cleared, unless the user wants it kept.
+        while self._store is not None and len(ids) % TOGETHER == 0:
+            kept = self._store.get(f"{KEY}_{len(ids) // TOGETHER}")
+            if not kept or not (AIRFLOW_V_3_4_PLUS or kept["max_tries"] == self._max_tries):
+                break
+            ids += kept["ids"]
+        return ids
+
+    def _write(self, first: int, news: list[str]) -> None:
+        if self._store is None:
+            for start in range(0, len(news), TOGETHER):
+                log.info("Ended: %s", " ".join(news[start : start + TOGETHER]))
+            return
+        for nth in range(first, -(-len(self._ids) // TOGETHER)):
+            ids = self._ids[nth * TOGETHER : (nth + 1) * TOGETHER]
+            self._store.set(f"{KEY}_{nth}", {"ids": ids, "max_tries": self._max_tries})
