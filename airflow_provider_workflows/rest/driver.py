@@ -212,17 +212,20 @@ class Driver(Generic[C]):
         """
         name = str(call)
         outcome: Any = NotConnectedError(name, text="given up before it was sent")
+        waits = self._limiter.acquire(call)
         try:
             self._refuse_if_stopped(name)
             given_up = outcome
-            turn = await self._runtime.call(
-                lambda: self._limiter.acquire(call), undo=lambda _: self._limiter.release(call, given_up)
+            wait = await self._runtime.call(
+                lambda: next(waits, 0.0), undo=lambda _: self._limiter.release(call, given_up)
             )
         except ApiError as error:
             return error
         try:
-            if turn > 0:
-                await self._runtime.sleep(turn, self.stopped)
+            while wait > 0 and not over.is_set():
+                await self._runtime.sleep(wait, self.stopped)
+                self._refuse_if_stopped(name)
+                wait = await self._runtime.call(lambda: next(waits, 0.0))
             self._refuse_if_stopped(name)
             if over.is_set():
                 return outcome
