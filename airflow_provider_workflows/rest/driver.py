@@ -115,7 +115,8 @@ class Driver(Generic[C]):
         limiter: RateLimiter[C] | None = None,
         in_flight: int = IN_FLIGHT,
     ) -> None:
-        self._wire = wire
+        #: How calls look on the wire, and the credential.
+        self.wire = wire
         self._runtime = runtime
         self._limiter: RateLimiter[C] = limiter or Unlimited()
         self._in_flight = in_flight
@@ -231,7 +232,8 @@ class Driver(Generic[C]):
                 return outcome
             outcome = ReplyLostError(name, text="given up while it was under way")
             self.stats.requests += 1
-            outcome = self._wire.result(call, await self._runtime.exchange(name, self._wire.request(call)))
+            wire = self.wire
+            outcome = wire.result(call, await self._runtime.exchange(name, wire.request(call)))
         except ApiError as error:
             outcome = error
         finally:
