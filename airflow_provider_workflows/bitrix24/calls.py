@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 #: Bitrix24's page size, which cannot be changed.
@@ -53,12 +54,14 @@ class Reply:
     :param next: the offset of the next page; ``None`` on the last one.
     :param time: the numbers of the envelope's ``time`` part: ``start`` and ``finish`` as the portal's Unix times,
         ``duration`` and ``operating`` in seconds.
+    :param at: when the portal began with it, by the portal's clock; ``None`` if it does not tell.
     """
 
     result: Any
     total: int | None = None
     next: int | None = None
     time: Mapping[str, float] = field(default_factory=dict)
+    at: datetime | None = None
 
 
 def list_scopes() -> Call:
@@ -166,7 +169,7 @@ def list_open_tasks(user_id: int, start: int = 0) -> Call:
     :param start: offset of the page, a multiple of 50.
     """
     params = {
-        "SELECT": ["ID", "WORKFLOW_ID", "USER_ID", "STATUS"],
+        "SELECT": ["ID", "WORKFLOW_ID", "USER_ID", "STATUS", "USER_STATUS"],
         "FILTER": {"USER_ID": user_id, "STATUS": 0},
         "ORDER": {"ID": "asc"},
         "start": start,

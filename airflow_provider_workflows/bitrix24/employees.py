@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.clean_up import Selector, WorkflowSummary
 from airflow_provider_workflows.bitrix24.listing import read_workflows
-from airflow_provider_workflows.bitrix24.sending import read_pages
-from airflow_provider_workflows.rest.errors import ProviderError, UnreadableReplyError
+from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
+from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
 
@@ -76,29 +76,39 @@ def waiting_for(user_id: int) -> Selector:
 
     def find() -> Plan[dict[str, WorkflowSummary]]:
         first: Reply = yield from send(calls.list_open_tasks(user_id))
-        tasks: dict[int, list[str]] = {}
-
-        def collect(start: int, reply: Reply) -> int:
-            tasks[start] = [row["WORKFLOW_ID"] for row in _tasks(reply) if _waits(row, user_id)]
-            return len(tasks[start])
-
         page = partial(calls.list_open_tasks, user_id)
-        yield from read_pages(first, page, collect, what="pages of tasks")
-        ids = dict.fromkeys(workflow_id for start in sorted(tasks) for workflow_id in tasks[start])
+        tasks = yield from read_pages(first, page, partial(_waiting_tasks, user_id), what="pages of tasks")
+        ids = dict.fromkeys(tasks.values())
         return (yield from read_workflows(ids, WorkflowSummary.of, select=("ID", "STARTED", "TEMPLATE_ID")))
 
     return find
 
 
-def _waits(task: dict[str, Any], user_id: int) -> bool:
-    """Tell whether a task is open and this user's: the portal may ignore a filter that it does not know."""
-    try:
-        return int(task["USER_ID"]) == user_id and int(task["STATUS"]) == 0 and bool(task["WORKFLOW_ID"])
-    except (KeyError, TypeError, ValueError):
-        raise UnreadableReplyError("bizproc.task.list", text="a task without USER_ID, STATUS or WORKFLOW_ID") from None
+class Task(BaseModel):
+    """A task of a workflow, a row of ``bizproc.task.list``.
+
+    :param id: the task's id.
+    :param workflow_id: its workflow, if it has one.
+    :param user_id: whose task it is.
+    :param status: 0 while the workflow waits for it.
+    :param user_status: 0 while it waits for this user; a task can wait for others who have not answered yet.
+    """
+
+    model_config = ConfigDict(alias_generator=str.upper, extra="allow", frozen=True, coerce_numbers_to_str=True)
+
+    id: str = Field(min_length=1)
+    workflow_id: str | None
+    user_id: int
+    status: int
+    user_status: int
 
 
-def _tasks(reply: Reply) -> list[dict[str, Any]]:
-    if not isinstance(reply.result, list) or not all(isinstance(row, dict) for row in reply.result):
-        raise UnreadableReplyError("bizproc.task.list", text="the result is not a list of rows")
-    return reply.result
+def _waiting_tasks(user_id: int, reply: Reply) -> Rows[str]:
+    """Keep the workflows of the tasks that wait for a user: the portal may ignore a filter that it does not know."""
+    tasks = read_list(Task, reply.result, "bizproc.task.list")
+    waiting = {
+        task.id: task.workflow_id
+        for task in tasks
+        if task.workflow_id and task.user_id == user_id and task.status == task.user_status == 0
+    }
+    return Rows(frozenset(task.id for task in tasks), waiting)

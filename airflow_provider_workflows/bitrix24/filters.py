@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Self
 
@@ -19,6 +19,8 @@ from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.texts import did_you_mean
 
 DATE_FIELDS = frozenset({"MODIFIED", "OWNED_UNTIL", "STARTED"})
+#: The dates that change while a workflow runs.
+CHANGING_DATES = frozenset({"MODIFIED", "OWNED_UNTIL"})
 NUMBER_FIELDS = frozenset({"STARTED_BY", "TEMPLATE_ID"})
 
 #: The operators that every version of the portal knows; equality has none.
@@ -30,6 +32,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_UP_TO = {"", "<", "<="}
 #: Newer spellings, sent in the old way, which both old and new portals understand.
 SPELLINGS = {"=": "", "!=": "!"}
 
@@ -90,6 +93,24 @@ class Condition:
     def narrows(self) -> bool:
         """Whether it names certain workflows, templates or times, and does not only leave some out."""
         return narrows(self.operator, self.field)
+
+    def is_past(self, now: datetime | None) -> bool:
+        """Tell whether it names a moment that is over.
+
+        :param now: the portal's time, if it is known.
+        """
+        return isinstance(self.value, datetime) and now is not None and self.value < now
+
+    def is_steady(self, now: datetime | None) -> bool:
+        """Tell whether a running workflow that does not meet it now never will.
+
+        :param now: the portal's time, if it is known.
+        """
+        if self.field in CHANGING_DATES:
+            # They change to the time of the change, or a later one.
+            return self.operator in _UP_TO and self.is_past(now)
+        # Documents can be merged.
+        return self.field != "DOCUMENT_ID"
 
     def sent_value(self) -> int | str:
         """Return the value as it is sent."""
@@ -161,6 +182,37 @@ class WorkflowFilter:
     def params(self) -> dict[str, int | str]:
         """Return the FILTER object as it is sent."""
         return {condition.key: condition.sent_value() for condition in self.conditions}
+
+    def steady(self, now: datetime | None) -> Self:
+        """Return the filter of those conditions that no running workflow can begin to meet.
+
+        :param now: the portal's time, if it is known.
+        """
+        steady = tuple(condition for condition in self.conditions if condition.is_steady(now))
+        return self if steady == self.conditions else replace(self, conditions=steady)
+
+    def is_closed(self, now: datetime | None) -> bool:
+        """Tell whether no workflow that is started from now on can match.
+
+        :param now: the portal's time, if it is known.
+        """
+        return any(
+            condition.operator in _UP_TO and (condition.is_past(now) or condition.field == "ID")
+            for condition in self.conditions
+        )
+
+    def started_before(self, moment: datetime) -> Self:
+        """Return the filter of those that match and were started before."""
+        return self._bounded("<STARTED", min, moment)
+
+    def started_since(self, moment: datetime) -> Self:
+        """Return the filter of those that match and were started then or later."""
+        return self._bounded(">=STARTED", max, moment)
+
+    def _bounded(self, key: str, tighter: Callable[..., datetime], moment: datetime) -> Self:
+        given = [one.value for one in self.conditions if one.key == key and isinstance(one.value, datetime)]
+        others = (one for one in self.conditions if one.key != key)
+        return replace(self, conditions=(*others, Condition.parse(key, tighter([moment, *given]))))
 
     def matches(self, workflow: Workflow) -> bool:
         """Tell whether the workflow meets every condition.

@@ -6,22 +6,27 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.bitrix24.sending import Batches, read_again, read_all, read_pages
+from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
+from airflow_provider_workflows.bitrix24.sending import Batches, read_again, read_all
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 
 log = logging.getLogger(__name__)
 
+#: This order never changes, and what is started comes last.
 OLDEST_FIRST = {"STARTED": "asc", "ID": "asc"}
+#: After so long nothing is added that was started before: a portal may have several servers, and writes take a moment.
+SETTLING = timedelta(seconds=5)
 
 K = TypeVar("K")
 
@@ -35,7 +40,8 @@ def find_workflows(
 ) -> Plan[dict[str, K]]:
     """Read the running workflows that match, the oldest first, from all pages.
 
-    Takes one request for the first page, and one for each further 50 pages.
+    All that match before and after it are among them, also when others end meanwhile. Takes one request for the first
+    page, one for each further 50 pages, and mostly two more if anything changed meanwhile.
 
     :param wanted: which; each row that comes back is checked against it again.
     :param keep: gives what to keep of each.
@@ -62,7 +68,7 @@ def find_workflow_ids(wanted: WorkflowFilter) -> Plan[list[str]]:
 
     :param wanted: which.
     """
-    return list((yield from find_workflows(wanted, _nothing, select=sorted(wanted.fields))))
+    return list((yield from find_workflows(wanted, _nothing, select=_fields(wanted))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ def watch_workflows(
     :param max_count: its upper end; ``None`` for no upper end.
     :param limit: how many ids to read at most.
     """
-    select = sorted(wanted.fields)
+    select = _fields(wanted)
     in_range = range(min_count, sys.maxsize if max_count is None else max_count + 1)
     first: Reply = yield from send(_page(wanted, select))
     if first.total is None:
@@ -157,6 +163,11 @@ def _page(wanted: WorkflowFilter, select: Sequence[str], start: int = 0) -> Call
     return calls.list_workflows(select=select, filters=wanted.params(), order=OLDEST_FIRST, start=start)
 
 
+def _fields(wanted: WorkflowFilter) -> list[str]:
+    """Return the fields that are read of workflows of which only the ids are kept."""
+    return sorted(wanted.fields | {"STARTED"})
+
+
 def _nothing(_: Workflow) -> None:
     """Keep only the id."""
 
@@ -168,23 +179,57 @@ def _read_on(
     limit: int | None,
     select: Sequence[str],
 ) -> Plan[dict[str, K]]:
-    """Collect what matches on the first page and on those after it."""
-    pages: dict[int, dict[str, K]] = {}
-    rows = 0
+    """Collect what matches on the first page and on those after it.
 
-    def collect(start: int, reply: Reply) -> int:
-        nonlocal rows
+    Pages hold together as long as workflows only leave the list, or come in at its end. So conditions that one may
+    begin to meet while it runs are not sent, and only checked here. What may come in at the end is read apart, so
+    that equal totals show that nothing has changed.
+    """
+    unwanted: set[str] = set()
+    totals: set[int | None] = set()
+    started: dict[str, Any] = {}
+
+    def read(reply: Reply) -> Rows[K]:
         workflows = _workflows(reply)
-        rows += len(workflows)
-        pages[start] = {workflow.id: keep(workflow) for workflow in workflows if wanted.matches(workflow)}
-        return len(pages[start])
+        kept = {workflow.id: keep(workflow) for workflow in workflows if wanted.matches(workflow)}
+        ids = frozenset(workflow.id for workflow in workflows)
+        unwanted.update(ids.difference(kept))
+        started.update((workflow.id, workflow.started) for workflow in workflows)
+        if reply is not first:
+            totals.add(reply.total)
+        return Rows(ids, kept)
 
-    page = partial(_page, wanted, select)
-    yield from read_pages(first, page, collect, limit=limit, what="pages of workflows")
-    found = {workflow_id: kept for nth in sorted(pages) for workflow_id, kept in pages[nth].items()}
-    if rows > len(found):
-        log.warning("Left out %d of %d rows: they do not match the filter, or came twice", rows - len(found), rows)
+    what = "pages of workflows"
+    # One page is whole by itself.
+    settled = first.at - SETTLING if first.at and first.next is not None and first.result else None
+    asked = wanted if first.next is None else wanted.steady(settled)
+    if asked != wanted:
+        first = yield from send(_page(asked, select))
+    only_shrinks = asked.is_closed(settled)
+    older = asked
+    if settled and not only_shrinks and _all_started_before(settled, first):
+        older, only_shrinks = asked.started_before(settled), True
+    found = yield from read_pages(
+        first, partial(_page, older, select), read, what=what, limit=limit, only_shrinks=only_shrinks
+    )
+    if settled and older != asked and first.total not in totals and (limit is None or len(found) < limit):
+        newer = asked.started_since(settled)
+        rest = None if limit is None else limit - len(found)
+        first = yield from send(_page(newer, select))
+        found |= yield from read_pages(first, partial(_page, newer, select), read, what=what, limit=rest)
+    if unwanted and asked == wanted:
+        log.warning("Left out %d workflows: they do not match the filter", len(unwanted))
+    if all(map(_is_moment, started.values())):
+        found = dict(sorted(found.items(), key=lambda item: started[item[0]]))
     return dict(islice(found.items(), limit))
+
+
+def _all_started_before(moment: datetime, page: Reply) -> bool:
+    return all(_is_moment(one.started) and one.started < moment for one in _workflows(page))
+
+
+def _is_moment(started: Any) -> TypeGuard[datetime]:
+    return isinstance(started, datetime) and started.tzinfo is not None
 
 
 def _workflows(reply: Reply) -> list[Workflow]:

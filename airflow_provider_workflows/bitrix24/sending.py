@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from airflow_provider_workflows.bitrix24 import calls
-from airflow_provider_workflows.bitrix24.calls import BATCH, PAGE, Call, Reply
+from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
-from airflow_provider_workflows.rest.bulk import send_each
-from airflow_provider_workflows.rest.errors import ApiError, ReplyLostError, ServerError, UnreadableReplyError
+from airflow_provider_workflows.rest.errors import ApiError, ReplyLostError, ServerError
 from airflow_provider_workflows.rest.plans import Pause, Plan, exponential_backoff, send
 
 K = TypeVar("K")
@@ -36,42 +35,6 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
             raise worst
         yield Pause(max(delay, worst.retry_after or 0), reason=str(worst))
     return [replies[nth] for nth in range(len(reads))]
-
-
-def read_pages(
-    first: Reply,
-    page: Callable[[int], Call],
-    collect: Callable[[int, Reply], int],
-    *,
-    what: str,
-    limit: int | None = None,
-) -> Plan[None]:
-    """Read the pages of a list, of which the first is there already: one request for each 50 of the others.
-
-    :param first: the first page.
-    :param page: gives the call of the page at an offset.
-    :param collect: is told the offset and reply of each page, in any order, and gives how many rows it kept.
-    :param what: what the pages are of, for the log.
-    :param limit: how many rows are enough; default: all.
-    """
-    following: dict[int, int | None] = {}
-    kept = 0
-
-    def take(start: int, reply: Reply) -> None:
-        nonlocal kept
-        kept += collect(start, reply)
-        following[start] = reply.next
-
-    take(0, first)
-    start = first.next
-    while start is not None and (limit is None or kept < limit):
-        if start in following:
-            raise UnreadableReplyError(str(page(start)), text="the pages do not go on")
-        starts = range(start, max(first.total or 0, start + 1), PAGE)
-        if limit is not None:
-            starts = starts[: -(-(limit - kept) // PAGE)]
-        yield from send_each(starts, page, take, read_again, what=what, batching=Batches())
-        start = following[starts[-1]]
 
 
 def read_again(errors: Mapping[K, ApiError]) -> Plan[list[K]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -90,8 +92,11 @@ def _read(call: Call, response: Response) -> Reply | ApiError:
         parts = envelope["result"]
         if not isinstance(parts, Mapping):
             return _by_status(call, response, "the batch's reply has no parts")
-        return Reply(_batch_results(call, parts), time=_times(envelope.get("time")))
-    return _reply(str(call), envelope["result"], envelope.get("total"), envelope.get("next"), envelope.get("time"))
+        times = _times(envelope.get("time"))
+        at = _portal_time(times, _date(response))
+        return Reply(_batch_results(call, parts, at), time=times, at=at)
+    total, following, time = envelope.get("total"), envelope.get("next"), envelope.get("time")
+    return _reply(str(call), envelope["result"], total, following, time, _date(response))
 
 
 def _moved(call: Call, response: Response) -> ApiError:
@@ -123,7 +128,7 @@ def _error(call: str, error: Mapping[str, Any], response: Response | None) -> Ap
     )
 
 
-def _batch_results(call: Call, parts: Mapping[str, Any]) -> dict[str, Reply | ApiError]:
+def _batch_results(call: Call, parts: Mapping[str, Any], at: datetime | None) -> dict[str, Reply | ApiError]:
     done, errors, totals, nexts, times = (
         _map(parts.get(part)) for part in ("result", "result_error", "result_total", "result_next", "result_time")
     )
@@ -134,15 +139,16 @@ def _batch_results(call: Call, parts: Mapping[str, Any]) -> dict[str, Reply | Ap
             error = errors[key] if isinstance(errors[key], Mapping) else {"error_description": errors[key]}
             results[key] = _error(name, error, None)
         elif key in done:
-            results[key] = _reply(name, done[key], totals.get(key), nexts.get(key), times.get(key))
+            results[key] = _reply(name, done[key], totals.get(key), nexts.get(key), times.get(key), at)
         else:
             results[key] = UnreadableReplyError(name, text="the batch's reply does not mention this command")
     return results
 
 
-def _reply(call: str, result: Any, total: Any, following: Any, time: Any) -> Reply | ApiError:
+def _reply(call: str, result: Any, total: Any, following: Any, time: Any, at: datetime | None) -> Reply | ApiError:
+    times = _times(time)
     try:
-        return Reply(result, total=_count(total), next=_count(following), time=_times(time))
+        return Reply(result, total=_count(total), next=_count(following), time=times, at=_portal_time(times, at))
     except ValidationError:
         return UnreadableReplyError(call, text="total or next is not a number of rows")
 
@@ -153,6 +159,20 @@ _count = TypeAdapter(Annotated[int, Field(ge=0, le=MOST_ROWS)] | None).validate_
 def _times(part: Any) -> dict[str, float]:
     """Return the numbers in the ``time`` part. What is none, or cannot be, counts as not told."""
     return {str(name): number for name, value in _map(part).items() if (number := _seconds(value)) is not None}
+
+
+def _portal_time(times: Mapping[str, float], otherwise: datetime | None) -> datetime | None:
+    """Return when the portal began with a call, by its own clock."""
+    return datetime.fromtimestamp(times["start"], UTC) if times.get("start") else otherwise
+
+
+def _date(response: Response) -> datetime | None:
+    """Return when the response was sent, by its header."""
+    try:
+        date = parsedate_to_datetime(response.headers.get("Date", ""))
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _seconds(value: Any) -> float | None:

@@ -133,7 +133,9 @@ class ControlPath:
 
     def _add_tasks(self, given: list[dict[str, Any]]) -> None:
         for fields in given:
-            self.world.directory.tasks.append({"ID": 1 + len(self.world.directory.tasks), "STATUS": 0, **fields})
+            self.world.directory.tasks.append(
+                {"ID": 1 + len(self.world.directory.tasks), "STATUS": 0, "USER_STATUS": 0, **fields}
+            )
 
     def _add_domo_models(self, given: list[dict[str, Any]]) -> list[str]:
         return [self.world.instances.add_model(fields).id for fields in given]

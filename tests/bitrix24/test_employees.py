@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.plan_runner import run
 
 GONE = {"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}
 HERE = {"ID": "10", "NAME": "Eve", "LAST_NAME": "Here", "ACTIVE": True}
+NUMBERS = count(1)
 
 
 class Portal:
@@ -64,9 +66,15 @@ class Portal:
         return Reply(rows[start : start + 50], len(rows), start + 50 if start + 50 < len(rows) else None)
 
 
-def task(workflow_id: str, user_id: Any = 9, status: Any = 0) -> dict[str, Any]:
+def task(workflow_id: str, user_id: Any = 9, status: Any = 0, user_status: Any = 0) -> dict[str, Any]:
     """Return a row of ``bizproc.task.list``."""
-    return {"ID": "1", "WORKFLOW_ID": workflow_id, "USER_ID": user_id, "STATUS": status}
+    return {
+        "ID": str(next(NUMBERS)),
+        "WORKFLOW_ID": workflow_id,
+        "USER_ID": user_id,
+        "STATUS": status,
+        "USER_STATUS": user_status,
+    }
 
 
 def find(portal: Portal) -> dict[str, WorkflowSummary]:
@@ -80,7 +88,7 @@ def ids(count: int) -> list[str]:
 
 
 class TestTasks:
-    @pytest.mark.parametrize(("tasks", "requests"), [(0, 1), (50, 1), (51, 2), (2550, 2), (2551, 3), (5050, 3)])
+    @pytest.mark.parametrize(("tasks", "requests"), [(0, 1), (50, 1), (51, 2), (2500, 2), (2550, 4), (5050, 5)])
     def test_are_read_from_all_pages(self, tasks: int, requests: int) -> None:
         portal = Portal([task(one) for one in ids(tasks)])
         assert list(find(portal)) == ids(tasks)
@@ -95,18 +103,24 @@ class TestTasks:
 
     @pytest.mark.parametrize("ignores", [False, True])
     def test_of_others_and_done_ones_end_nothing_even_where_the_portal_lists_them(self, ignores: bool) -> None:
-        mine, done, theirs = ids(3)
-        portal = Portal([task(done, status="1"), task(mine, "9", "0"), task(theirs, user_id=10)], ignores=ignores)
+        mine, done, theirs, answered = ids(4)
+        tasks = [
+            task(done, status="1"),
+            task(mine, "9", "0", "0"),
+            task(theirs, user_id=10),
+            task(answered, user_status="1"),
+        ]
+        portal = Portal(tasks, ignores=ignores)
         report = run(clean_up(waiting_for(9), calls.terminate_workflow), portal)
         assert (report.end.ended, portal.ended) == ([mine], [mine])
-        assert sorted(portal.running) == [done, theirs]
+        assert sorted(portal.running) == [done, theirs, answered]
 
     def test_of_workflows_that_run_no_more_are_left_out(self) -> None:
         portal = Portal([task(one) for one in ids(2)])
         del portal.running[ids(2)[0]]
         assert list(find(portal)) == [ids(2)[1]]
 
-    @pytest.mark.parametrize("field", ["WORKFLOW_ID", "USER_ID", "STATUS"])
+    @pytest.mark.parametrize("field", ["ID", "WORKFLOW_ID", "USER_ID", "STATUS", "USER_STATUS"])
     @pytest.mark.parametrize("lacks", [True, False])
     def test_that_cannot_be_told_end_nothing(self, field: str, lacks: bool) -> None:
         row = task(ids(1)[0])
@@ -119,13 +133,13 @@ class TestTasks:
             assert find(Portal([row], ignores=True)) == {}
             return
         portal = Portal([row, task(ids(2)[1])], ignores=True)
-        with pytest.raises(UnreadableReplyError, match="USER_ID, STATUS or WORKFLOW_ID"):
+        with pytest.raises(UnreadableReplyError, match=field):
             run(clean_up(waiting_for(9), calls.terminate_workflow), portal)
         assert portal.ended == []
 
     @pytest.mark.parametrize("result", [None, {"tasks": []}, ["text"]])
     def test_in_another_shape_end_nothing(self, result: Any) -> None:
-        with pytest.raises(UnreadableReplyError, match="not a list of rows"):
+        with pytest.raises(UnreadableReplyError, match="not the documented result"):
             run(waiting_for(9)(), lambda call: Reply(result, total=1))
 
     def test_are_shown_in_the_report_with_their_workflows(self) -> None:

@@ -34,6 +34,7 @@ from tests.plan_runner import run
 T = TypeVar("T")
 EVERYTHING = WorkflowFilter()
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
 UNREACHABLE = NotConnectedError("x")
 BUSY = RateLimitError("bizproc.workflow.instances", code="QUERY_LIMIT_EXCEEDED", http_status=503)
 LOST = ReplyLostError("bizproc.workflow.instances")
@@ -85,7 +86,7 @@ class Listing:
         assert call.method == "bizproc.workflow.instances"
         start = call.params["start"]
         following = start + 50 if start + 50 < len(self.rows) else None
-        return Reply(self.rows[start : start + 50], total=len(self.rows), next=following)
+        return Reply(self.rows[start : start + 50], total=len(self.rows), next=following, at=NOW)
 
 
 def ids(found: list[Any]) -> list[str]:
@@ -166,7 +167,7 @@ class TestListWorkflows:
             reply = portal(call)
             assert len(portal.requests) < 10
             assert isinstance(reply, Reply)
-            return reply if call.method == "batch" else Reply(reply.result, total=None, next=stuck_at)
+            return reply if call.method == "batch" else Reply(reply.result, total=None, next=stuck_at, at=NOW)
 
         with pytest.raises(UnreadableReplyError, match="the pages do not go on"):
             run(list_workflows(EVERYTHING), answer)
@@ -278,7 +279,7 @@ class TestWatchWorkflows:
         portal = Listing([row(number) for number in range(5000)])
         assert self.watch(portal, 0, 10) == (5000, None)
         (sent,) = portal.requests
-        assert sent.params["SELECT"] == ["ID"]
+        assert sent.params["SELECT"] == ["ID", "STARTED"]
 
     def test_the_fields_that_are_filtered_by_are_read_so_that_they_can_be_checked(self) -> None:
         portal = Listing([])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,13 +78,12 @@ class CountingLimiter:
     left: list[Any] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
 
-    def acquire(self, call: Any) -> Iterator[float]:
+    def acquire(self, call: Any) -> float:
         self.threads.add(threading.get_ident())
         if self.refuse:
             raise self.refuse
         self.came.append(call)
-        if self.turn:
-            yield self.turn
+        return self.turn
 
     def release(self, call: Any, outcome: Any) -> None:
         self.threads.add(threading.get_ident())

@@ -159,7 +159,7 @@ class TestCost:
         control.generate_workflows(2000)
         assert not poke(context, **how).is_done
         (sent,) = control.requests()
-        assert (sent["method"], sent["params"]["SELECT"]) == ("bizproc.workflow.instances", ["ID"])
+        assert (sent["method"], sent["params"]["SELECT"]) == ("bizproc.workflow.instances", ["ID", "STARTED"])
 
     def test_one_that_meets_it_with_fifty_is_one_request_too(self, control: Control, context: Any) -> None:
         add(control, 50)
