@@ -13,7 +13,7 @@ from airflow_provider_workflows.domo.cancelling import check_instance_ids
 from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError
 from airflow_provider_workflows.domo.models import CANCELED, FAILED, Instance
 from airflow_provider_workflows.domo.watching import instance_of, read_instance
-from airflow_provider_workflows.rest.errors import ArgumentError
+from airflow_provider_workflows.rest.errors import ArgumentError, UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 from airflow_provider_workflows.rest.start_once import Candidate, ForeignIdError
 
@@ -161,6 +161,7 @@ def read_new_instances(model_id: str, is_old: Callable[[Instance], bool]) -> Pla
 
     :param model_id: the workflow model's id.
     :param is_old: tells whether an instance is old.
+    :raises UnreadableReplyError: if there are more than 1,000 new ones.
     """
     new: dict[str, Instance] = {}
     for offset in range(0, MOST_NEW, PAGE):
@@ -168,8 +169,8 @@ def read_new_instances(model_id: str, is_old: Callable[[Instance], bool]) -> Pla
         found = [one for one in page if not is_old(one)]
         new |= {one.id: one for one in found}
         if len(found) < PAGE:
-            break
-    return list(new.values())
+            return list(new.values())
+    raise UnreadableReplyError("list instances", text=f"more than {MOST_NEW} instances of the model are new")
 
 
 def _as_candidate(instance: Instance) -> Candidate:

@@ -149,7 +149,9 @@ class StartOperator(ProviderTask):
         return self._result(started, self._start_once.request, context)
 
     def _give_up(self, started: str) -> None:
-        raise StillRunningError(f"{started} still ran after {self.wait_timeout:.0f} s; {self._end(started)}")
+        limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.wait_timeout
+        waited = min(limit, self.wait_timeout)
+        raise StillRunningError(f"{started} still ran after {waited:.0f} s; {self._end(started)}")
 
     def on_kill(self) -> None:
         """Cancel what was started. An error is logged, and hides none that came before."""

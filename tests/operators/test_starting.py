@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -122,6 +123,14 @@ class Bitrix24:
         """Let one end by itself."""
         self.control.finish_workflows([id])
 
+    def ordering(self, number: int) -> Any:
+        """Return the operator that starts one for a certain order."""
+        return self.operator(parameters={"order": str(number)})
+
+    def order_of(self, entry: dict[str, Any]) -> int:
+        """Return the order that a start was for."""
+        return int(entry["parameters"]["order"])
+
     def add_foreign(self) -> str:
         """Return the id of a running one of another target."""
         (id,) = self.control.add_workflows([{"ID": "66e412fdc9bd44.00000000", "TEMPLATE_ID": 8}])
@@ -160,6 +169,14 @@ class Domo:
 
     def finish(self, id: str) -> None:
         """Let one end by itself: with ``finishes_after``, it did."""
+
+    def ordering(self, number: int) -> Any:
+        """Return the operator that starts one for a certain order."""
+        return self.operator(data={"order": number})
+
+    def order_of(self, entry: dict[str, Any]) -> int:
+        """Return the order that a start was for."""
+        return int(entry["data"]["order"])
 
     def add_foreign(self) -> str:
         """Return the id of a running one of another target."""
@@ -423,6 +440,44 @@ class TestSiblings:
             assert siblings[0] in unclear.value.candidates
             retry(context)
         assert len(starts(control)) == 1 + done
+
+    @pytest.mark.parametrize("has_store", [True, False], ids=["with a store", "without"])
+    def test_many_at_once_each_have_their_own_or_are_named(
+        self, system: Any, control: Control, has_store: bool
+    ) -> None:
+        faults: list[tuple[str, dict[str, Any]]] = [
+            system.forbidden,
+            ("lost_before", {}),
+            ("lost_after", {}),
+            ("error_500", {"done": True}),
+            ("refused", {}),
+        ]
+        for nth, (kind, options) in enumerate(faults):
+            control.inject(kind, vendor=system.name, method=system.method, skip=nth, **options)
+
+        def order(number: int) -> str | StartUnclearError:
+            context = first_try(TaskInstance(), Store() if has_store else None, map_index=number)
+            failure: Any = None
+            for _ in range(3):
+                try:
+                    return str(system.id(system.ordering(number).execute(context)))
+                except (AccessDeniedError, StartUnclearError) as error:
+                    failure = error
+                retry(context)
+            assert isinstance(failure, StartUnclearError)
+            return failure
+
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = dict(enumerate(pool.map(order, range(8))))
+
+        begun = {entry["id"]: system.order_of(entry) for entry in control.journal("start")}
+        assert len(begun) == len(set(begun.values())), "no order runs twice"
+        for number, outcome in outcomes.items():
+            if isinstance(outcome, str):
+                assert begun[outcome] == number
+            else:
+                assert set(outcome.candidates) <= begun.keys()
+                assert number not in begun.values() or any(begun[one] == number for one in outcome.candidates)
 
     def test_without_a_store_a_retry_takes_nothing_of_a_sibling(self, system: Any, control: Control, ti: Any) -> None:
         context = first_try(ti, None, map_index=0)
@@ -688,7 +743,7 @@ class TestDeferred:
         make = lambda: system.operator(  # noqa: E731
             wait_for_completion=True, deferrable=True, execution_timeout=timedelta(seconds=0.2)
         )
-        with pytest.raises(StillRunningError):
+        with pytest.raises(StillRunningError, match="still ran after 0 s"):
             run_through(make, context)
         assert system.ended_by_us() == starts(control)
 
