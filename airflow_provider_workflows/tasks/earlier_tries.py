@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from threading import Lock
-from typing import TYPE_CHECKING, Any
-
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_4_PLUS
+from typing import TYPE_CHECKING
 
 from airflow_provider_workflows.rest.ending import EndReport
+from airflow_provider_workflows.tasks.run_state import RunState
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -32,9 +31,7 @@ class EarlierTries:
     """
 
     def __init__(self, context: Context) -> None:
-        self._store: Any = context.get("task_state_store")
-        # Airflow raises it when a task is cleared, and only then.
-        self._max_tries: int = context["ti"].max_tries if self._store is not None else 0
+        self._state = RunState(context)
         self._ids: list[str] = self._read()
         self._known = set(self._ids)
         self._seen = 0
@@ -72,19 +69,14 @@ class EarlierTries:
 
     def _read(self) -> list[str]:
         ids: list[str] = []
-        # Later versions forget it by themselves when a task is cleared, unless the user wants it kept.
-        while self._store is not None and len(ids) % TOGETHER == 0:
-            kept = self._store.get(f"{KEY}_{len(ids) // TOGETHER}")
-            if not kept or not (AIRFLOW_V_3_4_PLUS or kept["max_tries"] == self._max_tries):
-                break
-            ids += kept["ids"]
+        while len(ids) % TOGETHER == 0 and (kept := self._state.get(f"{KEY}_{len(ids) // TOGETHER}")):
+            ids += kept
         return ids
 
     def _write(self, first: int, news: list[str]) -> None:
-        if self._store is None:
+        if not self._state.kept:
             for start in range(0, len(news), TOGETHER):
                 log.info("Ended: %s", " ".join(news[start : start + TOGETHER]))
             return
         for nth in range(first, -(-len(self._ids) // TOGETHER)):
-            ids = self._ids[nth * TOGETHER : (nth + 1) * TOGETHER]
-            self._store.set(f"{KEY}_{nth}", {"ids": ids, "max_tries": self._max_tries})
+            self._state.set(f"{KEY}_{nth}", self._ids[nth * TOGETHER : (nth + 1) * TOGETHER])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -44,7 +45,7 @@ class Store(dict[str, Any]):
     def set(self, key: str, value: Any) -> None:
         """Keep a value."""
         if self.meanwhile:
-            self.meanwhile(value["note"])
+            self.meanwhile(value["value"])
         self[key] = json.loads(json.dumps(value))
 
     def delete(self, key: str) -> None:
@@ -411,6 +412,13 @@ def let_in_a_sibling(system: Any, store: Store, results: list[str] | None = None
     store.meanwhile = sibling
 
 
+def be_a_worker() -> None:
+    """Let this thread run operators: Airflow 2.11 knows who calls them in the main thread only."""
+    sentinel = getattr(sys.modules.get("airflow.models.baseoperator"), "ExecutorSafeguard", None)
+    if hasattr(sentinel, "_sentinel"):
+        sentinel._sentinel.callers = {}
+
+
 class TestSiblings:
     """Two mapped tasks start the same at the same time. Each runs once, or its task fails and names what there is."""
 
@@ -467,7 +475,7 @@ class TestSiblings:
             assert isinstance(failure, StartUnclearError)
             return failure
 
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(8, initializer=be_a_worker) as pool:
             outcomes = dict(enumerate(pool.map(order, range(8))))
 
         begun = {entry["id"]: system.order_of(entry) for entry in control.journal("start")}
@@ -566,7 +574,7 @@ class TestRetry:
         self, system: Any, control: Control, context: Any, store: Store
     ) -> None:
         system.operator().execute(context)
-        store["external_id"]["note"]["id"] = system.add_foreign()
+        store["external_id"]["value"]["id"] = system.add_foreign()
         operator = system.operator(wait_for_completion=True, wait_timeout=0.1, deferrable=False)
         with pytest.raises(ForeignIdError):
             operator.execute(retry(context))
@@ -577,7 +585,7 @@ class TestRetry:
     def test_nor_to_another_api(self, system: Any, control: Control, context: Any, store: Store, changed: str) -> None:
         system.operator().execute(context)
         sent = len(control.requests())
-        store["external_id"]["note"]["id"] = changed
+        store["external_id"]["value"]["id"] = changed
         with pytest.raises(ValueError, match="is not a"):
             system.operator().execute(retry(context))
         assert len(control.requests()) == sent
