@@ -414,9 +414,9 @@ def let_in_a_sibling(system: Any, store: Store, results: list[str] | None = None
 
 def be_a_worker() -> None:
     """Let this thread run operators: Airflow 2.11 knows who calls them in the main thread only."""
-    sentinel = getattr(sys.modules.get("airflow.models.baseoperator"), "ExecutorSafeguard", None)
-    if hasattr(sentinel, "_sentinel"):
-        sentinel._sentinel.callers = {}
+    guard: Any = getattr(sys.modules.get("airflow.models.baseoperator"), "ExecutorSafeguard", None)
+    if hasattr(guard, "_sentinel"):
+        guard._sentinel.callers = {}
 
 
 class TestSiblings:
