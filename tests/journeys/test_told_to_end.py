@@ -1,0 +1,136 @@
+"""A task that is told to end while it kills many: a real process, a real signal, as each Airflow sends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.simulator import Control, Simulator
+
+COUNT = 2000
+WORKER = """
+import json, logging, signal, sys
+
+from airflow_provider_workflows.operators.{vendor} import *
+
+logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
+
+
+class TaskInstance:
+    dag_id, run_id, task_id, map_index, try_number, max_tries = "d", "r", "t", -1, 1, 0
+
+    def xcom_push(self, key, value):
+        with open({pushed!r}, "a") as file:
+            file.write(json.dumps([key, value]) + "\\n")
+
+
+task = {task}
+
+
+def told(number, frame):
+    task.on_kill()
+    if {raises}:
+        raise KeyboardInterrupt  # Airflow 2 raises an error of its own here
+
+
+signal.signal(signal.SIGTERM, told)
+if {timeout}:
+    class Timeout(BaseException):
+        pass
+
+    def struck(number, frame):
+        raise Timeout
+
+    signal.signal(signal.SIGALRM, struck)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.setitimer(signal.ITIMER_REAL, 0.001))
+task.execute({{"ti": TaskInstance()}})
+"""
+KILL = "KillWorkflowOperator(task_id='t', workflow_id={ids}, record_path={record!r})"
+CANCEL = "DomoCancelOperator(task_id='t', instance_id={ids}, record_path={record!r})"
+
+
+@pytest.fixture
+def simulator() -> Any:
+    """Return a simulator that really takes its time, so that there is a middle to be killed in."""
+    with Simulator() as simulator:
+        simulator.control.configure(method_seconds={"bizproc.workflow.kill": 0.004})
+        yield simulator
+
+
+def run_and_tell(simulator: Simulator, code: str, done: Callable[[], int]) -> str:
+    """Run a worker, and tell it to end when it has done something."""
+    connections = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(it) for name, it in simulator.connections().items()}
+    environment = {**os.environ, **connections, "TMPDIR": tempfile.gettempdir()}
+    worker = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+    latest = time.monotonic() + 60
+    while done() < 20 and time.monotonic() < latest and worker.poll() is None:
+        time.sleep(0.002)
+    worker.send_signal(signal.SIGTERM)
+    _, log = worker.communicate(timeout=60)
+    assert worker.returncode != 0
+    return log
+
+
+def report_in(pushed: Path) -> dict[str, Any]:
+    """Return the report that the worker has pushed last."""
+    xcoms = [json.loads(line) for line in pushed.read_text().splitlines()]
+    report: dict[str, Any] = dict(xcoms)["return_value"]
+    return report
+
+
+HOW = [
+    pytest.param({"raises": False, "timeout": False}, id="as Airflow 3 kills"),
+    pytest.param({"raises": True, "timeout": False}, id="as Airflow 2 kills"),
+    pytest.param({"raises": False, "timeout": True}, id="execution_timeout"),
+]
+
+
+def workflows_ended(control: Control) -> set[str]:
+    """Return the ids of the workflows that were killed."""
+    return {entry["id"] for entry in control.journal("kill")}
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_nothing_new_is_sent_and_the_report_is_true(simulator: Simulator, tmp_path: Path, how: dict[str, bool]) -> None:
+    control = simulator.control
+    ids = control.add_workflows([{"TEMPLATE_ID": 7}] * COUNT)
+    pushed, record = tmp_path / "xcoms", tmp_path / "record.jsonl"
+    task = KILL.format(ids=ids, record=str(record))
+    code = WORKER.format(vendor="bitrix24", pushed=str(pushed), task=task, **how)
+    log = run_and_tell(simulator, code, lambda: len(control.journal("kill")))
+
+    ended = workflows_ended(control)
+    assert 0 < len(ended) < COUNT
+    report = report_in(pushed)
+    assert (report["requested"], report["ended"], report["failed"]) == (COUNT, len(ended), COUNT - len(ended))
+    assert set(report["ended_ids"]) <= ended
+    assert f"Of {COUNT} requested: {len(ended)} ended" in log
+    events = [json.loads(line) for line in record.read_text().splitlines()]
+    assert {line["id"] for line in events if line["event"] == "about to end"} == set(ids)
+    assert {line["id"] for line in events if line["event"] == "ended"} == ended
+
+
+def test_so_it_is_with_domo(simulator: Simulator, tmp_path: Path) -> None:
+    control = simulator.control
+    ids = control.add_domo_instances([{"status": "IN_PROGRESS"}] * 600)
+    control.inject("slow", vendor="domo", method="cancel", seconds=0.02, times=None, done=True)
+    pushed, record = tmp_path / "xcoms", tmp_path / "record.jsonl"
+    task = CANCEL.format(ids=ids, record=str(record))
+    code = WORKER.format(vendor="domo", pushed=str(pushed), task=task, raises=False, timeout=False)
+    run_and_tell(simulator, code, lambda: len(control.journal("cancel")))
+
+    cancelled = {entry["id"] for entry in control.journal("cancel")}
+    assert 0 < len(cancelled) < len(ids)
+    report = report_in(pushed)
+    assert (report["ended"], set(report["ended_ids"])) == (len(cancelled), cancelled)
+    assert report["requested"] == report["ended"] + report["failed"] == len(ids)
