@@ -28,6 +28,9 @@ class AsyncBitrix24Client(AsyncClient[Call]):
     :param clock: the time.
     """
 
+    #: Seconds for which a reading call waits for others to go with.
+    window = 1.0
+
     def __init__(
         self,
         portal: Portal,
@@ -45,7 +48,7 @@ class AsyncBitrix24Client(AsyncClient[Call]):
             clock=clock,
         )
         self.portal = portal
-        self._reads = RequestCoalescer(lambda call: self._driver.attempt(call, Event()), in_flight)
+        self._reads = RequestCoalescer(lambda call: self._driver.attempt(call, Event()), in_flight, window=self.window)
         self._driver.send = self._send
 
     async def close(self) -> None:

@@ -21,9 +21,6 @@ from airflow_provider_workflows.rest.errors import (
     ReplyLostError,
 )
 
-#: Seconds to wait for others that ask.
-WINDOW = 1.0
-
 Outcome: TypeAlias = Reply | ApiError
 
 
@@ -38,14 +35,12 @@ class RequestCoalescer:
 
     :param attempt: sends a call and gives its result or error.
     :param in_flight: requests under way at once.
-    :param window: seconds to wait for others that ask; default :data:`WINDOW`.
+    :param window: seconds to wait for others that ask.
     """
 
-    def __init__(
-        self, attempt: Callable[[Call], Awaitable[Outcome]], in_flight: int, *, window: float | None = None
-    ) -> None:
+    def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]], in_flight: int, *, window: float) -> None:
         self._attempt = attempt
-        self._window = WINDOW if window is None else window
+        self._window = window
         self._wanted: dict[str, _Question] = {}
         self._under_way: set[_Question] = set()
         self._size = BatchSize(BATCH)

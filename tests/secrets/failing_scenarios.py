@@ -27,9 +27,9 @@ from airflow_provider_workflows.bitrix24 import (
     Portal,
     WorkflowFilter,
     calls,
-    coalescing,
     list_workflows,
 )
+from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.domo import Account, DomoClient, read_instance
 from airflow_provider_workflows.domo.calls import start_instance
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
@@ -247,7 +247,7 @@ class TestTriggerer:
 
     @pytest.fixture(autouse=True)
     def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(coalescing, "WINDOW", 0.0)
+        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.0)
         monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=no_nap))
         # Airflow 3 has it speak of warnings only, Airflow 2 of everything.
         monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_workflows.bitrix24 import coalescing
+from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.rest import clock as rest_clock
@@ -69,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in (polling, bitrix24_triggers, pause_trigger):
         monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=clock.nap, timeout=asyncio.timeout))
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))
-    monkeypatch.setattr(coalescing, "WINDOW", 0.0)
+    monkeypatch.setattr(AsyncBitrix24Client, "window", 0.0)
     for hook in (Bitrix24Hook, DomoHook):
         monkeypatch.setattr(hook, "clock", clock)
     return clock

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_workflows.bitrix24 import coalescing
+from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.bitrix24 import (
@@ -146,7 +146,7 @@ class TestMany:
 
     @pytest.fixture(autouse=True)
     def wait_for_others(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(coalescing, "WINDOW", 1.0)
+        monkeypatch.setattr(AsyncBitrix24Client, "window", 1.0)
 
     @staticmethod
     def run(triggers: list[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_workflows.bitrix24 import coalescing
+from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore
 from airflow_provider_workflows.hooks import bitrix24 as bitrix24_hook
 from airflow_provider_workflows.hooks import domo as domo_hook
@@ -87,7 +87,7 @@ class TestNotBlocked:
 
     @pytest.fixture(autouse=True)
     def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(coalescing, "WINDOW", 0.02)
+        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.02)
 
     def beat(self, trigger: BaseTrigger) -> tuple[Any, float]:
         async def work() -> tuple[Any, float]:
@@ -172,7 +172,7 @@ class TestCancelled:
     def test_in_the_middle_of_a_look_it_ends_at_once_with_the_message(
         self, control: Control, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseTrigger]
     ) -> None:
-        monkeypatch.setattr(coalescing, "WINDOW", 0.0)
+        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.0)
         control.configure(latency_seconds=0.4)
 
         async def work() -> float:
@@ -193,7 +193,7 @@ class TestCancelled:
         assert asyncio.run(work()) < 0.3
 
     def test_its_question_is_not_asked_any_more(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(coalescing, "WINDOW", 0.4)
+        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.4)
         control.add_workflows([{"TEMPLATE_ID": 8}])
 
         async def work() -> Any:
@@ -211,7 +211,7 @@ class TestCancelled:
         assert str(request["params"]["FILTER"]["TEMPLATE_ID"]) == "8"
 
     def test_when_the_last_is_gone_nothing_goes_on(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(coalescing, "WINDOW", 0.1)
+        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.1)
 
         async def work() -> None:
             tasks = [asyncio.create_task(first_event(running(template))) for template in range(1, 6)]
