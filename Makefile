@@ -15,6 +15,8 @@ $(error No Python from 3.11 to 3.14 on PATH)
 endif
 
 UV     := .uv/bin/uv-$(UV_VERSION)
+# As many tests side by side as there are processors.
+JOBS   := $(shell getconf _NPROCESSORS_ONLN)
 VENV   := .venv
 VENV_2 := .venv-2.11
 VENV_B := .venv-bench
@@ -44,12 +46,12 @@ lint: $(READY) ## Check style, formatting and types
 	$(VENV)/bin/mypy
 
 test-3.3: $(READY) ## Run all tests on Airflow 3.3
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n $(JOBS) --cov
 
 test-2.11: RUN := 2.11
 test-2.11: $(READY_2) ## Run all tests on Airflow 2.11
 ifdef PYTHON_2
-	$(VENV_2)/bin/pytest
+	$(VENV_2)/bin/pytest -n $(JOBS)
 else
 	@echo "SKIPPED: the tests on Airflow 2.11 need Python 3.11 or 3.12, and PATH has neither."
 endif

@@ -11,7 +11,9 @@ import pytest
 
 # As in the Makefile, for who runs pytest without it: Airflow must not write to the home of its user.
 _minor = ".".join(version("apache-airflow").split(".")[:2])
-os.environ.setdefault("AIRFLOW_HOME", str(Path(__file__).parents[1] / ".airflow" / _minor))
+_home = Path(os.environ.get("AIRFLOW_HOME") or Path(__file__).parents[1] / ".airflow" / _minor)
+# Those who run tests side by side have a database each.
+os.environ["AIRFLOW_HOME"] = str(_home / os.environ.get("PYTEST_XDIST_WORKER", "."))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 # Airflow's services take minutes: make test-e2e.

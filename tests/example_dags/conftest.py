@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,9 +44,19 @@ def run() -> Run:
 
 
 @pytest.fixture(scope="session")
-def migrated(run: Run) -> None:
-    done = run("airflow", "db", "migrate")
-    assert done.returncode == 0, done.stdout
+def migrated(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Make Airflow's database once, and give each of those who run tests side by side a copy."""
+    made = tmp_path_factory.getbasetemp().parent / "airflow"
+    made.mkdir(exist_ok=True)
+    home = Path(os.environ["AIRFLOW_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    with (made / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / "done").exists():
+            done = run("airflow", "db", "migrate", AIRFLOW_HOME=str(made))
+            assert done.returncode == 0, done.stdout
+            (made / "done").touch()
+    shutil.copy(made / "airflow.db", home / "airflow.db")
 
 
 @pytest.fixture
