@@ -1,42 +1,56 @@
-"""Bulk clean-up: list, check, end, list again. Ends nothing that was not seen, and never more than was asked for."""
+"""Bulk clean-up: list, check, end, list again. Ends nothing that was not seen, and never more than was asked for.
+
+What lasts for longer than a worker should wait goes on later with what :meth:`CleanUp.save` keeps, which stays small
+however many workflows there are: counts, the first ids, and how far the first list was read. What is left to be ended
+is not kept but listed again, so that nothing is ended that does not match any more.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Protocol, Self
 
-from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.ending import end_workflows
+from airflow_provider_workflows.bitrix24.calls import PAGE, Call
+from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS, check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import find_workflows
+from airflow_provider_workflows.bitrix24.listing import find_workflows, read_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.rest.ending import EndReport
+from airflow_provider_workflows.rest.ending import SHOWN_IDS, EndReport
 from airflow_provider_workflows.rest.errors import ProviderError
-from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.plans import Now, Plan
 
 #: How many workflows a report shows as a sample.
 SAMPLE = 20
 AGES = {"over a year": 365, "over 90 days": 90, "over 30 days": 30, "over 7 days": 7}
+#: How many are listed at once after a pause: two requests, and never much work that a further pause could lose.
+TOGETHER = 50 * PAGE
+#: How many ids of what is left are kept over a pause, to tell exactly what became of them.
+KEPT_LEFT = 500
+#: How many are kept of those that had ended before.
+KEPT_ALREADY_ENDED = 500
 
 
 class TooManyWorkflowsError(ProviderError):
-    """More workflows match than may be ended; none was.
+    """More workflows match than may be ended.
 
     :param found: how many match.
     :param allowed: how many may be ended.
+    :param ended: how many this task had ended before it saw that.
     """
 
-    def __init__(self, found: int, allowed: int) -> None:
-        super().__init__(found, allowed)
+    def __init__(self, found: int, allowed: int, ended: int = 0) -> None:
+        super().__init__(found, allowed, ended)
         self.found = found
         self.allowed = allowed
+        self.ended = ended
 
     def __str__(self) -> str:
+        ended = f"{self.ended} of them were ended, and no more are" if self.ended else "none was ended"
         return (
-            f"{self.found} workflows match, more than max_workflows={self.allowed}; none was ended. "
+            f"{self.found} workflows match, more than max_workflows={self.allowed}; {ended}. "
             "Narrow the filter, or raise max_workflows"
         )
 
@@ -47,152 +61,366 @@ class WorkflowSummary:
 
     :param template_id: its template.
     :param started: its start, as ISO 8601.
+    :param document_id: its document, if that is to be recorded.
+    :param started_by: who started it, if that is to be recorded.
     """
 
     template_id: int | None
     started: str | None
+    document_id: str | None = None
+    started_by: int | None = None
 
     @classmethod
     def of(cls, workflow: Workflow) -> WorkflowSummary:
         """Keep what is needed of a row."""
         started = workflow.started
-        return cls(workflow.template_id, started.isoformat() if isinstance(started, datetime) else started)
+        started = started.isoformat() if isinstance(started, datetime) else started
+        return cls(workflow.template_id, started, workflow.document_id, workflow.started_by)
 
 
-#: Finds what is to be ended, by id. It is run again afterwards, to see what is left.
-Selector: TypeAlias = Callable[[], Plan[dict[str, WorkflowSummary]]]
+class Selector(Protocol):
+    """Says which workflows are to be ended."""
+
+    def __call__(self, *, since: str | None = None, limit: int | None = None) -> Plan[dict[str, WorkflowSummary]]:
+        """List them, always in the same order.
+
+        :param since: the place where the list begins; default: at its beginning.
+        :param limit: how many at most; default: all.
+        """
+
+    def place(self, workflow_id: str, summary: WorkflowSummary) -> str | None:
+        """Return the place of one in the list; ``None`` if it is not known."""
+
+    def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
+        """Tell which of some workflows run, and of each of these whether it is still to be ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Matching:
+    """The running workflows that match a filter."""
+
+    wanted: WorkflowFilter
+    fields: frozenset[str]
+
+    def __call__(self, *, since: str | None = None, limit: int | None = None) -> Plan[dict[str, WorkflowSummary]]:
+        wanted = self.wanted if since is None else self.wanted.started_since(datetime.fromisoformat(since))
+        select = sorted(self.fields | wanted.fields)
+        return (yield from find_workflows(wanted, WorkflowSummary.of, limit=limit, select=select))
+
+    def place(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002
+        return summary.started if _moment(summary.started) else None
+
+    def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
+        # Those whose turn it is come first in the list, as those before them have gone from it.
+        listed = yield from self(limit=len(workflow_ids) + PAGE)
+        others = [one for one in workflow_ids if one not in listed]
+        read = yield from read_workflows(others, self.wanted.matches, select=sorted(self.wanted.fields))
+        return dict.fromkeys(listed, True) | read
+
+
+def matching(wanted: WorkflowFilter, *, recorded: bool = False) -> Selector:
+    """Select the running workflows that match a filter.
+
+    :param wanted: the filter.
+    :param recorded: whether their documents, and who started them, are read too.
+    """
+    return _Matching(wanted, frozenset(RECORD_FIELDS if recorded else ("STARTED", "TEMPLATE_ID")))
+
+
+@dataclass(slots=True)
+class _Done:
+    """What was done before a pause, or by earlier tries.
+
+    :param ended: how many were ended, and so on.
+    :param ended_ids: the first of them.
+    """
+
+    ended: int = 0
+    already_ended: int = 0
+    moved_on: int = 0
+    ended_ids: list[str] = field(default_factory=list)
+    already_ended_ids: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return self.ended + self.already_ended + self.moved_on
 
 
 @dataclass(slots=True)
 class CleanUpReport:
     """What a clean-up found and did.
 
-    :param end: what became of each workflow; empty in a dry run.
+    :param end: what became of each workflow since the last pause; empty in a dry run.
     :param found: how many matched.
-    :param by_template: template to how many matched.
-    :param by_age: age to how many matched.
+    :param by_template: template to how many matched, the most frequent first.
+    :param by_age: age to how many matched, the most frequent first.
     :param sample: the first of them.
-    :param appeared: ids that matched only afterwards; they were not touched.
-    :param dry_run: whether nothing was to be ended.
+    :param appeared: the first ids of those that match and were started later than the task; they were not touched.
+    :param done: what was done before the last pause, and by earlier tries.
+    :param done_earlier: how many earlier tries of the task have ended.
     """
 
-    end: EndReport
-    found: int
-    by_template: dict[str, int] = field(default_factory=dict)
-    by_age: dict[str, int] = field(default_factory=dict)
+    end: EndReport = field(default_factory=lambda: EndReport(requested=0))
+    found: int = 0
+    by_template: Counter[str] = field(default_factory=Counter)
+    by_age: Counter[str] = field(default_factory=Counter)
     sample: list[dict[str, Any]] = field(default_factory=list)
     appeared: list[str] = field(default_factory=list)
-    dry_run: bool = False
+    done: _Done = field(default_factory=_Done)
+    done_earlier: int = 0
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing was to be ended."""
+        return self.end.dry_run
+
+    @property
+    def settled(self) -> int:
+        """Of how many it is known what became of them in this try."""
+        return self.done.count - self.done_earlier + len(self.end.settled)
+
+    def count_earlier(self, ended: Sequence[str]) -> None:
+        """Take in what earlier tries of the task have ended."""
+        self.done.ended += len(ended)
+        self.done.ended_ids += ended[:SHOWN_IDS]
+        self.done_earlier = len(ended)
+
+    def add(self, shown: Mapping[str, WorkflowSummary], now: float) -> None:
+        """Describe workflows that match."""
+        self.found += len(shown)
+        self.end.requested = self.found
+        self.by_template.update(str(one.template_id) for one in shown.values())
+        self.by_age.update(_age(one.started, now) for one in shown.values())
+        self.by_template, self.by_age = (Counter(dict(some.most_common())) for some in (self.by_template, self.by_age))
+        first = list(shown)[: SAMPLE - len(self.sample)]
+        self.sample += [
+            {"id": one, "template_id": shown[one].template_id, "started": shown[one].started} for one in first
+        ]
 
     def json(self) -> dict[str, Any]:
         """Return it as an XCom value."""
-        return self.end.json() | {
-            "requested": self.found,
-            "by_template": self.by_template,
-            "by_age": self.by_age,
+        told, done = self.end.json(), asdict(self.done)
+        told |= {name: (done[name] + told[name]) for name in ("ended", "already_ended", "moved_on")}
+        told |= {name: (done[name] + told[name])[:SHOWN_IDS] for name in ("ended_ids", "already_ended_ids")}
+        return told | {
+            "requested": max(self.found, self.settled) + self.done_earlier,
+            "by_template": dict(self.by_template),
+            "by_age": dict(self.by_age),
             "sample": self.sample,
             "appeared": self.appeared,
-            "dry_run": self.dry_run,
         }
-
-
-def matching(wanted: WorkflowFilter) -> Selector:
-    """Find the running workflows that match a filter."""
-    select = sorted({"STARTED", "TEMPLATE_ID"} | wanted.fields)
-
-    def find() -> Plan[dict[str, WorkflowSummary]]:
-        return (yield from find_workflows(wanted, WorkflowSummary.of, select=select))
-
-    return find
 
 
 @dataclass(slots=True)
 class CleanUp:
-    """How far a clean-up is, so that it can be laid aside during a long pause.
+    """How far a clean-up is.
 
-    :param report: what it found and did so far; ``None`` before it has found anything.
-    :param left: ids that it found and has not dealt with yet.
+    :param report: what it found and did so far.
+    :param began: Unix time at which it began: what is started later is left alone.
+    :param listed: whether the first list was read to its end.
+    :param listed_to: where the first list goes on.
+    :param left: ids that are to be ended, as far as they are known; some of them may be settled.
+    :param was_paused: whether it goes on after a pause.
     """
 
-    report: CleanUpReport | None = None
+    report: CleanUpReport = field(default_factory=CleanUpReport)
+    began: float | None = None
+    listed: bool = False
+    listed_to: str | None = None
     left: list[str] = field(default_factory=list)
+    was_paused: bool = False
 
-    def json(self) -> dict[str, Any] | None:
-        """Return it as an XCom value; ``None`` if nothing is lost by starting again."""
-        if self.report is None:
-            return None
-        settled = self.report.end.settled
+    @property
+    def progress(self) -> tuple[Any, ...]:
+        """What differs whenever some work was done that is kept over a pause."""
+        return self.listed, self.listed_to, self.report.settled - len(self.report.end.failed)
+
+    def save(self) -> dict[str, Any]:
+        """Return what is needed to go on after a pause, as JSON of bounded size."""
+        report, end = self.report, self.report.end
+        settled = end.settled
+        left = [one for one in self.left if one not in settled]
+        # What failed is tried again: it is still in the list.
+        left = [*end.failed, *sorted(left, key=lambda one: one not in end.unclear)][:KEPT_LEFT]
+        told = report.json()
         return {
-            "left": [workflow_id for workflow_id in self.left if workflow_id not in settled],
-            "end": self.report.end.save(),
-            "report": {name: getattr(self.report, name) for name in _DESCRIPTION},
+            "began": self.began,
+            "listed": self.listed,
+            "listed_to": self.listed_to,
+            "left": left,
+            "unclear": [one for one in left if one in end.unclear],
+            "found": report.found,
+            "by_template": told["by_template"],
+            "by_age": told["by_age"],
+            "sample": report.sample,
+            "done_earlier": report.done_earlier,
+            "done": {name: told[name] for name in ("ended", "already_ended", "moved_on", "ended_ids")}
+            | {"already_ended_ids": told["already_ended_ids"][:KEPT_ALREADY_ENDED]},
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any] | None) -> CleanUp:
-        """Read what :meth:`json` gave."""
-        if value is None:
-            return cls()
-        return cls(CleanUpReport(EndReport.load(value["end"]), **value["report"]), value["left"])
-
-
-#: What a report tells besides what became of each.
-_DESCRIPTION = ("found", "by_template", "by_age", "sample", "appeared", "dry_run")
+    def load(cls, saved: Mapping[str, Any]) -> Self:
+        """Read what :meth:`save` returned."""
+        return cls(
+            CleanUpReport(
+                EndReport(requested=saved["found"], unclear=set(check_workflow_ids(saved["unclear"]))),
+                saved["found"],
+                Counter(saved["by_template"]),
+                Counter(saved["by_age"]),
+                saved["sample"],
+                done=_Done(**saved["done"]),
+                done_earlier=saved["done_earlier"],
+            ),
+            began=saved["began"],
+            listed=saved["listed"],
+            listed_to=saved["listed_to"],
+            left=check_workflow_ids(saved["left"]),
+            was_paused=True,
+        )
 
 
 def clean_up(
-    find: Selector,
+    select: Selector,
     end: Callable[[str], Call],
     *,
     max_workflows: int | None = None,
     dry_run: bool = False,
-    now: datetime | None = None,
     so_far: CleanUp | None = None,
+    announce: Callable[[CleanUpReport], object] = bool,
+    about_to_end: Callable[[Mapping[str, WorkflowSummary]], object] = bool,
 ) -> Plan[CleanUpReport]:
-    """End what a finder finds, and look again.
+    """End what a selector finds, and look again.
 
-    :param find: finds them.
+    Lists are checked for a minute: what was seen longer ago is looked at again before it is ended.
+
+    :param select: says which are to be ended.
     :param end: gives the call that ends one.
     :param max_workflows: how many may be ended at most.
     :param dry_run: end nothing, only report.
-    :param now: the present, for ages.
     :param so_far: kept up to date while the work goes on; one that was begun is gone on with.
+    :param announce: is told what was found, before the first is ended.
+    :param about_to_end: is told which are ended next, before they are.
     :raises TooManyWorkflowsError: if more are found; none is ended then.
+    :raises ApiError: if a list cannot be read; the report in ``so_far`` is true all the same.
     """
-    so_far = so_far or CleanUp()
-    if so_far.report is None:
-        seen = yield from find()
-        report = _describe(seen, now or datetime.now(UTC))
-        report.dry_run = dry_run
-        if max_workflows is not None and len(seen) > max_workflows and not dry_run:
-            raise TooManyWorkflowsError(len(seen), max_workflows)
-        so_far.report, so_far.left = report, list(seen)
-        del seen
-    report, left = so_far.report, so_far.left
+    work = so_far or CleanUp()
+    report = work.report
+    report.end.dry_run = dry_run
+    if work.began is None:
+        work.began = yield Now()
+    todo: dict[str, WorkflowSummary] = {}
+    seen: float | None = None
+    if not work.listed:
+        seen = yield Now()
+        todo = yield from _list(select, work)
+        if not dry_run:
+            _check_count(report.found, max_workflows)
+        announce(report)
     if dry_run or not report.found:
         return report
-    yield from end_workflows(left, end, report=report.end)
-    if report.end.stopped_by is None:
-        matching_now = yield from find()
-        known = report.end.settled
-        report.appeared = [workflow_id for workflow_id in matching_now if workflow_id not in known]
-        report.end.still_running([workflow_id for workflow_id in matching_now if workflow_id in known])
-    return report
+    known: Collection[str] = todo.keys()
+    while True:
+        if todo:
+            _check_count(report.settled + len(todo), max_workflows, report)
+            ids = list(todo)
+            work.left += ids
+            about_to_end(todo)
+            yield from end_workflows(ids, end, report=report.end, recheck=select.recheck, seen=seen)
+            if report.end.stopped_by is not None:
+                return report
+        seen = yield Now()
+        # Those that failed stay at the head of the list.
+        limit = TOGETHER + len(report.end.failed)
+        shown = yield from select(limit=limit)
+        todo = _to_do(shown, work, known)
+        if not todo and len(shown) >= limit:
+            shown = yield from select()
+            todo = _to_do(shown, work, known)
+        known = known or shown.keys()
+        if not todo:
+            yield from _conclude(shown, work, known)
+            return report
 
 
-def _describe(seen: Mapping[str, WorkflowSummary], now: datetime) -> CleanUpReport:
-    return CleanUpReport(
-        end=EndReport(requested=len(seen)),
-        found=len(seen),
-        by_template=dict(Counter(str(one.template_id) for one in seen.values()).most_common()),
-        by_age=dict(Counter(_age(one.started, now) for one in seen.values()).most_common()),
-        sample=[{"id": workflow_id} | asdict(seen[workflow_id]) for workflow_id in list(seen)[:SAMPLE]],
-    )
+def _list(select: Selector, work: CleanUp) -> Plan[dict[str, WorkflowSummary]]:
+    """Read the first list, and describe what is in it.
+
+    :returns: what is in it; nothing if it was read in parts.
+    """
+    began = work.began or 0.0
+    limit = TOGETHER if work.was_paused else None
+    while True:
+        shown = yield from select(since=work.listed_to, limit=limit)
+        old = {one: summary for one, summary in shown.items() if not _is_new(one, summary, began, ())}
+        if limit is not None and len(shown) >= limit:
+            # Of what stands at the last place there may be more, so that place is read again as a whole.
+            last = select.place(*list(shown.items())[-1])
+            part = {one: summary for one, summary in old.items() if select.place(one, summary) != last}
+            if last is None or not part:
+                limit = None if last is None else 2 * limit
+                continue
+            work.report.add(part, began)
+            work.listed_to = last
+            continue
+        work.report.add(old, began)
+        work.listed = True
+        return {} if work.was_paused else old
 
 
-def _age(started: str | None, now: datetime) -> str:
+def _check_count(count: int, most: int | None, report: CleanUpReport | None = None) -> None:
+    if most is not None and count > most:
+        raise TooManyWorkflowsError(count, most, report.json()["ended"] if report else 0)
+
+
+def _to_do(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collection[str]) -> dict[str, WorkflowSummary]:
+    """Return those of a list that are to be ended still."""
+    settled, began = work.report.end.settled, work.began or 0.0
+    return {
+        one: summary for one, summary in shown.items() if one not in settled and not _is_new(one, summary, began, known)
+    }
+
+
+def _is_new(workflow_id: str, summary: WorkflowSummary, began: float, known: Collection[str]) -> bool:
+    """Tell whether a workflow was started later than the task.
+
+    :param known: what was listed before. That decides where the portal does not tell the start in ISO 8601, and for
+        those that were started in the same second as the task, as the portal tells no more than that.
+    """
+    started = _moment(summary.started)
+    if started is None or int(started.timestamp()) == int(began):
+        return bool(known) and workflow_id not in known
+    return started.timestamp() > began
+
+
+def _conclude(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collection[str]) -> Plan[None]:
+    """Complete the report by a list in which nothing is left that is to be ended."""
+    report, began = work.report, work.began or 0.0
+    settled = report.end.settled
+    new = [one for one, summary in shown.items() if one not in settled and _is_new(one, summary, began, known)]
+    report.appeared = new[:SHOWN_IDS]
+    report.end.still_running([one for one in shown if one in settled])
+    gone = [one for one in dict.fromkeys(work.left) if one not in settled and one not in shown]
+    running = yield from running_workflows(gone)
+    for workflow_id in gone:
+        if workflow_id in running:
+            report.end.moved_on.append(workflow_id)
+        else:
+            report.end.gone(workflow_id)
+    # Of the others that went during a pause nobody can tell which they were.
+    report.done.moved_on += max(0, report.found - report.settled)
+
+
+def _moment(started: str | None) -> datetime | None:
     try:
-        age = now - datetime.fromisoformat(started or "")
-    except (ValueError, TypeError):
+        moment = datetime.fromisoformat(started or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _age(started: str | None, now: float) -> str:
+    moment = _moment(started)
+    if moment is None:
         return "unknown"
+    age = datetime.fromtimestamp(now, UTC) - moment
     return next((words for words, days in AGES.items() if age > timedelta(days=days)), "up to 7 days")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -10,7 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.clean_up import Selector, WorkflowSummary
-from airflow_provider_workflows.bitrix24.listing import read_workflows
+from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS
+from airflow_provider_workflows.bitrix24.listing import read_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
@@ -68,20 +72,44 @@ def find_employee(*, user_id: int | None = None, name: str | None = None, last_n
     raise EmployeeError(f"{len(left)} dismissed employees have the {who}{f': {ids}; give user_id' if left else ''}")
 
 
-def waiting_for(user_id: int) -> Selector:
-    """Find the running workflows with a task that waits for a user.
+def waiting_for(user_id: int, *, recorded: bool = False) -> Selector:
+    """Select the running workflows with a task that waits for a user.
 
     :param user_id: the user.
+    :param recorded: whether their documents, and who started them, are read too.
     """
+    return _WaitingFor(user_id, RECORD_FIELDS if recorded else ("ID", "STARTED", "TEMPLATE_ID"))
 
-    def find() -> Plan[dict[str, WorkflowSummary]]:
-        first: Reply = yield from send(calls.list_open_tasks(user_id))
-        page = partial(calls.list_open_tasks, user_id)
-        tasks = yield from read_pages(first, page, partial(_waiting_tasks, user_id), what="pages of tasks")
-        ids = dict.fromkeys(tasks.values())
-        return (yield from read_workflows(ids, WorkflowSummary.of, select=("ID", "STARTED", "TEMPLATE_ID")))
 
-    return find
+@dataclass(frozen=True, slots=True)
+class _WaitingFor:
+    """The running workflows with a task that waits for a user, by their ids."""
+
+    user_id: int
+    fields: Sequence[str]
+
+    def __call__(self, *, since: str | None = None, limit: int | None = None) -> Plan[dict[str, WorkflowSummary]]:
+        ids = yield from self._ids()
+        left = iter(sorted(one for one in ids if since is None or one >= since))
+        found: dict[str, WorkflowSummary] = {}
+        # Not all of them need run.
+        while some := list(islice(left, None if limit is None else limit - len(found))):
+            found |= yield from read_workflows(some, WorkflowSummary.of, select=self.fields)
+        return found
+
+    def place(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002
+        return workflow_id
+
+    def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
+        waiting = yield from self._ids()
+        others = yield from running_workflows(one for one in workflow_ids if one not in waiting)
+        return dict.fromkeys(waiting, True) | dict.fromkeys(others, False)
+
+    def _ids(self) -> Plan[set[str]]:
+        first: Reply = yield from send(calls.list_open_tasks(self.user_id))
+        page = partial(calls.list_open_tasks, self.user_id)
+        tasks = yield from read_pages(first, page, partial(_waiting_tasks, self.user_id), what="pages of tasks")
+        return set(tasks.values())
 
 
 class Task(BaseModel):

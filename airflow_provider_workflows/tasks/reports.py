@@ -78,8 +78,8 @@ class EndingTask(ProviderTask):
     ) -> Iterator[Account]:
         """Keep the account of some work, however it ends.
 
-        The report is logged and pushed if an error, a timeout or a kill ends the work; the record and what a retry
-        has to know are kept in any case.
+        If an error, a timeout or a kill ends the work, the report is logged, and pushed if it tells of anything; the
+        record and what a retry has to know are kept in any case.
 
         :param context: the task's context.
         :param report: filled while the work goes on.
@@ -104,10 +104,11 @@ class EndingTask(ProviderTask):
             reason = str(error) if isinstance(error, ProviderError) else f"not tried: ended by {type(error).__name__}"
             report.give_up(reason, ids)
             log.warning("Ended by %s before it was done. %s", type(error).__name__, report)
-            try:
-                context["ti"].xcom_push(key="return_value", value=report.json() | more())
-            except Exception:
-                log.exception("The report could not be pushed: %s", report.json())
+            if report.requested:
+                try:
+                    context["ti"].xcom_push(key="return_value", value=report.json() | more())
+                except Exception:
+                    log.exception("The report could not be pushed: %s", report.json())
             raise
         finally:
             tries.keep(report, now=True)

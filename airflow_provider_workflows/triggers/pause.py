@@ -1,4 +1,4 @@
-"""Waiting for a time of day, with nobody's help."""
+"""Waiting for a time of day, with nobody's help, and keeping what a task goes on with."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from airflow_provider_workflows.triggers.polling import serialize_trigger
 
 
 class PauseTrigger(BaseTrigger):
-    """Fires ``{"status": "success"}`` when the time has come.
+    """Fires ``{"status": "success"}``, with ``checkpoint`` if there is one, when the time has come.
+
+    Airflow keeps a trigger's arguments encrypted, where no user can edit them.
 
     :param until: Unix time.
+    :param checkpoint: what the task needs to go on; at most some 40 kB, as Airflow keeps no more in a MySQL database.
     """
 
-    def __init__(self, *, until: float) -> None:
+    def __init__(self, *, until: float, checkpoint: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.until = until
+        self.checkpoint = checkpoint
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its argument."""
@@ -29,4 +33,5 @@ class PauseTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
         await asyncio.sleep(max(0.0, self.until - time.time()))
-        yield TriggerEvent({"status": "success"})
+        checkpoint = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
+        yield TriggerEvent({"status": "success", **checkpoint})

@@ -83,7 +83,9 @@ def rows(count: int, template: int = 7, started: str | None = "2024-01-01T00:00:
 
 def do(portal: Any, **options: Any) -> CleanUpReport:
     """Terminate the workflows of template 7."""
-    return run(clean_up(matching(WorkflowFilter.parse(OLD)), calls.terminate_workflow, now=NOW, **options), portal)
+    return run(
+        clean_up(matching(WorkflowFilter.parse(OLD)), calls.terminate_workflow, **options), portal, now=NOW.timestamp
+    )
 
 
 class TestWhatIsEnded:
@@ -123,7 +125,7 @@ class TestTheReport:
         assert portal.ended()[stubborn] == 1
 
     def test_one_that_starts_meanwhile_is_told_and_left(self) -> None:
-        late = {**rows(1)[0], "ID": "ffff.00000001"}
+        late = {**rows(1, started=(NOW + timedelta(seconds=1)).isoformat())[0], "ID": "ffff.00000001"}
 
         def and_another_starts(_: str) -> bool:
             portal.rows[late["ID"]] = late

@@ -162,7 +162,7 @@ class TestMeanwhile:
 
         def meanwhile(seconds: float, until: Any) -> None:
             nap(seconds)
-            late.extend(control.add_workflows([OLD]))
+            late.extend(control.add_workflows([{"TEMPLATE_ID": 7}]))
 
         monkeypatch.setattr(clock, "sleep", meanwhile)
         # The portal refuses the first attempt to end them, and while the task waits another one starts.
@@ -331,7 +331,7 @@ class TestLongPauses:
             clock.sleep(pauses[-1] + 1)
             meanwhile()
             try:
-                report = resume(make, context, deferred, {"status": "success"})
+                report = resume(make, context, deferred, {"status": "success", "checkpoint": trigger.checkpoint})
                 return report, pauses
             except TaskDeferred as later:
                 deferred = later
@@ -359,7 +359,7 @@ class TestLongPauses:
         ids = control.add_workflows([OLD] * 120)
         control.inject("operating_limit", method="bizproc.workflow.terminate", skip=50)
         new: list[str] = []
-        report, _ = self.run_through(context, clock, lambda: new.extend(control.add_workflows([OLD])))
+        report, _ = self.run_through(context, clock, lambda: new.extend(control.add_workflows([{"TEMPLATE_ID": 7}])))
         assert sorted(report["ended_ids"]) == sorted(ids)
         assert report["appeared"] == new
         assert states(control).count("running") == 1

@@ -25,8 +25,14 @@ def test_after_a_restart_that_took_longer_it_fires_at_once(clock: Clock, until: 
 def test_it_is_kept_as_a_moment_and_not_as_a_duration() -> None:
     assert PauseTrigger(until=5.5).serialize() == (
         "airflow_provider_workflows.triggers.pause.PauseTrigger",
-        {"until": 5.5},
+        {"until": 5.5, "checkpoint": None},
     )
+
+
+def test_what_the_task_goes_on_with_comes_back_with_the_event(clock: Clock) -> None:
+    trigger = PauseTrigger(until=START, checkpoint="c0ffee")
+    assert fire(trigger) == {"status": "success", "checkpoint": "c0ffee"}
+    assert trigger.serialize()[1]["checkpoint"] == "c0ffee"
 
 
 def test_cancelled_it_ends_at_once_with_the_message() -> None:

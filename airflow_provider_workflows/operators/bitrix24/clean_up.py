@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.clean_up import CleanUp, Selector, clean_up, matching
+from airflow_provider_workflows.bitrix24.clean_up import (
+    CleanUp,
+    CleanUpReport,
+    Selector,
+    WorkflowSummary,
+    clean_up,
+    matching,
+)
 from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter, narrows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+from airflow_provider_workflows.rest.driver import PATIENCE
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
 from airflow_provider_workflows.rest.progress import LONG_PAUSE, Stats
@@ -28,8 +37,8 @@ from airflow_provider_workflows.tasks.arguments import (
 )
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.bitrix24 import check_filters
-from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, load_checkpoint, save_checkpoint
-from airflow_provider_workflows.tasks.reports import finish
+from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, pack, unpack
+from airflow_provider_workflows.tasks.reports import EndingTask, finish
 from airflow_provider_workflows.triggers.pause import PauseTrigger
 from airflow_provider_workflows.triggers.polling import validate_event
 
@@ -40,16 +49,53 @@ if TYPE_CHECKING:
 Action: TypeAlias = Literal["terminate", "kill"]
 
 
-def _add(effort: dict[str, Any], stats: Stats) -> dict[str, Any]:
-    """Add what a client has done to what was done before a pause."""
-    return effort | {
-        "requests": effort["requests"] + stats.requests,
-        "refusals": effort["refusals"] + stats.refusals,
-        "paused": effort["paused"] + stats.paused,
-    }
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a clean-up has cost before a pause.
+
+    :param began: Unix time at which it began.
+    :param stalled_since: Unix time of the first pause after which nothing was done.
+    """
+
+    began: float
+    requests: int = 0
+    refusals: int = 0
+    paused: float = 0.0
+    stalled_since: float | None = None
+
+    def add(self, stats: Stats, pause: Pause, stalled_since: float) -> Effort:
+        """Return it with what a client has done, and a pause."""
+        return Effort(
+            self.began,
+            self.requests + stats.requests,
+            self.refusals + stats.refusals,
+            self.paused + stats.paused + pause.seconds,
+            stalled_since,
+        )
+
+    def json(self, stats: Stats) -> dict[str, Any]:
+        """Return what the report tells of it."""
+        return {
+            "seconds": round(time.time() - self.began, 1),
+            "requests": self.requests + stats.requests,
+            "refusals": self.refusals + stats.refusals,
+            "paused_seconds": round(self.paused + stats.paused, 1),
+        }
 
 
-class _CleanUpOperator(Bitrix24Operator):
+def _rows(shown: Mapping[str, WorkflowSummary]) -> Iterator[dict[str, Any]]:
+    """Return what is recorded of workflows."""
+    for workflow_id, one in shown.items():
+        yield {
+            "id": workflow_id,
+            "template": one.template_id,
+            "document": one.document_id,
+            "started": one.started,
+            "started_by": one.started_by,
+        }
+
+
+class _CleanUpOperator(EndingTask, Bitrix24Operator):
     """Lists, checks, ends, lists again.
 
     :param action: ``terminate`` or ``kill``.
@@ -59,7 +105,13 @@ class _CleanUpOperator(Bitrix24Operator):
     :param deferrable: pause in the triggerer.
     """
 
-    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "status", "max_workflows", "is_dry_run")
+    template_fields: Sequence[str] = (
+        *Bitrix24Operator.template_fields,
+        "status",
+        "max_workflows",
+        "is_dry_run",
+        "record_path",
+    )
 
     def __init__(
         self,
@@ -88,59 +140,84 @@ class _CleanUpOperator(Bitrix24Operator):
         check_final(self.is_dry_run, "dry_run", as_bool)
 
     @abstractmethod
-    def _selector(self) -> Selector:
-        """Return what finds the workflows, or refuse what would find too much."""
+    def _selector(self, work: CleanUp) -> Selector:
+        """Return what finds the workflows, or refuse what would find too much.
+
+        :param work: how far the clean-up is.
+        """
 
     def execute(self, context: Context) -> dict[str, Any]:
         """End what was found and return the report."""
-        return self._go_on(context, CleanUp(), {"began": time.time(), "requests": 0, "refusals": 0, "paused": 0.0})
+        return self._go_on(context, CleanUp(), Effort(began=time.time()))
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after a pause in the triggerer."""
         validate_event(event)
-        work = load_checkpoint(context)
-        return self._go_on(context, CleanUp.from_json(work["so_far"]), work["effort"])
+        if not event.get("checkpoint"):
+            # Deferred by an earlier version of this provider. What was ended then is not listed any more.
+            return self.execute(context)
+        saved = unpack(event["checkpoint"])
+        return self._go_on(context, CleanUp.load(saved["work"]), Effort(**saved["effort"]))
 
-    def _go_on(self, context: Context, so_far: CleanUp, effort: dict[str, Any]) -> dict[str, Any]:
+    def _go_on(self, context: Context, work: CleanUp, effort: Effort) -> dict[str, Any]:
         most = None if self.max_workflows is None else as_positive_int(self.max_workflows, "max_workflows")
-        dry_run = as_bool(self.is_dry_run, "dry_run")
-        client = self.hook.get_conn()
-        plan = clean_up(
-            self._selector(),
-            self._end,
-            max_workflows=most,
-            dry_run=dry_run,
-            so_far=so_far,
-        )
-        try:
-            report = client.run(plan, longest_pause=LONG_PAUSE if self.deferrable else None)
-        except PauseDueError as due:
-            self._pause(context, due.pause, so_far, _add(effort, client.stats))
-        effort = _add(effort, client.stats)
-        more = {
-            "seconds": round(time.time() - effort["began"], 1),
-            "requests": effort["requests"],
-            "refusals": effort["refusals"],
-            "paused_seconds": round(effort["paused"], 1),
-        }
-        self.log.info(
-            "%d workflows match; by template: %s; by age: %s; the first: %s",
-            report.found, report.by_template, report.by_age, [one["id"] for one in report.sample],
-        )  # fmt: skip
-        if report.appeared:
-            self.log.warning("%d more match meanwhile, and were not touched", len(report.appeared))
-        if dry_run:
-            self.log.info("Dry run: nothing was ended")
-            return report.json() | more
-        return finish(context, report.end, report.json() | more)
+        client, clock = self.hook.get_conn(), self.hook.clock
+        report, before = work.report, work.progress
+        stalled = 0.0 if effort.stalled_since is None else clock.time() - effort.stalled_since
 
-    def _pause(self, context: Context, pause: Pause, so_far: CleanUp, effort: dict[str, Any]) -> NoReturn:
+        def told() -> dict[str, Any]:
+            return report.json() | effort.json(client.stats)
+
+        with self._account(context, report.end, work.left, told) as account:
+            if not work.was_paused:
+                report.count_earlier(account.earlier)
+            plan = clean_up(
+                self._selector(work),
+                self._end,
+                max_workflows=most,
+                dry_run=as_bool(self.is_dry_run, "dry_run"),
+                so_far=work,
+                announce=self._announce,
+                about_to_end=lambda rows: account.about_to_end(_rows(rows)),
+            )
+            longest = LONG_PAUSE if self.deferrable else None
+            try:
+                client.run(plan, longest_pause=longest, patience=max(0.0, PATIENCE - stalled))
+            except PauseDueError as due:
+                since = effort.stalled_since if before == work.progress else None
+                since = clock.time() if since is None else since
+                self._pause(context, due.pause, work, effort.add(client.stats, due.pause, since))
+            if report.appeared:
+                self.log.warning("%d more were started meanwhile, and were not touched", len(report.appeared))
+            if report.end.stopped_by is not None and not report.end.failed:
+                raise report.end.stopped_by
+        return finish(context, report.end, told())
+
+    def _announce(self, report: CleanUpReport) -> None:
+        """Log what is about to be ended, before anything is."""
+        self.log.info(
+            "%s: %s %d running workflows of %s; by template: %s; by age: %s; the first: %s",
+            self.hook.get_conn().portal.base_url,
+            "a dry run finds" if report.end.dry_run else f"about to {self.action}",
+            report.found,
+            self._described(),
+            dict(report.by_template),
+            dict(report.by_age),
+            ", ".join(one["id"] for one in report.sample) or "none",
+        )
+
+    @abstractmethod
+    def _described(self) -> str:
+        """Return which workflows are meant, for the log."""
+
+    def _pause(self, context: Context, pause: Pause, work: CleanUp, effort: Effort) -> NoReturn:
         """Leave the worker to others until the pause is over."""
-        until = time.time() + pause.seconds
-        self.log.warning("Deferred for %.0f s: %s", pause.seconds, pause.reason)
-        effort = effort | {"paused": effort["paused"] + pause.seconds}
-        save_checkpoint(context, {"so_far": so_far.json(), "effort": effort})
-        self.defer(trigger=PauseTrigger(until=until), method_name="execute_complete")
+        self.log.warning("Deferred for %.0f s: %s. So far: %s", pause.seconds, pause.reason, work.report.end)
+        # Nobody is there to push it if the task is ended while it is deferred.
+        context["ti"].xcom_push(key="return_value", value=work.report.json())
+        checkpoint = pack({"work": work.save(), "effort": asdict(effort)})
+        trigger = PauseTrigger(until=time.time() + pause.seconds, checkpoint=checkpoint)
+        self.defer(trigger=trigger, method_name="execute_complete")
 
     def _end(self, workflow_id: str) -> Call:
         if self.action == "kill":
@@ -170,6 +247,8 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
     :param dry_run: end nothing, only report what would be ended. (templated, as ``is_dry_run``)
     :param deferrable: spend the portal's pauses of more than a minute in the triggerer, and leave the worker to
         others; default: Airflow's option ``[operators] default_deferrable``.
+    :param record_path: where to keep the record of what is ended, as JSON lines: a local path, or one such as
+        ``s3://aws_default@bucket/record.jsonl``. (templated)
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
     :raises FilterError: if the filter is not one that Bitrix24 would apply, or is too wide; nothing is sent then.
@@ -192,6 +271,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
         max_workflows: int | str | XComArg | None = None,
         dry_run: bool | str | XComArg = False,
         deferrable: bool = DEFAULT_DEFERRABLE,
+        record_path: str | None = None,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
@@ -201,6 +281,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
             max_workflows=max_workflows,
             dry_run=dry_run,
             deferrable=deferrable,
+            record_path=record_path,
             bitrix24_conn_id=bitrix24_conn_id,
             **kwargs,
         )
@@ -223,8 +304,14 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
                 "which nobody can take back"
             )
 
-    def _selector(self) -> Selector:
-        return matching(WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for))
+    def _selector(self, work: CleanUp) -> Selector:
+        # After a pause, none is stuck but those that were when the task began.
+        now = None if work.began is None else datetime.fromtimestamp(work.began, UTC)
+        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for, now=now)
+        return matching(wanted, recorded=self.record_path is not None)
+
+    def _described(self) -> str:
+        return f"{self.filters or 'all templates'}" + (f", stuck for {self.stuck_for}" if self.stuck_for else "")
 
 
 class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
@@ -244,6 +331,8 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
     :param dry_run: end nothing, only report what would be ended. (templated, as ``is_dry_run``)
     :param deferrable: spend the portal's pauses of more than a minute in the triggerer, and leave the worker to
         others; default: Airflow's option ``[operators] default_deferrable``.
+    :param record_path: where to keep the record of what is ended, as JSON lines: a local path, or one such as
+        ``s3://aws_default@bucket/record.jsonl``. (templated)
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scopes ``bizproc`` and ``user``. (templated)
     :raises EmployeeError: if there is no such dismissed employee, or more than one; nothing is ended then.
@@ -265,6 +354,7 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
         max_workflows: int | str | XComArg | None = None,
         dry_run: bool | str | XComArg = False,
         deferrable: bool = DEFAULT_DEFERRABLE,
+        record_path: str | None = None,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
@@ -274,6 +364,7 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
             max_workflows=max_workflows,
             dry_run=dry_run,
             deferrable=deferrable,
+            record_path=record_path,
             bitrix24_conn_id=bitrix24_conn_id,
             **kwargs,
         )
@@ -290,8 +381,11 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
         if known and (self.user_id is None) != bool(self.name and self.last_name):
             raise ArgumentError("give either user_id, or name and last_name")
 
-    def _selector(self) -> Selector:
+    def _selector(self, work: CleanUp) -> Selector:
         user_id = None if self.user_id is None else as_positive_int(self.user_id, "user_id")
         user = self.hook.run(find_employee(user_id=user_id, name=self.name, last_name=self.last_name))
         self.log.info("User %d, %s %s, is dismissed", user.id, user.name, user.last_name)
-        return waiting_for(user.id)
+        return waiting_for(user.id, recorded=self.record_path is not None)
+
+    def _described(self) -> str:
+        return f"user {self.user_id}" if self.user_id is not None else f"user {self.name} {self.last_name}"
