@@ -1,8 +1,9 @@
-"""Approved clean-up: list Bitrix24 workflows, have a person approve, end exactly the approved ones.
+"""Approved clean-up: list Bitrix24 workflows, have a person approve, end the approved ones that are stuck still.
 
 **What it does.** It lists the workflows that are stuck, shows them to a person in Airflow's UI, and waits for the
-answer. Approved, it terminates exactly the ids that were shown: a workflow that gets stuck meanwhile is not touched.
-Rejected, nothing happens.
+answer. Approved, it terminates the ids that were shown, and of them those that are stuck still: hours may have passed,
+and who may edit XComs could have changed the list. A workflow that gets stuck meanwhile is not touched. Rejected,
+nothing happens.
 
 **Why.** Ending a business process cannot be taken back; some portals want a person's word for it each time.
 
@@ -34,7 +35,7 @@ if ApprovalOperator is not None:
         max_active_runs=1,
         tags=["bitrix24", "clean-up"],
         default_args={"owner": "data-platform", "retries": 3, "retry_delay": timedelta(minutes=2)},
-    ):
+    ) as dag:
         stuck = ListWorkflowsOperator(task_id="list_stuck", stuck_for=timedelta(hours=1), limit=500)
 
         approved = ApprovalOperator(
@@ -49,7 +50,10 @@ if ApprovalOperator is not None:
         )
 
         ended = TerminateWorkflowOperator(
-            task_id="end_approved", workflow_id=stuck.output, status="Stuck; ending approved in {{ dag.dag_id }}"
+            task_id="end_approved",
+            workflow_id=stuck.output,
+            stuck_for=timedelta(hours=1),
+            status="Stuck; ending approved in {{ dag.dag_id }}",
         )
 
         stuck >> approved >> ended

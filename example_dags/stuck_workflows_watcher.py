@@ -1,7 +1,8 @@
 """Stuck workflows watcher: a Dag that Airflow starts when Bitrix24 workflows get stuck.
 
 **What it does.** Airflow's triggerer looks at the portal every minute. When workflows have been stuck for an hour, it
-starts this Dag once for them, and the Dag ends exactly those.
+starts this Dag once for them, and the Dag ends those of them that are stuck still. Events that somebody created over
+Airflow's REST API are ignored.
 
 **Why.** A schedule either looks too seldom, or starts a Dag run a minute that finds nothing.
 
@@ -43,14 +44,19 @@ if AssetWatcher is not None:
         max_active_runs=1,
         tags=["bitrix24", "clean-up"],
         default_args={"owner": "data-platform", "retries": 3, "retry_delay": timedelta(minutes=2)},
-    ):
+    ) as dag:
 
         @task
         def reported(triggering_asset_events: Any = None) -> list[str]:
             """Return the ids of the workflows that the watcher has seen."""
-            events = [event for some in triggering_asset_events.values() for event in some]
-            return [workflow_id for event in events for workflow_id in event.extra["payload"]["workflow_ids"]]
+            extras = [event.extra for events in triggering_asset_events.values() for event in events]
+            # Airflow marks what came over its REST API, whatever else such an event claims.
+            seen = [extra for extra in extras if extra.get("from_trigger") and not extra.get("from_rest_api")]
+            return [workflow_id for extra in seen for workflow_id in extra["payload"]["workflow_ids"]]
 
         TerminateWorkflowOperator(
-            task_id="end_stuck", workflow_id=reported(), status="Stuck for an hour; ended by {{ dag.dag_id }}"
+            task_id="end_stuck",
+            workflow_id=reported(),
+            stuck_for=timedelta(hours=1),
+            status="Stuck for an hour; ended by {{ dag.dag_id }}",
         )
