@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_workflows.domo import calls
-from airflow_provider_workflows.domo.errors import NotFoundError
+from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError
 from airflow_provider_workflows.domo.models import CANCELED, COMPLETED, TERMINAL_STATUSES, Instance
-from airflow_provider_workflows.domo.watching import Watch, instance_of, poll_instances, read_instance
+from airflow_provider_workflows.domo.watching import Watch, poll_instances
+from airflow_provider_workflows.rest.bulk import OneByOne, send_each
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     ArgumentError,
     AuthenticationError,
     RedirectedError,
-    RejectedError,
     UnknownOutcomeError,
+    UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import Now, Pause, Plan, exponential_backoff, poll_until
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Plan, poll_until, read_as
 
 log = logging.getLogger(__name__)
 
+#: Statuses in which there is nothing to cancel.
+OVER = frozenset({COMPLETED, CANCELED})
 #: What a record keeps of an instance.
 RECORD_FIELDS = {"model_id", "model_name", "model_version", "status", "created_on"}
+
+K = TypeVar("K")
 
 
 def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
@@ -49,16 +55,14 @@ def describe_instances(instance_ids: Iterable[str]) -> Plan[list[dict[str, Any]]
 
     :param instance_ids: the ids.
     """
-    rows: list[dict[str, Any]] = []
-    for instance_id in instance_ids:
-        try:
-            row = (yield from read_instance(instance_id)).model_dump(by_alias=True, mode="json", include=RECORD_FIELDS)
-        except (AuthenticationError, RedirectedError):
-            raise
-        except RejectedError as error:
-            row = {"unreadable": error.reason}
-        rows.append({**row, "id": instance_id})
-    return rows
+    ids = list(instance_ids)
+    watch = Watch(ids.copy())
+    yield from poll_instances(watch)
+    if watch.failure is not None:
+        raise watch.failure
+    rows = {id: seen.model_dump(by_alias=True, mode="json", include=RECORD_FIELDS) for id, seen in watch.seen.items()}
+    unreadable = {id: {"unreadable": error.reason} for id, error in watch.unreadable.items()}
+    return [{"id": id, **(rows | unreadable)[id]} for id in ids]
 
 
 def cancel_instances(
@@ -69,7 +73,7 @@ def cancel_instances(
     report: EndReport | None = None,
     seen: Callable[[Instance], object] = bool,
 ) -> Plan[EndReport]:
-    """Cancel workflow instances, one request each, and tell what became of each.
+    """Cancel workflow instances, one request each and several at once, and tell what became of each.
 
     ``ended`` are those whose cancellation Domo accepted, or that are cancelled after a reply to it was lost; after
     waiting, that are in a terminal status besides. ``already_ended`` had finished, or were cancelled, before.
@@ -83,11 +87,49 @@ def cancel_instances(
     """
     ids = check_instance_ids(instance_ids)
     report = report or EndReport(requested=len(ids))
+    tries: Counter[str] = Counter()
+
+    def answered(instance_id: str, instance: Instance) -> None:
+        report.statuses[instance_id] = instance.status
+        seen(instance)
+        ours = instance_id in report.unclear and instance.status == CANCELED
+        if ours or instance.status not in OVER:
+            report.end(instance_id)
+        else:
+            report.already_ended.append(instance_id)
+
+    def settle(errors: Mapping[str, ApiError]) -> Plan[list[str]]:
+        for error in errors.values():
+            if isinstance(error, (AuthenticationError, RedirectedError, BlockedError)):
+                raise error
+        unknown = [instance_id for instance_id, error in errors.items() if isinstance(error, UnknownOutcomeError)]
+        report.unclear.update(unknown)
+        tries.update(unknown)
+        for instance_id, error in errors.items():
+            if isinstance(error, NotFoundError):
+                report.fail(instance_id, error)
+        watch = Watch([instance_id for instance_id in errors if instance_id not in report.failed])
+        yield from poll_instances(watch)
+        again = []
+        for instance_id, error in errors.items():
+            if instance_id in watch.unreadable:
+                unreadable = watch.unreadable[instance_id]
+                report.failed[instance_id] = f"{error.reason} Its status cannot be read either: {unreadable}"
+            elif instance_id in watch.seen and watch.seen[instance_id].status in OVER:
+                answered(instance_id, watch.seen[instance_id])
+            elif instance_id in watch.seen:
+                if error.retry_helps and tries[instance_id] < ATTEMPTS:
+                    again.append(instance_id)
+                else:
+                    report.fail(instance_id, error)
+        if watch.failure is not None:
+            raise watch.failure
+        return again
+
     try:
-        for nth, instance_id in enumerate(ids):
-            yield from _cancel(instance_id, report, seen)
-            if (nth + 1) % 50 == 0:
-                log.info("%d of %d instances done", nth + 1, len(ids))
+        yield from send_each(
+            ids, calls.cancel_instance, answered, settle, what="instances", batching=_OneInstanceEach()
+        )
     except ApiError as error:
         report.stop(error, ids)
     if wait_for is not None and report.stopped_by is None:
@@ -95,41 +137,17 @@ def cancel_instances(
     return report
 
 
-def _cancel(instance_id: str, report: EndReport, seen: Callable[[Instance], object]) -> Plan[None]:
-    for delay in (*exponential_backoff(), None):
-        try:
-            # The reply shows the status as it was when the request arrived.
-            instance = yield from instance_of(calls.cancel_instance(instance_id))
-            over = instance.status in {COMPLETED, CANCELED}
-            break
-        except (AuthenticationError, RedirectedError):
-            raise
-        except NotFoundError as error:
-            report.fail(instance_id, error)
-            return
-        except (UnknownOutcomeError, RejectedError) as error:
-            failure: ApiError = error
-        try:
-            instance = yield from read_instance(instance_id)
-        except RejectedError as unreadable:
-            report.failed[instance_id] = f"{failure.reason} Its status cannot be read either: {unreadable}"
-            return
-        over = instance.status in {COMPLETED, CANCELED}
-        if isinstance(failure, UnknownOutcomeError):
-            report.unclear.add(instance_id)
-        if over:
-            break
-        if delay is None or not failure.retry_helps:
-            report.fail(instance_id, failure)
-            return
-        yield Pause(delay, reason=str(failure))
-    report.statuses[instance_id] = instance.status
-    seen(instance)
-    ours = not over or (instance_id in report.unclear and instance.status == CANCELED)
-    if ours:
-        report.end(instance_id)
-    else:
-        report.already_ended.append(instance_id)
+class _OneInstanceEach(OneByOne):
+    """A request for each instance, which shows its status as it was when the request arrived."""
+
+    def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:
+        """Return the instance, or the error."""
+        if not isinstance(outcome, ApiError):
+            try:
+                outcome = read_as(Instance, outcome, f"cancel instance {items[0]}")
+            except UnreadableReplyError as error:
+                outcome = error
+        return {items[0]: outcome}
 
 
 def still_running(report: EndReport) -> list[str]:

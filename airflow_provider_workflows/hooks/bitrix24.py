@@ -20,6 +20,7 @@ from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
 from airflow_provider_workflows.bitrix24.rights import tell_rights
+from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, check_type, read_extra
 from airflow_provider_workflows.rest.address import Address
@@ -78,7 +79,22 @@ class Bitrix24Hook(BaseHook):
 
     @cached_property
     def _client(self) -> Bitrix24Client:
-        return client_of(settings_of(self.get_connection(self.bitrix24_conn_id)))
+        client = client_of(settings_of(self.get_connection(self.bitrix24_conn_id)))
+        current = client.portal
+
+        def renew() -> Bitrix24Wire | None:
+            nonlocal current
+            self.log.warning("The credential of %r is refused; the connection is read again", self.bitrix24_conn_id)
+            renewed = settings_of(self.get_connection(self.bitrix24_conn_id)).portal
+            # What was begun at one portal does not go on at another.
+            if renewed == current or renewed.base_url != current.base_url:
+                return None
+            mask_secret(renewed.secret)
+            current = renewed
+            return Bitrix24Wire(renewed)
+
+        client.renew = renew
+        return client
 
     def get_conn(self) -> Bitrix24Client:
         """Return the client, made at the first call.

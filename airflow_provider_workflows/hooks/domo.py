@@ -14,6 +14,7 @@ from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.client import DomoClient
+from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, check_type, read_extra
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
@@ -61,7 +62,22 @@ class DomoHook(BaseHook):
 
     @cached_property
     def _client(self) -> DomoClient:
-        return client_of(settings_of(self.get_connection(self.domo_conn_id)))
+        client = client_of(settings_of(self.get_connection(self.domo_conn_id)))
+        current = client.account
+
+        def renew() -> DomoWire | None:
+            nonlocal current
+            self.log.warning("The credential of %r is refused; the connection is read again", self.domo_conn_id)
+            renewed = settings_of(self.get_connection(self.domo_conn_id)).account
+            # What was begun at one account does not go on at another.
+            if renewed == current or renewed.base_url != current.base_url:
+                return None
+            mask_secret(renewed.token)
+            current = renewed
+            return DomoWire(renewed)
+
+        client.renew = renew
+        return client
 
     def get_conn(self) -> DomoClient:
         """Return the client, made at the first call.

@@ -115,7 +115,8 @@ class Driver(Generic[C]):
         limiter: RateLimiter[C] | None = None,
         in_flight: int = IN_FLIGHT,
     ) -> None:
-        self._wire = wire
+        #: How calls look on the wire, and the credential.
+        self.wire = wire
         self._runtime = runtime
         self._limiter: RateLimiter[C] = limiter or Unlimited()
         self._in_flight = in_flight
@@ -212,23 +213,27 @@ class Driver(Generic[C]):
         """
         name = str(call)
         outcome: Any = NotConnectedError(name, text="given up before it was sent")
+        waits = self._limiter.acquire(call)
         try:
             self._refuse_if_stopped(name)
             given_up = outcome
-            turn = await self._runtime.call(
-                lambda: self._limiter.acquire(call), undo=lambda _: self._limiter.release(call, given_up)
+            wait = await self._runtime.call(
+                lambda: next(waits, 0.0), undo=lambda _: self._limiter.release(call, given_up)
             )
         except ApiError as error:
             return error
         try:
-            if turn > 0:
-                await self._runtime.sleep(turn, self.stopped)
+            while wait > 0 and not over.is_set():
+                await self._runtime.sleep(wait, self.stopped)
+                self._refuse_if_stopped(name)
+                wait = await self._runtime.call(lambda: next(waits, 0.0))
             self._refuse_if_stopped(name)
             if over.is_set():
                 return outcome
             outcome = ReplyLostError(name, text="given up while it was under way")
             self.stats.requests += 1
-            outcome = self._wire.result(call, await self._runtime.exchange(name, self._wire.request(call)))
+            wire = self.wire
+            outcome = wire.result(call, await self._runtime.exchange(name, wire.request(call)))
         except ApiError as error:
             outcome = error
         finally:

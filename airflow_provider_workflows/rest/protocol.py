@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -70,9 +70,10 @@ class Wire(Protocol[C_contra]):
 class RateLimiter(Protocol[C_contra]):
     """When calls may be sent. Called from several threads; may block for moments."""
 
-    def acquire(self, call: C_contra) -> float:
-        """Take a place for the call, and return the seconds to wait before it is sent.
+    def acquire(self, call: C_contra) -> Iterator[float]:
+        """Take a place for the call, with the first wait that is asked for.
 
+        :returns: seconds to wait, one wait after the other; when there is none more, the call is to be sent.
         :raises ApiError: if it must not be sent now; ``retry_after`` says when.
         """
 
@@ -83,9 +84,9 @@ class RateLimiter(Protocol[C_contra]):
 class Unlimited:
     """For a server without known limits."""
 
-    def acquire(self, call: Any) -> float:  # noqa: ARG002
+    def acquire(self, call: Any) -> Iterator[float]:  # noqa: ARG002
         """Let it go at once."""
-        return 0.0
+        return iter(())
 
     def release(self, call: Any, outcome: Any) -> None:
         """Learn nothing."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from contextvars import copy_context
 from http.cookiejar import DefaultCookiePolicy
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, Generic, Self, TypeVar
 
 import requests
@@ -17,7 +18,13 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import PATIENCE, Driver
-from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
+from airflow_provider_workflows.rest.errors import (
+    ApiError,
+    AuthenticationError,
+    NotConnectedError,
+    ProviderError,
+    ReplyLostError,
+)
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.progress import Stats
 from airflow_provider_workflows.rest.protocol import (
@@ -32,6 +39,8 @@ from airflow_provider_workflows.rest.protocol import (
     encode_body,
 )
 from airflow_provider_workflows.rest.redaction import hide_frames
+
+log = logging.getLogger(__name__)
 
 #: Seconds that an interrupted task waits for what is under way. Airflow kills a task a minute after it asked it to end.
 GRACE = 45.0
@@ -64,6 +73,10 @@ class Client(Generic[C]):
         self.http = http or HttpSettings()
         self._runtime = ThreadRuntime(self.http, clock)
         self._driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
+        self._driver.send = self._send
+        #: Is asked when the credential is refused, and returns a wire with another one, if there is one by now.
+        self.renew: Callable[[], Wire[C] | None] = lambda: None
+        self._renewing = Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +121,28 @@ class Client(Generic[C]):
                 self.stop(f"the task was interrupted by {type(error).__name__}")
                 wait([running], timeout=GRACE)
             raise
+
+    async def _send(self, call: C, over: Event) -> Any:
+        """Send a call, and once more if the credential was refused that was rotated meanwhile."""
+        wire = self._driver.wire
+        outcome = await self._driver.attempt(call, over)
+        if isinstance(outcome, AuthenticationError):
+            with self._renewing:
+                # Perhaps another thread was refused as well, and has found it.
+                if self._driver.wire is wire:
+                    self._driver.wire = self._renewed() or wire
+            if self._driver.wire is not wire:
+                outcome = await self._driver.attempt(call, over)
+        return outcome
+
+    def _renewed(self) -> Wire[C] | None:
+        try:
+            return self.renew()
+        except Exception as error:
+            # The refusal is what the plan must handle, and account for.
+            why = error if isinstance(error, ProviderError) else type(error).__name__
+            log.warning("The connection could not be read again: %s", why)
+            return None
 
 
 def in_thread(function: Callable[[], T]) -> Future[T]:

@@ -158,22 +158,6 @@ class TestUnderWay:
         assert 3590 <= sum(clock.naps) < 3700
 
 
-class TestWithinTheBucket:
-    def test_the_portal_never_refuses_and_little_time_is_lost(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        clock = FastTime(10)
-        install(clock, monkeypatch)
-        control.configure(bucket_capacity=20, bucket_drain=2.0)
-        ids = control.add_workflows([{}] * 3000)
-        began = clock.monotonic()
-        assert_ended_once(control, ids, terminate(control, ids, limits=Limits(bucket_capacity=20)))
-        requests = control.requests()
-        assert [request["http_status"] for request in requests] == [200] * 60
-        allowed = (60 - 20) / 2
-        assert allowed - 1 <= clock.monotonic() - began <= 1.05 * allowed + 2, "2 s: what this machine computes"
-
-
 class TestTheSizeOfABatch:
     @pytest.mark.parametrize("reply", ["html", "reset"])
     def test_what_the_portal_cuts_after_60_s_is_sent_in_batches_of_half_a_minute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,7 @@ from airflow_provider_workflows.rest.errors import (
     ServerError,
     UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Pause
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Collect, Pause, Plan, Submit
 from tests.plan_runner import run
 
 LOST_BEFORE, LOST_AFTER = "lost before", "lost after"
@@ -99,9 +100,17 @@ class TinyHost:
         return {"id": instance_id, "status": self.statuses[instance_id]}
 
 
-def cancel(host: Callable[[Any], Any], ids: list[str], pauses: list[Pause] | None = None, **how: Any) -> EndReport:
+def cancel(
+    host: Callable[[Any], Any],
+    ids: list[str],
+    pauses: list[Pause] | None = None,
+    *,
+    in_flight: int = 1,
+    chance: random.Random | None = None,
+    **how: Any,
+) -> EndReport:
     """Cancel instances."""
-    return run(cancel_instances(ids, **how), host, pauses, now=lambda: 0.0)
+    return run(cancel_instances(ids, **how), host, pauses, chance, in_flight, now=lambda: 0.0)
 
 
 def running(count: int, **how: Any) -> TinyHost:
@@ -117,6 +126,30 @@ class TestCancel:
         assert (report.requested, report.ended, report.failed) == (count, instance_ids(count), {})
         assert list(host.cancelled) == instance_ids(count)
         assert len(host.sent) == count
+
+    def test_many_are_cancelled_at_once_as_many_as_the_connection_lets(self) -> None:
+        under_way: list[int] = []
+
+        def watched(plan: Plan[EndReport]) -> Plan[EndReport]:
+            flying, step = 0, next(plan)
+            while True:
+                flying += isinstance(step, Submit) - isinstance(step, Collect)
+                under_way.append(flying)
+                result = yield step
+                try:
+                    step = plan.send(result)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+
+        host = running(100)
+        run(watched(cancel_instances(instance_ids(100))), host, in_flight=4)
+        assert (max(under_way), len(host.cancelled)) == (4, 100)
+
+    def test_while_domo_refuses_they_go_one_at_a_time_and_later_again(self) -> None:
+        host = running(10, fates=[RateLimitError("x", retry_after=45.0)] * 4)
+        pauses: list[Pause] = []
+        assert sorted(cancel(host, instance_ids(10), pauses, in_flight=4).ended) == instance_ids(10)
+        assert pauses[0].seconds >= 45
 
     @pytest.mark.parametrize("status", [None, "FAILED", "IN_PROGRESS", "PAUSED"])
     def test_one_that_has_not_finished_is_cancelled(self, status: str | None) -> None:
@@ -325,6 +358,8 @@ statuses = st.sampled_from([None, "IN_PROGRESS", "FAILED", "COMPLETED", "CANCELE
     st.lists(fates, max_size=12),
     st.lists(read_fates, max_size=12),
     st.booleans(),
+    st.sampled_from([1, 4]),
+    st.randoms(use_true_random=False),
 )
 def test_whatever_happens_the_report_is_true(
     given_statuses: list[str | None],
@@ -333,11 +368,13 @@ def test_whatever_happens_the_report_is_true(
     cancel_fates: list[Any],
     given_read_fates: list[ApiError | None],
     waits: bool,
+    in_flight: int,
+    chance: random.Random,
 ) -> None:
     ids = instance_ids(len(given_statuses))
     before = dict(zip(ids, given_statuses, strict=True))
     host = TinyHost(dict(before), answer, takes, "CANCELED", cancel_fates, given_read_fates)
-    report = cancel(host, ids, wait_for=600 if waits else None)
+    report = cancel(host, ids, wait_for=600 if waits else None, in_flight=in_flight, chance=chance)
 
     # Each id stands in exactly one place.
     assert sorted([*report.ended, *report.already_ended, *report.failed]) == ids

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_workflows.domo.errors import BlockedError
 from airflow_provider_workflows.operators.bitrix24 import (
     FlowActivateOperator,
     FlowUpdateOperator,
@@ -18,7 +19,6 @@ from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.faults import KINDS
-from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, VirtualTime, failed_ids
 
 CAMPAIGN, OTHER = 7, 8
@@ -187,7 +187,7 @@ def test_one_system_that_is_down_does_not_keep_the_other_from_being_cleaned_up(
     world.control.configure(domo_blocked="page")
     *in_bitrix24, in_domo = steps(world, context)
     run(in_bitrix24)
-    with pytest.raises(NotAllEndedError, match="allowlist"):
+    with pytest.raises(BlockedError, match="allowlist"):
         in_domo()
     assert sorted(failed_ids(ti.xcoms["return_value"])) == sorted(world.instances)
     world.control.configure(domo_blocked="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,12 +79,13 @@ class CountingLimiter:
     left: list[Any] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
 
-    def acquire(self, call: Any) -> float:
+    def acquire(self, call: Any) -> Iterator[float]:
         self.threads.add(threading.get_ident())
         if self.refuse:
             raise self.refuse
         self.came.append(call)
-        return self.turn
+        if self.turn:
+            yield self.turn
 
     def release(self, call: Any, outcome: Any) -> None:
         self.threads.add(threading.get_ident())

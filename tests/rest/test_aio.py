@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -115,10 +115,10 @@ class TestCancelling:
 
     def test_who_is_just_taking_its_place_leaves_it_too(self) -> None:
         class Slow(CountingLimiter):
-            def acquire(self, call: Any) -> float:
+            def acquire(self, call: Any) -> Iterator[float]:
                 entering.set()
                 go_on.wait(5)
-                return super().acquire(call)
+                yield from super().acquire(call)
 
         async def work() -> None:
             client = client_of(Wire("http://127.0.0.1:9"), limiter=pace)

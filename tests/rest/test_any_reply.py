@@ -122,7 +122,7 @@ def test_whatever_the_portal_says_the_pace_is_one_to_live_with(said: list[tuple[
     limiter = PortalRateLimiter(clock=lambda: 1_800_000_000.0)
     for response, call in said:
         try:
-            wait: float | None = limiter.acquire(call)
+            wait: float | None = next(limiter.acquire(call), 0.0)
         except OperatingTimeLimitError as held:
             wait = held.retry_after
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -105,6 +106,33 @@ class TestRunningWorkflows:
         control.configure(**settings)
         assert fire(running())["status"] == "error"
         assert len(control.requests()) == 1
+
+    @pytest.mark.parametrize("minutes", [0, 4])
+    def test_a_webhook_that_is_rotated_ends_no_wait(
+        self, control: Control, clock: Clock, connect: Callable[..., None], minutes: int
+    ) -> None:
+        """The portal changes first; somebody edits the connection some minutes later."""
+        changed: list[float] = []
+
+        def goes_on(nap: int) -> None:
+            if nap == 3:
+                control.configure(webhook_code="rotated0code")
+                changed.append(clock.now)
+            if changed and clock.now >= changed[0] + 60 * minutes:
+                connect("BITRIX24_DEFAULT", login="1", password="rotated0code")
+            if changed and clock.now >= changed[0] + 600:
+                control.add_workflows([{"TEMPLATE_ID": 7}])
+
+        clock.always = goes_on
+        assert fire(running())["status"] == "success"
+        assert clock.now < changed[0] + 700
+
+    def test_one_that_is_withdrawn_ends_it_in_minutes(self, control: Control, clock: Clock) -> None:
+        control.configure(webhook_known=False)
+        event = fire(running())
+        assert (event["status"], event["retry_helps"]) == ("error", False)
+        assert "what it holds now is refused as well" in event["message"]
+        assert clock.now < START + 600
 
     def test_dates_that_cannot_be_compared_are_an_error_too(self, control: Control, clock: Clock) -> None:
         control.configure(started_format="site")

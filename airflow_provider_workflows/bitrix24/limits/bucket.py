@@ -43,11 +43,12 @@ class Limits:
 class Bucket:
     """What is known of a portal's leaky bucket.
 
-    :param level: requests in it; those above its capacity wait for their turn.
+    :param level: requests in it; those above its capacity wait for their turn, the first to come first.
     :param drain: requests a second that are ours; lower than the portal's when other applications use it too.
     :param at: when that was so, as a Unix time.
     :param slowed_at: when the drain was last lowered, as a Unix time.
     :param held_until: when the portal takes requests again, as a Unix time, if it told.
+    :param places: how many places were taken so far; the last one's number.
     """
 
     level: _Number
@@ -55,34 +56,40 @@ class Bucket:
     at: _Number
     slowed_at: _Number = 0.0
     held_until: _Number = 0.0
+    places: int = 0
 
-    def reserve(self, now: float, limits: Limits) -> tuple[float, Bucket]:
-        """Take the next place.
+    def reserve(self, now: float, limits: Limits) -> Bucket:
+        """Take the next place."""
+        bucket = self.drained(now, limits)
+        return replace(bucket, level=bucket.level + 1, places=bucket.places + 1)
 
-        :returns: how many seconds to wait before the request is sent, and the bucket after it.
+    def delay_for(self, place: int, limits: Limits) -> float:
+        """Return for how many seconds a place has to wait, as far as can be known when the bucket was looked at.
+
+        :param place: its number.
+        :param limits: the portal's limits.
         """
-        bucket = self._drained(now, limits)
-        over = max(0.0, bucket.level + 1 + MARGIN - limits.bucket_capacity)
-        return max(0.0, bucket.held_until - now) + over / bucket.drain, replace(bucket, level=bucket.level + 1)
+        over = self.level - (self.places - place) + MARGIN - limits.bucket_capacity
+        return max(0.0, self.held_until - self.at) + max(0.0, over / self.drain)
 
     def refused(self, now: float, limits: Limits, retry_after: float = 0.0) -> Bucket:
         """Note a refusal: the bucket is full, so others fill it too.
 
         :param retry_after: seconds for which the portal told to send nothing.
         """
-        bucket = self._drained(now, limits)
+        bucket = self.drained(now, limits)
         drain, slowed_at = bucket.drain, bucket.slowed_at
         if abs(now - slowed_at) > SLOWING:  # The clock may have been set back.
             drain, slowed_at = max(limits.lowest_drain, drain * 0.8), now
-        return Bucket(
+        return replace(
+            bucket,
             level=max(bucket.level, limits.bucket_capacity),
             drain=drain,
-            at=now,
             slowed_at=slowed_at,
             held_until=max(bucket.held_until, now + retry_after) if retry_after else bucket.held_until,
         )
 
-    def _drained(self, now: float, limits: Limits) -> Bucket:
+    def drained(self, now: float, limits: Limits) -> Bucket:
         """Return the bucket as it is by now; its drain comes back with the time."""
         # A clock that was set back must not leave everybody waiting for the old time.
         held_until = min(self.held_until, now + LONGEST_WAIT)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
@@ -16,6 +16,9 @@ from airflow_provider_workflows.bitrix24.limits.store import BucketStore, Memory
 from airflow_provider_workflows.rest.errors import ApiError, RateLimitError
 
 log = logging.getLogger(__name__)
+
+#: Seconds that are not worth waiting for.
+AT_ONCE = 0.01
 
 
 class PortalRateLimiter:
@@ -38,10 +41,11 @@ class PortalRateLimiter:
         self._own = MemoryBucketStore()
         self._shared, self._used = True, False
 
-    def acquire(self, call: Call) -> float:
+    def acquire(self, call: Call) -> Iterator[float]:
         """Take a place for the call.
 
-        :returns: seconds to wait before it is sent.
+        :returns: seconds to wait, one wait after the other; when there is none more, it is to be sent. A wait becomes
+            longer when the portal refuses what is sent meanwhile.
         :raises OperatingTimeLimitError: if one of its methods has no running time left; nothing is to be sent then.
         """
         methods = _methods(call)
@@ -51,7 +55,18 @@ class PortalRateLimiter:
                 self._operating.sent(methods)
         if held > 0:
             raise OperatingTimeLimitError(str(call), text="held back: its running time is used up", retry_after=held)
-        return self._change(lambda bucket, now: bucket.reserve(now, self._limits))
+        place = 0
+
+        def turn(bucket: Bucket, now: float) -> tuple[float, Bucket]:
+            nonlocal place
+            # Also if the bucket in which the place was taken is lost.
+            taken = 0 < place <= bucket.places
+            bucket = bucket.drained(now, self._limits) if taken else bucket.reserve(now, self._limits)
+            place = place if taken else bucket.places
+            return bucket.delay_for(place, self._limits), bucket
+
+        while (wait := self._change(turn)) > AT_ONCE:
+            yield wait
 
     def release(self, call: Call, outcome: Reply | ApiError) -> None:
         """Learn from what became of a call. Errors of a blocked method are given the time to wait.

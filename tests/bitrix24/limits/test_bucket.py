@@ -39,6 +39,12 @@ class PortalBucket:
         return True
 
 
+def next_place(bucket: Bucket, now: float) -> tuple[float, Bucket]:
+    """Take the next place; return how long it waits, and the bucket after it."""
+    bucket = bucket.reserve(now, LIMITS)
+    return bucket.delay_for(bucket.places, LIMITS), bucket
+
+
 def refused_at(times: Sequence[float], bucket: Bucket = EMPTY) -> Bucket:
     """Return the bucket after refusals."""
     for now in times:
@@ -50,7 +56,7 @@ def pace(bucket: Bucket, now: float) -> float:
     """Return how many requests a second may go at a time."""
     waits = []
     for _ in range(100):
-        wait, bucket = bucket.reserve(now, LIMITS)
+        wait, bucket = next_place(bucket, now)
         waits.append(wait)
     return 1 / (waits[-1] - waits[-2])
 
@@ -59,7 +65,7 @@ class TestAlone:
     def test_a_burst_goes_at_once_and_the_rest_at_the_drain(self) -> None:
         bucket, waits = EMPTY, []
         for _ in range(60):
-            wait, bucket = bucket.reserve(START, LIMITS)
+            wait, bucket = next_place(bucket, START)
             waits.append(wait)
         assert waits[:49] == [0.0] * 49
         assert [later - sooner for sooner, later in pairwise(waits[49:])] == [0.5] * 10
@@ -70,7 +76,7 @@ class TestAlone:
         sent_at = 0.0
         for gap in gaps:
             now = max(now + gap / 10, sent_at)
-            wait, bucket = bucket.reserve(now, LIMITS)
+            wait, bucket = next_place(bucket, now)
             sent_at = now + wait
             assert portal.admits(sent_at)
 
@@ -78,7 +84,7 @@ class TestAlone:
     def test_it_costs_less_than_a_request_more_than_the_portal_allows(self, count: int) -> None:
         bucket = EMPTY
         for _ in range(count):
-            wait, bucket = bucket.reserve(START, LIMITS)
+            wait, bucket = next_place(bucket, START)
         assert (count - 50) / 2 <= wait <= (count - 50) / 2 + 0.5
 
 
@@ -87,7 +93,7 @@ class TestBesideOthers:
     def test_another_application_that_takes_a_part_is_noticed(self, others: float) -> None:
         portal, bucket, now, refused = PortalBucket(others=others), EMPTY, START, 0
         for _ in range(400):
-            wait, bucket = bucket.reserve(now, LIMITS)
+            wait, bucket = next_place(bucket, now)
             now += wait
             if not portal.admits(now):
                 refused += 1
@@ -103,15 +109,15 @@ class TestBesideOthers:
     def test_however_often_it_refuses_some_are_sent(self, times: list[float]) -> None:
         bucket = refused_at([START, *times])
         assert LIMITS.lowest_drain <= bucket.drain <= LIMITS.bucket_drain
-        wait, _ = bucket.reserve(bucket.at, LIMITS)
+        wait, _ = next_place(bucket, bucket.at)
         assert 0 < wait <= 1.25 / LIMITS.lowest_drain + 0.01
 
     def test_nothing_is_sent_while_the_portal_told_to_wait(self) -> None:
         bucket = EMPTY.refused(START, LIMITS, retry_after=60.0)
         for later in (0.0, 30.0, 59.0):
-            wait, _ = bucket.reserve(START + later, LIMITS)
+            wait, _ = next_place(bucket, START + later)
             assert 60 <= later + wait <= 61, "and then one after the other"
-        assert refused_at([START + 1], bucket).reserve(START + 1, LIMITS)[0] >= 59, "the longest counts"
+        assert next_place(refused_at([START + 1], bucket), START + 1)[0] >= 59, "the longest counts"
 
 
 class TestTheTimeHeals:
@@ -131,12 +137,12 @@ class TestTheTimeHeals:
     def test_it_makes_no_difference_how_often_it_is_asked(self, times: list[float], pauses: list[float]) -> None:
         often = once = refused_at([START, *times])
         for pause in pauses:
-            _, often = often.reserve(often.at + pause, LIMITS)
-        _, once = once.reserve(once.at + sum(pauses), LIMITS)
+            _, often = next_place(often, often.at + pause)
+        _, once = next_place(once, once.at + sum(pauses))
         assert often.drain == pytest.approx(once.drain)
 
     def test_a_refusal_long_ago_costs_nothing(self) -> None:
-        wait, _ = refused_at([START]).reserve(START + 86_400, LIMITS)
+        wait, _ = next_place(refused_at([START]), START + 86_400)
         assert wait == 0
 
 
@@ -144,12 +150,12 @@ class TestAClockThatIsSet:
     @given(moments, st.floats(0, 1e9))
     def test_one_that_was_set_back_stops_nobody_for_long(self, times: list[float], back: float) -> None:
         bucket = refused_at([START + back, *(time + back for time in times)])
-        wait, _ = bucket.reserve(START, LIMITS)
+        wait, _ = next_place(bucket, START)
         assert wait <= 1.25 / LIMITS.lowest_drain + 0.01
 
     def test_nor_does_one_that_was_set_back_while_the_portal_told_to_wait(self) -> None:
         bucket = EMPTY.refused(9_999_999.0, LIMITS, retry_after=60.0)
-        assert bucket.reserve(START, LIMITS)[0] <= LONGEST_WAIT + 1
+        assert next_place(bucket, START)[0] <= LONGEST_WAIT + 1
 
     def test_one_that_was_set_back_does_not_keep_the_pace_up(self) -> None:
         bucket = Bucket(level=0, drain=2, at=START, slowed_at=9_999_999.0)

@@ -50,31 +50,36 @@ def used(seconds: float, reset_at: float, each: float = 1.0) -> dict[str, float]
     return {"operating": seconds, "operating_reset_at": reset_at, "duration": each}
 
 
+def wait_of(pace: PortalRateLimiter, call: Call) -> float:
+    """Take a place for a call; return how long it is to wait."""
+    return next(pace.acquire(call), 0.0)
+
+
 def answer(pace: PortalRateLimiter, call: Call, outcome: Any) -> None:
     """Have a call sent and answered."""
-    assert pace.acquire(call) == 0
+    assert wait_of(pace, call) == 0
     pace.release(call, outcome)
 
 
 class TestTheBucket:
     def test_a_burst_goes_at_once_and_then_two_a_second(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
-        waits = [pace.acquire(LIST) for _ in range(60)]
+        waits = [wait_of(pace, LIST) for _ in range(60)]
         assert waits[:48] == [0.0] * 48
         assert [round(later - sooner, 6) for sooner, later in pairwise(waits[49:])] == [0.5] * 10
 
     def test_a_refusal_makes_everybody_wait_who_shares_the_bucket(self, now: Clock, tmp_path: Path) -> None:
         one, other = (PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now) for _ in range(2))
-        assert other.acquire(LIST) == 0
+        assert wait_of(other, LIST) == 0
         one.release(LIST, RateLimitError("batch"))
-        assert other.acquire(LIST) > 0
+        assert wait_of(other, LIST) > 0
 
     def test_time_brings_the_pace_back(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
         pace.release(LIST, RateLimitError("x"))
 
         def distance() -> float:
-            waits = [pace.acquire(LIST) for _ in range(52)]
+            waits = [wait_of(pace, LIST) for _ in range(52)]
             return waits[-1] - waits[-2]
 
         assert distance() == pytest.approx(1 / 1.6)
@@ -84,19 +89,19 @@ class TestTheBucket:
     def test_the_portal_may_say_for_how_long_nothing_is_to_be_sent(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
         pace.release(LIST, RateLimitError("x", retry_after=90.0))
-        assert 90 <= pace.acquire(LIST) <= 91
+        assert 90 <= wait_of(pace, LIST) <= 91
 
     def test_an_error_that_is_no_refusal_changes_nothing(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
         for _ in range(40):
-            assert pace.acquire(END) == 0
+            assert wait_of(pace, END) == 0
             pace.release(END, ReplyLostError("x"))
 
     def test_threads_get_a_place_each(self, now: Clock, tmp_path: Path) -> None:
         pace = PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now)
         waits: list[float] = []
         threads = [
-            threading.Thread(target=lambda: waits.extend(pace.acquire(LIST) for _ in range(20))) for _ in range(10)
+            threading.Thread(target=lambda: waits.extend(wait_of(pace, LIST) for _ in range(20))) for _ in range(10)
         ]
         for thread in threads:
             thread.start()
@@ -124,24 +129,24 @@ class Unusable:
 class TestWithoutTheStore:
     def test_work_goes_on_carefully(self, now: Clock) -> None:
         pace = PortalRateLimiter(store=Unusable(), clock=now)
-        waits = [pace.acquire(LIST) for _ in range(10)]
+        waits = [wait_of(pace, LIST) for _ in range(10)]
         assert [round(later - sooner, 6) for sooner, later in pairwise(waits)] == [1.0] * 9, "half of the pace"
         assert waits[0] > 0, "and no burst: others may just have had theirs"
 
     def test_a_refusal_is_learnt_from_all_the_same(self, now: Clock) -> None:
         pace = PortalRateLimiter(store=Unusable(), clock=now)
         pace.release(LIST, RateLimitError("x", retry_after=30.0))
-        assert pace.acquire(LIST) >= 30
+        assert wait_of(pace, LIST) >= 30
 
     def test_the_log_says_so_once(self, now: Clock, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         store = Unusable()
         pace = PortalRateLimiter(store=store, clock=now)
         for _ in range(3):
-            pace.acquire(LIST)
+            wait_of(pace, LIST)
         store.fails = False
         for _ in range(3):
-            pace.acquire(LIST)
+            wait_of(pace, LIST)
         assert [(record.levelname, record.message.split(":")[0]) for record in caplog.records] == [
             ("WARNING", "Pacing for this process only, at half the pace, until it can be shared"),
             ("INFO", "Pacing is shared with this host's other processes again"),
@@ -152,9 +157,9 @@ class TestWithoutTheStore:
         store = Unusable()
         one, other = (PortalRateLimiter(store=store, clock=now) for _ in range(2))
         for _ in range(60):
-            one.acquire(LIST)
+            wait_of(one, LIST)
         store.fails = False
-        waits = [pace.acquire(LIST) for _ in range(30) for pace in (one, other)]
+        waits = [wait_of(pace, LIST) for _ in range(30) for pace in (one, other)]
         assert waits[:49] == [0.0] * 49
         assert waits[-1] > waits[-2] > 0
 
@@ -162,9 +167,9 @@ class TestWithoutTheStore:
         """Who clears the folder for temporary files does not empty the portal's bucket."""
         pace = PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now)
         for _ in range(40):
-            pace.acquire(LIST)
+            wait_of(pace, LIST)
         (tmp_path / "bucket").unlink()
-        assert pace.acquire(LIST) > 0
+        assert wait_of(pace, LIST) > 0
 
 
 class TestRunningTime:
@@ -173,57 +178,57 @@ class TestRunningTime:
         answer(pace, END, Reply(True, time=used(480, now() + 120)))
         for call in (END, ENDS):
             with pytest.raises(OperatingTimeLimitError, match="held back") as held:
-                pace.acquire(call)
+                wait_of(pace, call)
             assert held.value.retry_after == pytest.approx(121)
             assert held.value.retry_helps
-        assert pace.acquire(LIST) == 0
-        assert pace.acquire(calls.batch({"c0": LIST})) == 0
+        assert wait_of(pace, LIST) == 0
+        assert wait_of(pace, calls.batch({"c0": LIST})) == 0
         now.now += 121.1
-        assert pace.acquire(END) == 0
+        assert wait_of(pace, END) == 0
 
     def test_what_is_held_back_takes_no_place_in_the_bucket(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
         answer(pace, END, Reply(True, time=used(480, now() + 120)))
         for _ in range(100):
             with pytest.raises(OperatingTimeLimitError):
-                pace.acquire(END)
-        assert pace.acquire(LIST) == 0
+                wait_of(pace, END)
+        assert wait_of(pace, LIST) == 0
 
     def test_commands_that_the_portal_blocks_in_a_batch_get_the_time_to_wait(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
         blocked = OperatingTimeLimitError(str(END), code="OPERATION_TIME_LIMIT", retry_after=300.0)
-        pace.acquire(ENDS)
+        wait_of(pace, ENDS)
         pace.release(ENDS, Reply({"c0": Reply(True, time=used(490, now() + 42)), "c1": blocked}))
         assert blocked.retry_after == pytest.approx(43), "as the last good reply says"
         with pytest.raises(OperatingTimeLimitError):
-            pace.acquire(END)
-        assert pace.acquire(LIST) == 0
+            wait_of(pace, END)
+        assert wait_of(pace, LIST) == 0
 
     def test_a_batch_that_is_blocked_as_such_does_not_hold_back_single_calls(self, now: Clock) -> None:
         pace = PortalRateLimiter(clock=now)
         blocked = OperatingTimeLimitError("batch", code="OPERATION_TIME_LIMIT", retry_after=300.0)
-        pace.acquire(ENDS)
+        wait_of(pace, ENDS)
         pace.release(ENDS, blocked)
         assert blocked.retry_after == 300
         with pytest.raises(OperatingTimeLimitError):
-            pace.acquire(calls.batch({"c0": LIST}))
-        assert pace.acquire(END) == 0
+            wait_of(pace, calls.batch({"c0": LIST}))
+        assert wait_of(pace, END) == 0
 
     @pytest.mark.parametrize("outcome", [ReplyLostError("x"), RateLimitError("x"), Reply(True, time=used(1, 1e6 + 9))])
     def test_what_has_come_back_is_under_way_no_more(self, now: Clock, outcome: Any) -> None:
         pace = PortalRateLimiter(Limits(operating_limit=10), clock=now)
         answer(pace, END, Reply(True, time=used(1, now() + 9)))
         for _ in range(30):
-            pace.acquire(END)
+            wait_of(pace, END)
             pace.release(END, outcome)
 
     def test_what_is_under_way_counts_before_it_comes_back(self, now: Clock) -> None:
         pace = PortalRateLimiter(Limits(operating_limit=10), clock=now)
         answer(pace, END, Reply(True, time=used(6, now() + 600, each=1.5)))
         for _ in range(2):
-            pace.acquire(END)
+            wait_of(pace, END)
         with pytest.raises(OperatingTimeLimitError):
-            pace.acquire(END)
+            wait_of(pace, END)
 
 
 @pytest.fixture
@@ -294,6 +299,6 @@ def test_every_call_has_its_own_running_time() -> None:
     pace = PortalRateLimiter(clock=Clock())
     kill: Call = calls.kill_workflow("1.2")
     answer(pace, kill, Reply(True, time=used(480, 1_000_060.0)))
-    assert pace.acquire(END) == 0
+    assert wait_of(pace, END) == 0
     with pytest.raises(OperatingTimeLimitError):
-        pace.acquire(kill)
+        wait_of(pace, kill)

@@ -1,0 +1,159 @@
+"""Tasks at one portal, one or many, in virtual time: none fails, few are refused, and little time is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.calls import Call, Reply
+from airflow_provider_workflows.bitrix24.ending import end_workflows
+from airflow_provider_workflows.bitrix24.limits.bucket import Bucket, Limits
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+from airflow_provider_workflows.bitrix24.limits.store import BucketStore, FileBucketStore, MemoryBucketStore
+from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
+from airflow_provider_workflows.rest.driver import PATIENCE, Driver
+from airflow_provider_workflows.rest.plans import Plan, send
+from tests.virtual import VirtualPortal
+
+TASKS = 150
+
+
+@pytest.fixture
+def portal(monkeypatch: pytest.MonkeyPatch) -> VirtualPortal:
+    portal = VirtualPortal(monkeypatch)
+    portal.world.settings.bucket_capacity = 50
+    portal.world.settings.latency_seconds = 0.3
+    return portal
+
+
+def client(portal: VirtualPortal, store: BucketStore | None, limits: Limits | None = None) -> Driver[Call]:
+    """Return what one task runs its plans with."""
+    settings = portal.world.settings
+    account = Portal.with_webhook("127.0.0.1", settings.webhook_user, settings.webhook_code, "http")
+    limiter = PortalRateLimiter(limits, store, clock=portal.clock.time)
+    return Driver(Bitrix24Wire(account), portal.runtime(), portal.clock, limiter=limiter)
+
+
+def reads(count: int) -> Plan[list[Reply]]:
+    """Read so often, one after the other."""
+    replies: list[Reply] = []
+    while len(replies) < count:
+        replies += [(yield from send(calls.list_workflows()))]
+    return replies
+
+
+def run_all(portal: VirtualPortal, store: Callable[[], BucketStore | None], count: int) -> list[Any]:
+    """Have all tasks read at once; return what they have read."""
+
+    async def work() -> list[Any]:
+        clients = [client(portal, store()) for _ in range(TASKS)]
+        running = [one.run(reads(count), longest_pause=None, patience=PATIENCE) for one in clients]
+        return await asyncio.gather(*running, return_exceptions=True)
+
+    return portal.run(work())
+
+
+def statuses(portal: VirtualPortal) -> Counter[int]:
+    return Counter(request["http_status"] for request in portal.world.requests)
+
+
+class TestOnOneHost:
+    """They draw from one bucket, and wait in one queue."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Callable[[], BucketStore]:
+        return lambda: FileBucketStore(tmp_path / "bucket")
+
+    def test_the_portal_never_refuses_and_no_time_is_lost(
+        self, portal: VirtualPortal, store: Callable[[], BucketStore]
+    ) -> None:
+        assert [len(replies) for replies in run_all(portal, store, 4)] == [4] * TASKS
+        assert statuses(portal) == {200: 4 * TASKS}
+        assert portal.clock.monotonic() <= 1.02 * (4 * TASKS - 50) / 2
+
+    @pytest.mark.parametrize("reads_each", [1, 4])
+    def test_beside_an_application_that_takes_half_refusals_do_not_pile_up(
+        self, portal: VirtualPortal, store: Callable[[], BucketStore], reads_each: int
+    ) -> None:
+        portal.world.settings.bucket_other = 1.0
+        requests = TASKS * reads_each
+        assert [len(replies) for replies in run_all(portal, store, reads_each)] == [reads_each] * TASKS
+        assert statuses(portal)[503] <= 0.1 * requests
+        assert portal.clock.monotonic() <= 1.2 * (requests - 50) / 1.0
+
+
+def test_on_many_hosts_none_fails_and_each_logs_a_line_a_minute(
+    portal: VirtualPortal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each has a bucket of its own, so that refusals are all they know of each other."""
+    caplog.set_level(logging.INFO)
+    assert [len(replies) for replies in run_all(portal, MemoryBucketStore, 3)] == [3] * TASKS
+    assert portal.clock.monotonic() <= 1.3 * (3 * TASKS - 50) / 2
+    lines = [record for record in caplog.records if "Pausing" in record.message]
+    assert 0 < len(lines) <= TASKS * (portal.clock.monotonic() / 60 + 1)
+    assert statuses(portal)[503] > 2 * len(lines)
+
+
+@pytest.mark.parametrize("capacity", [20, 50])
+def test_a_task_alone_is_never_refused_and_loses_little_time(portal: VirtualPortal, capacity: int) -> None:
+    portal.world.settings.bucket_capacity = capacity
+    ids = portal.add_workflows(5000)
+    task = client(portal, MemoryBucketStore(), Limits(bucket_capacity=capacity))
+    portal.run(task.run(end_workflows(ids, calls.terminate_workflow), longest_pause=None, patience=PATIENCE))
+    assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
+    assert statuses(portal) == {200: 100}
+    assert portal.clock.monotonic() <= 1.05 * (100 - capacity) / 2
+
+
+def clear(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def make_unusable(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+def mend(folder: Path) -> None:
+    if folder.is_file():
+        folder.unlink()
+
+
+class Disturbed(FileBucketStore):
+    """A store to which something happens in the middle, and is mended later."""
+
+    def __init__(self, folder: Path, disturb: Callable[[Path], None]) -> None:
+        super().__init__(folder / "bucket")
+        self._steps = {10: disturb, 30: mend}
+        self._folder = folder
+        self.changes = 0
+
+    def change(self, step: Callable[[Bucket | None], tuple[float, Bucket]]) -> float:
+        self.changes += 1
+        self._steps.get(self.changes, lambda _: None)(self._folder)
+        return super().change(step)
+
+
+@pytest.mark.parametrize("disturb", [clear, make_unusable])
+def test_when_the_store_fails_in_the_middle_everything_is_killed_all_the_same(
+    portal: VirtualPortal, tmp_path: Path, disturb: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ids = portal.add_workflows(4000)
+    store = Disturbed(tmp_path / "folder", disturb)
+    plan = end_workflows(ids, calls.kill_workflow)
+    portal.run(client(portal, store).run(plan, longest_pause=None, patience=PATIENCE))
+    assert store.changes > 60
+    assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
+    assert statuses(portal) == {200: 80}
+    said = [record.message for record in caplog.records if "Pacing" in record.message]
+    assert len(said) == (0 if disturb is clear else 2)
