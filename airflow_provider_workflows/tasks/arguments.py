@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, timedelta
@@ -11,6 +12,8 @@ from typing import Any
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.texts import did_you_mean
 
+#: Longer texts are read as JSON only: Python needs 100 times their size in memory, half a second for each million.
+LONGEST_LITERAL = 3_000_000
 #: What a text that Jinja renders holds.
 TEMPLATE_MARKS = ("{{", "{%", "{#")
 
@@ -97,10 +100,7 @@ def as_ids(value: Any, argument: str) -> list[str]:
     :raises ArgumentError: if it is none of these.
     """
     if isinstance(value, str) and value.strip().startswith(("[", "(", "{")):
-        try:
-            value = ast.literal_eval(value.strip())
-        except (ValueError, TypeError, SyntaxError):
-            raise ArgumentError(f"{argument}: this text is not a list of ids: {value[:100]!r}") from None
+        value = _read_text(value.strip(), argument)
     items = [value] if isinstance(value, (str, Mapping)) else value
     if not isinstance(items, Iterable):
         raise ArgumentError(f"{argument} must be an id or a list of ids, not {value!r}")
@@ -109,6 +109,22 @@ def as_ids(value: Any, argument: str) -> list[str]:
         if not isinstance(one, str) or one.strip() in {"", "None"}:
             raise ArgumentError(f"{argument}: {one!r} is not an id (did a template or an upstream task give nothing?)")
     return [one.strip() for one in ids]
+
+
+def _read_text(text: str, argument: str) -> Any:
+    """Return what a template made a text of: JSON, or else what Python shows of a list."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        if len(text) > LONGEST_LITERAL:
+            raise ArgumentError(
+                f"{argument}: a template has made a text of {len(text)} characters of a list. Give the list itself, "
+                f"e.g. {argument}=list_task.output, or end the template in '| tojson', which is read much faster"
+            ) from None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise ArgumentError(f"{argument}: this text is not a list of ids: {text[:100]!r}") from None
 
 
 def as_document_id(value: Any, argument: str) -> tuple[str, str, str]:

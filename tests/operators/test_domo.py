@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_workflows.domo.errors import NotFoundError
-from airflow_provider_workflows.operators.domo import DomoCancelOperator
+from airflow_provider_workflows.operators.domo import DomoCancelOperator, DomoStartOperator
 from airflow_provider_workflows.rest.errors import AccessDeniedError, AuthenticationError, RateLimitError
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control
@@ -60,6 +60,13 @@ class TestWhatRuns:
     def test_ids_may_come_in_any_form(self, control: Control, context: Any, form: Any) -> None:
         ids = add(control, 3)
         assert sorted(cancel(context, form(ids))["ended_ids"]) == sorted(ids)
+
+    @pytest.mark.parametrize("form", [dict, str, json.dumps, lambda started: [started]])
+    def test_what_a_start_task_returns_is_an_id_too(self, control: Control, context: Any, form: Any) -> None:
+        (model,) = control.add_domo_models([{"message_name": "Start Orders", "versions": ["1.0.0"]}])
+        start = DomoStartOperator(task_id="start", model_id=model, version="1.0.0", message_name="Start Orders")
+        started = start.execute(context)
+        assert cancel(context, form(started))["ended_ids"] == [started["id"]]
 
     def test_a_text_from_a_template_is_rendered_first(self, control: Control, context: Any) -> None:
         ids = add(control, 2)

@@ -45,7 +45,8 @@ class DomoCancelOperator(EndingTask, DomoOperator):
 
     .. seealso:: API page "Cancel a Workflow"
 
-    :param instance_id: one id or a list of them: of instances, not of models. (templated)
+    :param instance_id: one id or a list of them: of instances, not of models; or what ``DomoStartOperator`` returns.
+        (templated)
     :param wait_for_completion: wait until each is COMPLETED, CANCELED or FAILED.
     :param poll_interval: seconds between two looks while waiting.
     :param wait_timeout: seconds to wait at most; an instance that still runs then has failed to end.
@@ -63,7 +64,7 @@ class DomoCancelOperator(EndingTask, DomoOperator):
     def __init__(
         self,
         *,
-        instance_id: str | Sequence[str | Mapping[str, Any]] | XComArg,
+        instance_id: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | XComArg,
         wait_for_completion: bool = False,
         poll_interval: float = 5.0,
         wait_timeout: float = 600.0,
