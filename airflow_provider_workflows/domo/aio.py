@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from threading import Event
+from typing import Any
+
 from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.wire import DomoWire
@@ -11,10 +15,10 @@ from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
 
 
 class AsyncDomoClient(AsyncClient[Call]):
-    """Runs Domo plans, many at once.
+    """Runs Domo plans, many at once, which share the places for requests under way.
 
     :param account: the account and its credential.
-    :param in_flight: requests under way at once in bulk work.
+    :param in_flight: requests under way at once, of all plans together.
     :param http: timeouts and sizes.
     :param clock: the time.
     """
@@ -29,3 +33,9 @@ class AsyncDomoClient(AsyncClient[Call]):
     ) -> None:
         super().__init__(DomoWire(account), in_flight=in_flight, http=http, clock=clock)
         self.account = account
+        self._places = asyncio.Semaphore(in_flight)
+        self._driver.send = self._send
+
+    async def _send(self, call: Call, over: Event) -> Any:
+        async with self._places:
+            return await self._driver.attempt(call, over)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -48,18 +48,24 @@ class SharedClients(Generic[Settings, SomeClient]):
 
     def __init__(self, make: Callable[[Settings], SomeClient]) -> None:
         self._make = make
+        self._finding: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, asyncio.Task[Settings]]] = (
+            WeakKeyDictionary()
+        )
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, _Entry[Settings, SomeClient]]] = (
             WeakKeyDictionary()
         )
 
     @asynccontextmanager
-    async def use(self, find: Callable[[], Awaitable[Settings]]) -> AsyncIterator[SomeClient]:
+    async def use(
+        self, find: Callable[[], Coroutine[Any, Any, Settings]], name: Hashable = None
+    ) -> AsyncIterator[SomeClient]:
         """Return the client of an account.
 
         :param find: gives the account, its credential and its limits.
+        :param name: under which it finds them; those who look for the same name at once do so together.
         """
         # Thousands wait in here at once: nothing is kept that is equal for all of them.
-        entry = self._entry(await find())
+        entry = self._entry(await (find() if name is None else self._find(find, name)))
         entry.users += 1
         try:
             yield await asyncio.shield(entry.client)
@@ -71,6 +77,14 @@ class SharedClients(Generic[Settings, SomeClient]):
                     await _close(entry.client)
                 else:
                     entry.client.add_done_callback(_close_late)
+
+    def _find(self, find: Callable[[], Coroutine[Any, Any, Settings]], name: Hashable) -> asyncio.Future[Settings]:
+        """Look it up, or wait for who does: a thousand whose credential is refused do so at the same moment."""
+        finding = self._finding.setdefault(asyncio.get_running_loop(), {})
+        if name not in finding:
+            finding[name] = asyncio.ensure_future(find())
+            finding[name].add_done_callback(lambda found: (finding.pop(name), found.cancelled() or found.exception()))
+        return asyncio.shield(finding[name])
 
     def _clients(self) -> dict[Settings, _Entry[Settings, SomeClient]]:
         return self._loops.setdefault(asyncio.get_running_loop(), {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ class FakeClient(AsyncClient[Any]):
         await super().close()
 
 
-def found(settings: Any) -> Callable[[], Awaitable[Any]]:
+def found(settings: Any) -> Callable[[], Coroutine[Any, Any, Any]]:
     """Return what finds these settings."""
 
     async def find() -> Any:
@@ -56,6 +56,50 @@ class TestSharedClients:
 
         on_loop(work)
         assert len(made) == 1
+
+    def test_those_who_look_for_the_same_at_once_look_once(self) -> None:
+        looked: list[str] = []
+
+        async def find() -> str:
+            looked.append("a")
+            await asyncio.sleep(0.01)
+            return "a"
+
+        async def work() -> None:
+            shared: SharedClients[Any, FakeClient] = SharedClients(FakeClient)
+
+            async def user() -> None:
+                async with shared.use(find, "conn"):
+                    await asyncio.sleep(0)
+
+            users = [asyncio.create_task(user()) for _ in range(30)]
+            await asyncio.sleep(0)
+            # Who looks for all gives up, and the others do not notice.
+            users[0].cancel()
+            assert [type(end) for end in await asyncio.gather(*users, return_exceptions=True)][1:] == [type(None)] * 29
+            assert len(looked) == 1
+            # It is looked up anew later: it may have changed.
+            await user()
+            assert len(looked) == 2
+
+        on_loop(work)
+
+    def test_all_who_look_are_told_why_it_was_not_found(self) -> None:
+        async def find() -> str:
+            await asyncio.sleep(0)
+            raise KeyError("conn")
+
+        async def work() -> None:
+            shared: SharedClients[Any, FakeClient] = SharedClients(FakeClient)
+
+            async def user() -> None:
+                async with shared.use(find, "conn"):
+                    raise AssertionError("there is no client")
+
+            ends = await asyncio.gather(*(user() for _ in range(3)), return_exceptions=True)
+            assert [type(end) for end in ends] == [KeyError] * 3
+
+        on_loop(work)
 
     def test_users_that_come_at_the_same_moment_share_one_too(self) -> None:
         made: list[str] = []

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.filters import FilterError
+from airflow_provider_workflows.rest.aio import LoopRuntime
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.bitrix24 import (
     REPORTED,
@@ -202,6 +203,35 @@ class TestMany:
         assert len(events) == 40
         (request,) = control.requests()
         assert request["commands"] is None or len(request["commands"]) <= 1
+
+    @pytest.mark.parametrize("in_flight", [1, 3])
+    def test_have_as_many_requests_under_way_as_the_connection_lets(
+        self,
+        control: Control,
+        clock: Clock,
+        connect: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+        in_flight: int,
+    ) -> None:
+        code = control.settings()["webhook_code"]
+        connect("BITRIX24_DEFAULT", login="1", password=code, extra=json.dumps({"in_flight": in_flight}))
+        control.add_workflows([{"TEMPLATE_ID": number} for number in range(1, 301)])
+        exchange = LoopRuntime.exchange
+        under_way: list[str] = []
+        most = 0
+
+        async def counted(self: LoopRuntime, call: str, request: Any) -> Any:
+            nonlocal most
+            under_way.append(call)
+            most = max(most, len(under_way))
+            try:
+                return await exchange(self, call, request)
+            finally:
+                under_way.remove(call)
+
+        monkeypatch.setattr(LoopRuntime, "exchange", counted)
+        self.run([running(filters={"TEMPLATE_ID": number}) for number in range(1, 301)])
+        assert most == in_flight
 
     def test_one_that_the_portal_cannot_answer_fails_alone(self, control: Control, clock: Clock) -> None:
         control.add_workflows([{"TEMPLATE_ID": number} for number in range(1, 21)])

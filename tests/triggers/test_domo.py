@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_workflows.rest.aio import LoopRuntime
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from tests.triggers.clock import START, Clock, fire, revive
@@ -98,14 +100,45 @@ def test_an_account_that_refuses_some_of_each_poll_ends_no_wait(control: Control
 
 def test_many_do_not_poll_at_the_same_moment(control: Control, clock: Clock) -> None:
     """They have no requests to share, and the account is spared a burst."""
-    ids = control.add_domo_instances([{"status": "COMPLETED"}] * 100)
+    ids = control.add_domo_instances([{"status": "COMPLETED"}] * 40)
     polls = []
     for one in ids:
         clock.now = START
         assert fire(watch([one], poll_interval=100.0)) == {"status": "success", "instance_ids": [one]}
         polls.append(clock.naps[0])
         clock.naps.clear()
-    assert max(Counter(poll // 10 for poll in polls).values()) < 30
+    assert max(Counter(poll // 10 for poll in polls).values()) < 20
+
+
+def test_many_have_few_requests_under_way_at_once(
+    control: Control, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = control.add_domo_instances([{"status": "COMPLETED"}] * 60)
+    exchange = LoopRuntime.exchange
+    under_way: list[str] = []
+    most = 0
+
+    async def counted(self: LoopRuntime, call: str, request: Any) -> Any:
+        nonlocal most
+        under_way.append(call)
+        most = max(most, len(under_way))
+        try:
+            return await exchange(self, call, request)
+        finally:
+            under_way.remove(call)
+
+    monkeypatch.setattr(LoopRuntime, "exchange", counted)
+
+    async def first(one: str) -> Any:
+        async for event in revive(watch([one])).run():
+            return event.payload["status"]
+        return None
+
+    async def work() -> list[Any]:
+        return await asyncio.gather(*map(first, ids))
+
+    assert asyncio.run(work()) == ["success"] * 60
+    assert 1 < most <= IN_FLIGHT
 
 
 @pytest.mark.parametrize("settings", [{"domo_blocked": "page"}, {"domo_blocked": "redirect"}])
