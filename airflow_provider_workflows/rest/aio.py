@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from airflow_provider_workflows.rest.certificates import named_certificates, trusting
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import PATIENCE, Driver
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
@@ -88,7 +89,11 @@ class LoopRuntime:
     def __init__(self, http: HttpSettings, clock: Clock) -> None:
         self._settings = http
         self._clock = clock
+        path = named_certificates(http.verify)
         self._http = httpx.AsyncClient(
+            verify=trusting(path) if path else True,
+            # Plain http only serves loopback: a proxy would be shown the credential.
+            mounts={"http://": None},
             timeout=httpx.Timeout(http.read_timeout, connect=http.connect_timeout),
             limits=httpx.Limits(max_connections=MOST_IN_FLIGHT),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),

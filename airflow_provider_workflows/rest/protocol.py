@@ -27,12 +27,15 @@ class HttpSettings:
         lose replies that are still to come.
     :param total_timeout: seconds for a request and its whole reply.
     :param max_reply_size: bytes that a decoded reply may have; 64 MiB.
+    :param verify: path of the certificates to trust, a file or a folder; default: what the environment names, or the
+        usual ones. Certificates are always checked.
     """
 
     connect_timeout: float = 10.0
     read_timeout: float = 70.0
     total_timeout: float = 180.0
     max_reply_size: int = 64 * 2**20
+    verify: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

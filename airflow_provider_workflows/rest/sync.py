@@ -16,6 +16,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ReadTimeoutError
 
+from airflow_provider_workflows.rest.certificates import named_certificates
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import PATIENCE, Driver
 from airflow_provider_workflows.rest.errors import (
@@ -188,8 +189,10 @@ class ThreadRuntime:
         self._clock = clock
         self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MOST_IN_FLIGHT))
+        self._verify: str | bool = named_certificates(http.verify) or True
+        self._session.auth = _without_login
+        self._session.mount("https://", HTTPAdapter(pool_maxsize=MOST_IN_FLIGHT))
+        self._session.mount("http://", _DirectAdapter(pool_maxsize=MOST_IN_FLIGHT))
 
     def close(self) -> None:
         """Close the connections."""
@@ -229,6 +232,8 @@ class ThreadRuntime:
                 headers=headers,
                 data=content,
                 timeout=(self._http.connect_timeout, self._http.read_timeout),
+                # Given here, as the session's own counts less than the environment's.
+                verify=self._verify,
                 allow_redirects=False,
                 stream=True,
             )
@@ -246,6 +251,18 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         return None
+
+
+class _DirectAdapter(HTTPAdapter):
+    """For plain http, which only serves loopback: a proxy would be shown the credential."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        return super().send(request, *args, **kwargs | {"proxies": None})
+
+
+def _without_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Stand in for a login, as requests would else look for one in ``.netrc``."""
+    return request
 
 
 def _failure(call: str, error: Exception) -> ApiError:

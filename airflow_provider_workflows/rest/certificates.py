@@ -1,0 +1,36 @@
+"""Which certificates are trusted: the same in the worker and in the triggerer, whatever their HTTP libraries read."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+#: Environment variables that name certificates to trust instead of the usual ones. The first that is set counts.
+VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def named_certificates(verify: str | None = None) -> str | None:
+    """Return the path of the certificates to trust: as set, or as the environment says; ``None`` for the usual ones.
+
+    :param verify: path of a file of certificates, or of a folder of them as OpenSSL reads it.
+    :raises ValueError: with the name of the setting or variable, if there are none at its path.
+    """
+    places = [("verify", verify), *((name, os.environ.get(name)) for name in VARIABLES)]
+    name, path = next((place for place in places if place[1]), ("", None))
+    if path is not None:
+        try:
+            trusting(path)
+        except OSError:  # also a file of something else
+            path = ""
+    if path == "":
+        raise ValueError(f"{name}: there are no certificates at this path")
+    return path
+
+
+def trusting(path: str) -> ssl.SSLContext:
+    """Return what checks a server's certificate.
+
+    :param path: path of the certificates to trust, and no others.
+    """
+    return ssl.create_default_context(**{"capath" if Path(path).is_dir() else "cafile": path})
