@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_TIMEOUTS: dict[str, Any] = {
+_HTTP: dict[str, Any] = {
     "connect_timeout": {
         "label": "Connect timeout (s)",
         "description": "Seconds for making a connection.",
@@ -14,6 +14,21 @@ _TIMEOUTS: dict[str, Any] = {
         "label": "Read timeout (s)",
         "description": "Seconds without a byte of the reply; above the server's own limit of 60.",
         "schema": {"type": ["number", "null"], "default": 70, "minimum": 1},
+    },
+    "total_timeout": {
+        "label": "Total timeout (s)",
+        "description": "Seconds for a request and its whole reply.",
+        "schema": {"type": ["number", "null"], "default": 180, "minimum": 1},
+    },
+    "max_reply_size": {
+        "label": "Largest reply (bytes)",
+        "description": "When it is unpacked.",
+        "schema": {"type": ["integer", "null"], "default": 67108864, "minimum": 1},
+    },
+    "verify": {
+        "label": "CA bundle",
+        "description": "Path of the certificates to trust, a file or a folder. Certificates are always checked.",
+        "schema": {"type": ["string", "null"]},
     },
 }
 
@@ -104,7 +119,7 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Requests under way at once in bulk work.",
                         "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
                     },
-                    **_TIMEOUTS,
+                    **_HTTP,
                 },
             },
             {
@@ -129,7 +144,7 @@ def get_provider_info() -> dict[str, Any]:
                         ),
                         "schema": {"type": ["string", "null"]},
                     },
-                    **_TIMEOUTS,
+                    **_HTTP,
                 },
             },
         ],

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, TypeVar
 
-from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
+from airflow.providers.common.compat.sdk import Connection, mask_secret
 from pydantic import Field, SecretStr
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
@@ -20,21 +16,14 @@ from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
 from airflow_provider_workflows.bitrix24.rights import tell_rights
-from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
-from airflow_provider_workflows.get_provider_info import field_behaviour
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, Timeouts, check_type, read_extra
+from airflow_provider_workflows.hooks.base import AccountHook
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
 from airflow_provider_workflows.rest.address import Address
-from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
-from airflow_provider_workflows.rest.sharing import SharedClients
-
-T = TypeVar("T")
 
 
-class Bitrix24Extra(Timeouts):
+class Bitrix24Extra(HttpExtra):
     """The ``extra`` of a connection of type ``bitrix24``.
 
     :param access_token: OAuth access token, instead of a webhook's user id and code.
@@ -51,7 +40,23 @@ class Bitrix24Extra(Timeouts):
     in_flight: int = Field(IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
 
 
-class Bitrix24Hook(BaseHook):
+@dataclass(frozen=True, slots=True)
+class PortalSettings:
+    """What a connection says.
+
+    :param portal: the portal and its credential.
+    :param limits: the portal's limits.
+    :param in_flight: requests under way at once in bulk work.
+    :param http: how requests are made.
+    """
+
+    portal: Portal
+    limits: Limits
+    in_flight: int
+    http: HttpSettings
+
+
+class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Client]):
     """Calls a Bitrix24 portal with the credentials of an Airflow connection.
 
     The connection holds the portal's host, and either an incoming webhook (``login``: its user id,
@@ -64,8 +69,6 @@ class Bitrix24Hook(BaseHook):
     conn_name_attr = "bitrix24_conn_id"
     default_conn_name = "bitrix24_default"
     conn_type = "bitrix24"
-    #: The time that clients, operators and triggers go by.
-    clock: ClassVar[Clock] = SYSTEM_CLOCK
     hook_name = "Bitrix24"
 
     def __init__(self, bitrix24_conn_id: str = default_conn_name) -> None:
@@ -73,122 +76,52 @@ class Bitrix24Hook(BaseHook):
         self.bitrix24_conn_id = bitrix24_conn_id
 
     @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
-        return field_behaviour(cls.conn_type)
+    @hide_frames
+    def read_settings(cls, connection: Connection) -> PortalSettings:
+        """Return what a connection says.
 
-    @cached_property
-    def _client(self) -> Bitrix24Client:
-        client = client_of(settings_of(self.get_connection(self.bitrix24_conn_id)))
-        current = client.portal
-
-        def renew() -> Bitrix24Wire | None:
-            nonlocal current
-            self.log.warning("The credential of %r is refused; the connection is read again", self.bitrix24_conn_id)
-            renewed = settings_of(self.get_connection(self.bitrix24_conn_id)).portal
-            # What was begun at one portal does not go on at another.
-            if renewed == current or renewed.base_url != current.base_url:
-                return None
-            mask_secret(renewed.secret)
-            current = renewed
-            return Bitrix24Wire(renewed)
-
-        client.renew = renew
-        return client
-
-    def get_conn(self) -> Bitrix24Client:
-        """Return the client, made at the first call.
-
-        :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+        :param connection: the Airflow connection.
+        :raises ConnectionFieldError: with the field's name.
         """
-        return self._client
+        extra = read_extra(connection, Bitrix24Extra)
+        return PortalSettings(
+            portal_of(connection, extra.access_token),
+            Limits(extra.bucket_capacity, extra.bucket_drain, extra.operating_limit),
+            extra.in_flight,
+            extra.http(),
+        )
 
-    def shared_client(self) -> AbstractAsyncContextManager[AsyncBitrix24Client]:
-        """Return the asynchronous client that all users of this portal in the event loop share.
+    @classmethod
+    @hide_frames
+    def _make_client(cls, settings: PortalSettings) -> Bitrix24Client:
+        mask_secret(settings.portal.secret)
+        return Bitrix24Client(
+            settings.portal,
+            limiter=cls._limiter(settings),
+            in_flight=settings.in_flight,
+            http=settings.http,
+            clock=cls.clock,
+        )
 
-        :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
-        """
-        return _shared.use(self._settings)
+    @classmethod
+    @hide_frames
+    def _make_async_client(cls, settings: PortalSettings) -> AsyncBitrix24Client:
+        mask_secret(settings.portal.secret)
+        return AsyncBitrix24Client(
+            settings.portal,
+            limiter=cls._limiter(settings),
+            in_flight=settings.in_flight,
+            http=settings.http,
+            clock=cls.clock,
+        )
 
-    async def _settings(self) -> PortalSettings:
-        return settings_of(await get_async_connection(self.bitrix24_conn_id, hook=self))
+    @classmethod
+    def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
+        return PortalRateLimiter(settings.limits, store_for(settings.portal.base_url), cls.clock.time)
 
-    def run(self, plan: Plan[T]) -> T:
-        """Run a plan of :mod:`airflow_provider_workflows.bitrix24`.
-
-        :param plan: the plan.
-        :returns: what it returns.
-        :raises ApiError: a failed call that the plan does not handle.
-        """
-        return self.get_conn().run(plan)
-
-    def test_connection(self) -> tuple[bool, str]:
-        """Tell what the credential may do: list workflows, switch flows, or both."""
-        try:
-            rights = self.run(tell_rights())
-        except (ApiError, ValueError) as error:
-            return False, str(error)
-        return True, f"Connected to {self.get_conn().portal.base_url}: {rights}"
-
-
-@dataclass(frozen=True, slots=True)
-class PortalSettings:
-    """What a connection says.
-
-    :param portal: the portal and its credential.
-    :param limits: the portal's limits.
-    :param in_flight: requests under way at once in bulk work.
-    :param http: timeouts and sizes.
-    """
-
-    portal: Portal
-    limits: Limits
-    in_flight: int
-    http: HttpSettings
-
-
-@hide_frames
-def settings_of(connection: Connection) -> PortalSettings:
-    """Read a connection.
-
-    :param connection: the Airflow connection.
-    :raises ConnectionFieldError: with the field's name.
-    """
-    extra = read_extra(connection, Bitrix24Extra)
-    return PortalSettings(
-        portal_of(connection, extra.access_token),
-        Limits(extra.bucket_capacity, extra.bucket_drain, extra.operating_limit),
-        extra.in_flight,
-        HttpSettings(extra.connect_timeout, extra.read_timeout),
-    )
-
-
-@hide_frames
-def client_of(settings: PortalSettings) -> Bitrix24Client:
-    """Return a client of a portal; Airflow hides its credential from then on."""
-    mask_secret(settings.portal.secret)
-    return Bitrix24Client(
-        settings.portal,
-        limiter=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url), Bitrix24Hook.clock.time),
-        in_flight=settings.in_flight,
-        http=settings.http,
-        clock=Bitrix24Hook.clock,
-    )
-
-
-@hide_frames
-def _async_client_of(settings: PortalSettings) -> AsyncBitrix24Client:
-    mask_secret(settings.portal.secret)
-    return AsyncBitrix24Client(
-        settings.portal,
-        limiter=PortalRateLimiter(settings.limits, store_for(settings.portal.base_url), Bitrix24Hook.clock.time),
-        in_flight=settings.in_flight,
-        http=settings.http,
-        clock=Bitrix24Hook.clock,
-    )
-
-
-_shared = SharedClients(_async_client_of)
+    def _try_out(self) -> str:
+        client = self.get_conn()
+        return f"Connected to {client.portal.base_url}: {client.run(tell_rights())}"
 
 
 @hide_frames

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TypeVar
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import Connection
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.protocol import HttpSettings
@@ -29,20 +30,37 @@ class ConnectionFieldError(ProviderError, ValueError):
         return f"Connection {self.conn_id!r}: {self.fault}"
 
 
-class Timeouts(BaseModel):
-    """The part of ``extra`` that both connection types have.
+class HttpExtra(BaseModel):
+    """The part of ``extra`` that all connection types have.
 
     :param connect_timeout: seconds for making a connection, default 10.
     :param read_timeout: seconds without a byte of the reply, default 70.
+    :param total_timeout: seconds for a request and its whole reply, default 180.
+    :param max_reply_size: bytes that a decoded reply may have, default 64 MiB.
+    :param verify: path of the certificates to trust, a file or a folder; certificates are always checked.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     connect_timeout: float = Field(HttpSettings().connect_timeout, gt=0)
     read_timeout: float = Field(HttpSettings().read_timeout, gt=0)
+    total_timeout: float = Field(HttpSettings().total_timeout, gt=0)
+    max_reply_size: int = Field(HttpSettings().max_reply_size, gt=0)
+    verify: str | None = None
+
+    @field_validator("verify", mode="before")
+    @classmethod
+    def _is_a_path(cls, verify: Any) -> Any:
+        if isinstance(verify, bool):
+            raise ValueError("must be the path of a CA bundle: certificates are always checked")
+        return verify
+
+    def http(self) -> HttpSettings:
+        """Return how requests are made."""
+        return HttpSettings(**{field.name: getattr(self, field.name) for field in fields(HttpSettings)})
 
 
-E = TypeVar("E", bound=Timeouts)
+E = TypeVar("E", bound=HttpExtra)
 
 
 def check_type(connection: Connection, *conn_types: str) -> None:

@@ -33,4 +33,5 @@ def trusting(path: str) -> ssl.SSLContext:
 
     :param path: path of the certificates to trust, and no others.
     """
-    return ssl.create_default_context(**{"capath" if Path(path).is_dir() else "cafile": path})
+    is_folder = Path(path).is_dir()
+    return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)

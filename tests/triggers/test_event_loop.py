@@ -14,8 +14,9 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore
-from airflow_provider_workflows.hooks import bitrix24 as bitrix24_hook
-from airflow_provider_workflows.hooks import domo as domo_hook
+from airflow_provider_workflows.hooks import base
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers import polling
 from airflow_provider_workflows.triggers.bitrix24 import (
@@ -116,14 +117,14 @@ class TestNotBlocked:
         self, control: Control, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseTrigger]
     ) -> None:
         """Trusted certificates are read from disk for each one."""
-        for module in (bitrix24_hook, domo_hook):
-            original = module._shared._make
+        for hook in (Bitrix24Hook, DomoHook):
+            original = hook._shared._make
 
             def make_slowly(settings: Any, original: Any = original) -> Any:
                 time.sleep(SLOW)
                 return original(settings)
 
-            monkeypatch.setattr(module._shared, "_make", make_slowly)
+            monkeypatch.setattr(hook._shared, "_make", make_slowly)
         event, longest = self.beat(make())
         assert event["status"] == "success"
         assert longest < STANDSTILL
@@ -156,8 +157,8 @@ class TestNotBlocked:
         def synchronous(*args: Any) -> Any:
             raise AssertionError("the connection is looked up on the event loop")
 
-        monkeypatch.setattr(bitrix24_hook, "get_async_connection", far_away)
-        monkeypatch.setattr(bitrix24_hook.Bitrix24Hook, "get_conn", synchronous)
+        monkeypatch.setattr(base, "get_async_connection", far_away)
+        monkeypatch.setattr(Bitrix24Hook, "get_conn", synchronous)
         control.add_workflows([{"TEMPLATE_ID": 7}])
         event, longest = self.beat(running())
         assert event["status"] == "success"

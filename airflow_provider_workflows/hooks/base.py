@@ -1,0 +1,123 @@
+"""What the hooks of all vendors do: read an Airflow connection, and make clients of what it says."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable
+from contextlib import AbstractAsyncContextManager
+from functools import cached_property
+from typing import Any, ClassVar, Generic, TypeVar
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import BaseHook, Connection
+
+from airflow_provider_workflows.get_provider_info import field_behaviour
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.rest.aio import AsyncClient
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.sharing import SharedClients
+from airflow_provider_workflows.rest.sync import Client
+
+Settings = TypeVar("Settings", bound=Hashable)
+SomeClient = TypeVar("SomeClient", bound=Client[Any])
+SomeAsyncClient = TypeVar("SomeAsyncClient", bound=AsyncClient[Any])
+T = TypeVar("T")
+
+
+class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
+    """Calls an account with the credentials of an Airflow connection.
+
+    A vendor's hook says how its connection is read, how its clients are made, and what *Test* tells.
+    """
+
+    conn_name_attr: ClassVar[str]
+    default_conn_name: ClassVar[str]
+    conn_type: ClassVar[str]
+    hook_name: ClassVar[str]
+    #: The time that clients, operators and triggers go by.
+    clock: ClassVar[Clock] = SYSTEM_CLOCK
+
+    _shared: ClassVar[SharedClients[Any, Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have all hooks of a vendor share its clients."""
+        super().__init_subclass__(**kwargs)
+        cls._shared = SharedClients(cls._make_async_client)
+
+    @classmethod
+    @abstractmethod
+    def read_settings(cls, connection: Connection) -> Settings:
+        """Return what a connection says.
+
+        :param connection: the Airflow connection.
+        :raises ConnectionFieldError: with the field's name.
+        """
+
+    @classmethod
+    @abstractmethod
+    def _make_client(cls, settings: Settings) -> SomeClient:
+        """Return a client; Airflow hides its credential from then on."""
+
+    @classmethod
+    @abstractmethod
+    def _make_async_client(cls, settings: Settings) -> SomeAsyncClient:
+        """Return an asynchronous client; Airflow hides its credential from then on. May block."""
+
+    @abstractmethod
+    def _try_out(self) -> str:
+        """Return in a sentence what the credential can do.
+
+        :raises ApiError: if it cannot be used.
+        """
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
+        return field_behaviour(cls.conn_type)
+
+    @property
+    def _conn_id(self) -> str:
+        return str(getattr(self, self.conn_name_attr))
+
+    @cached_property
+    def _client(self) -> SomeClient:
+        settings = self.read_settings(self.get_connection(self._conn_id))
+        try:
+            return self._make_client(settings)
+        except ValueError as error:
+            raise ConnectionFieldError(self._conn_id, str(error)) from None
+
+    def get_conn(self) -> SomeClient:
+        """Return the client, made at the first call.
+
+        :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+        """
+        return self._client
+
+    def shared_client(self) -> AbstractAsyncContextManager[SomeAsyncClient]:
+        """Return the asynchronous client that all users of this account in the event loop share.
+
+        :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+        """
+        return self._shared.use(self._settings)
+
+    async def _settings(self) -> Settings:
+        return self.read_settings(await get_async_connection(self._conn_id, hook=self))
+
+    def run(self, plan: Plan[T]) -> T:
+        """Run a plan of the vendor's package.
+
+        :param plan: the plan.
+        :returns: what it returns.
+        :raises ApiError: a failed call that the plan does not handle.
+        """
+        return self.get_conn().run(plan)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell what the credential can do, without asking for rights that it need not have."""
+        try:
+            return True, self._try_out()
+        except (ApiError, ValueError) as error:
+            return False, str(error)

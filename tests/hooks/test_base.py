@@ -1,0 +1,107 @@
+"""What the hooks of both vendors have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from airflow_provider_workflows.hooks.base import AccountHook
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.rest.protocol import HttpSettings
+
+SECRET = "basesecret0of0a0hook"
+CONNECTIONS: dict[type[AccountHook[Any, Any, Any]], dict[str, Any]] = {
+    Bitrix24Hook: {"conn_type": "bitrix24", "host": "acme.bitrix24.com", "login": "17", "password": SECRET},
+    DomoHook: {"conn_type": "domo", "host": "acme.domo.com", "password": SECRET},
+}
+
+
+@pytest.fixture(params=CONNECTIONS, ids=lambda hook: hook.conn_type)
+def hook_type(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def hook_with(hook_type: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a hook whose connection has this ``extra``."""
+
+    def make(**extra: Any) -> Any:
+        monkeypatch.setenv("AIRFLOW_CONN_ACCOUNT", json.dumps(CONNECTIONS[hook_type] | {"extra": extra}))
+        return hook_type("account")
+
+    return make
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def shared_settings(hook: Any) -> HttpSettings:
+    async def work() -> HttpSettings:
+        async with hook.shared_client() as client:
+            return client.http  # type: ignore[no-any-return]
+
+    return asyncio.run(work())
+
+
+def test_the_extra_says_how_requests_are_made_in_the_worker_and_in_the_triggerer(hook_with: Any, bundle: str) -> None:
+    extra = {"connect_timeout": 3, "read_timeout": 4, "total_timeout": 5, "max_reply_size": 600, "verify": bundle}
+    hook = hook_with(**extra)
+    assert hook.get_conn().http == shared_settings(hook) == HttpSettings(**extra)
+
+
+def test_what_is_not_said_has_its_default(hook_with: Any) -> None:
+    hook = hook_with(verify="")
+    assert hook.get_conn().http == shared_settings(hook) == HttpSettings()
+
+
+@pytest.mark.parametrize("verify", [False, True, "False", f"/nowhere/{SECRET}.pem", 0, ["/etc/ssl"]])
+def test_certificates_are_always_checked_against_some_that_are_there(hook_with: Any, verify: Any) -> None:
+    hook = hook_with(verify=verify)
+    with pytest.raises(ConnectionFieldError, match=r"^Connection 'account': .*verify") as caught:
+        hook.get_conn()
+    assert SECRET not in str(caught.value)
+    assert hook.test_connection() == (False, str(caught.value))
+
+
+def test_a_broken_bundle_in_the_environment_is_told_as_what_it_is(
+    hook_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = hook_with()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(ConnectionFieldError, match="REQUESTS_CA_BUNDLE: there are no certificates"):
+        hook.get_conn()
+
+
+@pytest.mark.parametrize("hook_type", [Bitrix24Hook, DomoHook])
+def test_the_other_vendors_connection_is_refused_by_its_type(hook_type: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connection ids are templates: a wrong one must not send one vendor's credential to the other's host."""
+    (other,) = (fields for hook, fields in CONNECTIONS.items() if hook is not hook_type)
+    monkeypatch.setenv("AIRFLOW_CONN_ACCOUNT", json.dumps(other | {"login": "17"}))
+    hook = hook_type("account")
+    with pytest.raises(ConnectionFieldError, match=f"conn_type must be '{hook_type.conn_type}'"):
+        hook.get_conn()
+
+    async def work() -> None:
+        async with hook.shared_client():
+            pytest.fail("it is used")
+
+    with pytest.raises(ConnectionFieldError, match="conn_type"):
+        asyncio.run(work())
+
+
+def test_the_clock_is_set_in_one_place(hook_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = AccountHook.clock
+    assert Bitrix24Hook.clock is DomoHook.clock is clock
+    monkeypatch.setattr(AccountHook, "clock", type(clock)())
+    assert hook_with().get_conn()._runtime._clock is AccountHook.clock is not clock
