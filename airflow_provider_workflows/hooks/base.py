@@ -17,6 +17,7 @@ from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.redaction import hide_frames
 from airflow_provider_workflows.rest.sharing import SharedClients
 from airflow_provider_workflows.rest.sync import Client
 
@@ -83,7 +84,11 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @cached_property
     def _client(self) -> SomeClient:
-        settings = self.read_settings(self.get_connection(self._conn_id))
+        return self._client_of(self.get_connection(self._conn_id))
+
+    @hide_frames
+    def _client_of(self, connection: Connection) -> SomeClient:
+        settings = self.read_settings(connection)
         try:
             return self._make_client(settings)
         except ValueError as error:

@@ -32,6 +32,7 @@ from airflow_provider_workflows.bitrix24 import (
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.domo import Account, DomoClient, read_instance
 from airflow_provider_workflows.domo.calls import start_instance
+from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.operators.bitrix24 import (
@@ -83,8 +84,7 @@ class Sleepless(Clock):
 
 @pytest.fixture(autouse=True)
 def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    for hook in (Bitrix24Hook, DomoHook):
-        monkeypatch.setattr(hook, "clock", Sleepless())
+    monkeypatch.setattr(AccountHook, "clock", Sleepless())
 
 
 @contextmanager
@@ -184,9 +184,25 @@ class TestNoServer:
         self, credential: str, expect: Expect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent/ca.pem")
-        expect("OSError")
+        expect("ConnectionFieldError")
         with told():
-            hook_of(credential, "nowhere").run(send(start_instance("m", "1", "n") if credential == "domo" else LIST))
+            hook_of(credential, "nowhere").get_conn()
+
+    @pytest.mark.parametrize("credential", CREDENTIALS)
+    def test_so_they_are_for_the_triggerer(
+        self, credential: str, expect: Expect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def work() -> None:
+            async with hook.shared_client():
+                pass
+
+        hook = hook_of(credential, "nowhere")
+        monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+        expect("ValueError")
+        with told():
+            asyncio.run(work())
 
 
 LIST = calls.list_workflows(select=["ID"])
@@ -238,17 +254,15 @@ class TestOperators:
             sensor.poke({})
 
 
-async def no_nap(seconds: float) -> None:
-    """Stands in for sleeping."""
-
-
 class TestTriggerer:
     """The same failures, met by the asynchronous client and by what waits in the triggerer."""
 
     @pytest.fixture(autouse=True)
     def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(AsyncBitrix24Client, "window", 0.0)
-        monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=no_nap))
+        clock = Bitrix24Hook.clock
+        monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=clock.asleep, timeout=asyncio.timeout))
+        monkeypatch.setattr(polling, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))
         # Airflow 3 has it speak of warnings only, Airflow 2 of everything.
         monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)
 
@@ -283,7 +297,7 @@ class TestTriggerer:
     @pytest.mark.parametrize("failure", ["error_401", "html_500", "cut_json", "reset", "unreachable"])
     def test_trigger(self, credential: str, failure: str, expect: Expect) -> None:
         expect("WaitFailedError")
-        where: dict[str, Any] = {"poll_interval": 0.01, "deadline": None}
+        where: dict[str, Any] = {"poll_interval": 600, "deadline": None}
         trigger: Any = (
             InstancesTrigger(domo_conn_id=f"domo_{failure}", instance_ids=[INSTANCE], **where)
             if credential == "domo"

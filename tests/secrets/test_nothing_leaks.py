@@ -31,7 +31,7 @@ CONTROLS = ["MESSAGE", "VARIABLE", "FRAME", "CAUSE", "LOG", "PICKLE", "XCOM", "U
 def connections(host: str, port: int | None, scheme: str, failure: str) -> dict[str, dict[str, Any]]:
     """Return the connections of all credentials to one server."""
     place = {"host": host, "port": port, "schema": scheme}
-    timeouts = {"read_timeout": 0.1 if failure == "hang" else 20}
+    timeouts = {"read_timeout": {"hang": 0.1, "hang_long": 3.0}.get(failure, 20)}
     return {
         f"webhook_{failure}": {**place, "login": "1", "password": WEBHOOK, "extra": timeouts},
         f"token_{failure}": {**place, "extra": {**timeouts, "access_token": TOKEN}},
@@ -70,6 +70,10 @@ BAD_CONNECTIONS: dict[str, dict[str, Any] | str] = {
     "bad_token": {"host": "acme.bitrix24.com", "extra": {"access_token": f"{TOKEN} {TOKEN}"}},
     "bad_token_type": {"host": "acme.bitrix24.com", "extra": {"access_token": [TOKEN]}},
     "bad_timeout": {"host": "acme.bitrix24.com", "extra": {"access_token": TOKEN, "read_timeout": TOKEN}},
+    "bad_verify": ACME | {"extra": {"verify": f"/nowhere/{WEBHOOK}.pem"}},
+    "bad_verify_folder": {"host": "acme.bitrix24.com", "extra": {"access_token": TOKEN, "verify": f"/{TOKEN}/"}},
+    "bad_verify_type": ACME | {"extra": {"verify": [WEBHOOK]}},
+    "bad_domo_verify": ACME_DOMO | {"extra": {"verify": f"{DOMO}\r\n\x1b[2K"}},
     "bad_domo_host": ACME_DOMO | {"host": f"acme.domo.com/{DOMO}"},
     "bad_domo_port": ACME_DOMO | {"host": f"https://acme.domo.com:{DOMO}/"},
     "bad_domo_bracket": ACME_DOMO | {"host": f"https://[{DOMO}"},
