@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection
 
-from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
@@ -72,11 +71,6 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
         :raises ApiError: if it cannot be used.
         """
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
-        return field_behaviour(cls.conn_type)
 
     @property
     def _conn_id(self) -> str:

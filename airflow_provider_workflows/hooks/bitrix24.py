@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
 from pydantic import Field, SecretStr
@@ -16,6 +17,7 @@ from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
 from airflow_provider_workflows.bitrix24.rights import tell_rights
+from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
 from airflow_provider_workflows.rest.address import Address
@@ -74,6 +76,12 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def __init__(self, bitrix24_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.bitrix24_conn_id = bitrix24_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
+        # Airflow looks for it in this very class.
+        return field_behaviour(cls.conn_type)
 
     @classmethod
     @hide_frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
 
@@ -10,6 +11,7 @@ from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.client import DomoClient
+from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
 from airflow_provider_workflows.rest.plans import send
@@ -54,6 +56,12 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
     def __init__(self, domo_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.domo_conn_id = domo_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
+        # Airflow looks for it in this very class.
+        return field_behaviour(cls.conn_type)
 
     @classmethod
     @hide_frames
