@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection
@@ -16,11 +16,29 @@ from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.protocol import Wire
 from airflow_provider_workflows.rest.redaction import hide_frames
 from airflow_provider_workflows.rest.sharing import SharedClients
 from airflow_provider_workflows.rest.sync import Client
 
-Settings = TypeVar("Settings", bound=Hashable)
+
+class Account(Protocol):
+    """An account and its credential."""
+
+    @property
+    def base_url(self) -> str:
+        """Where it is called."""
+
+
+class AccountSettings(Hashable, Protocol):
+    """What a connection says."""
+
+    @property
+    def account(self) -> Account:
+        """The account."""
+
+
+Settings = TypeVar("Settings", bound=AccountSettings)
 SomeClient = TypeVar("SomeClient", bound=Client[Any])
 SomeAsyncClient = TypeVar("SomeAsyncClient", bound=AsyncClient[Any])
 T = TypeVar("T")
@@ -57,6 +75,11 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @classmethod
     @abstractmethod
+    def _make_wire(cls, settings: Settings) -> Wire[Any]:
+        """Return how calls look on the wire; Airflow hides the credential from then on."""
+
+    @classmethod
+    @abstractmethod
     def _make_client(cls, settings: Settings) -> SomeClient:
         """Return a client; Airflow hides its credential from then on."""
 
@@ -84,9 +107,26 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     def _client_of(self, connection: Connection) -> SomeClient:
         settings = self.read_settings(connection)
         try:
-            return self._make_client(settings)
+            client = self._make_client(settings)
         except ValueError as error:
             raise ConnectionFieldError(self._conn_id, str(error)) from None
+        client.renew = self._renewal(settings.account)
+        return client
+
+    def _renewal(self, used: Account) -> Callable[[], Wire[Any] | None]:
+        """Return what reads the connection again, for a client whose credential is refused."""
+
+        def renew() -> Wire[Any] | None:
+            nonlocal used
+            self.log.warning("The credential of %r is refused; the connection is read again", self._conn_id)
+            settings = self.read_settings(self.get_connection(self._conn_id))
+            # What was begun at one account does not go on at another.
+            if settings.account == used or settings.account.base_url != used.base_url:
+                return None
+            used = settings.account
+            return self._make_wire(settings)
+
+        return renew
 
     def get_conn(self) -> SomeClient:
         """Return the client, made at the first call.

@@ -17,6 +17,7 @@ from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
 from airflow_provider_workflows.bitrix24.rights import tell_rights
+from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
@@ -46,13 +47,13 @@ class Bitrix24Extra(HttpExtra):
 class PortalSettings:
     """What a connection says.
 
-    :param portal: the portal and its credential.
+    :param account: the portal and its credential.
     :param limits: the portal's limits.
     :param in_flight: requests under way at once in bulk work.
     :param http: how requests are made.
     """
 
-    portal: Portal
+    account: Portal
     limits: Limits
     in_flight: int
     http: HttpSettings
@@ -101,10 +102,16 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     @classmethod
     @hide_frames
+    def _make_wire(cls, settings: PortalSettings) -> Bitrix24Wire:
+        mask_secret(settings.account.secret)
+        return Bitrix24Wire(settings.account)
+
+    @classmethod
+    @hide_frames
     def _make_client(cls, settings: PortalSettings) -> Bitrix24Client:
-        mask_secret(settings.portal.secret)
+        mask_secret(settings.account.secret)
         return Bitrix24Client(
-            settings.portal,
+            settings.account,
             limiter=cls._limiter(settings),
             in_flight=settings.in_flight,
             http=settings.http,
@@ -114,9 +121,9 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     @classmethod
     @hide_frames
     def _make_async_client(cls, settings: PortalSettings) -> AsyncBitrix24Client:
-        mask_secret(settings.portal.secret)
+        mask_secret(settings.account.secret)
         return AsyncBitrix24Client(
-            settings.portal,
+            settings.account,
             limiter=cls._limiter(settings),
             in_flight=settings.in_flight,
             http=settings.http,
@@ -125,7 +132,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     @classmethod
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
-        return PortalRateLimiter(settings.limits, store_for(settings.portal.base_url), cls.clock.time)
+        return PortalRateLimiter(settings.limits, store_for(settings.account.base_url), cls.clock.time)
 
     def _try_out(self) -> str:
         client = self.get_conn()

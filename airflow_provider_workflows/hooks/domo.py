@@ -11,6 +11,7 @@ from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.client import DomoClient
+from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
@@ -73,6 +74,12 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         """
         extra = read_extra(connection, DomoExtra)
         return AccountSettings(account_of(connection, extra.instance_path), extra.http())
+
+    @classmethod
+    @hide_frames
+    def _make_wire(cls, settings: AccountSettings) -> DomoWire:
+        mask_secret(settings.account.token)
+        return DomoWire(settings.account)
 
     @classmethod
     @hide_frames

@@ -55,7 +55,13 @@ def shared_settings(hook: Any) -> HttpSettings:
 
 
 def test_the_extra_says_how_requests_are_made_in_the_worker_and_in_the_triggerer(hook_with: Any, bundle: str) -> None:
-    extra = {"connect_timeout": 3, "read_timeout": 4, "total_timeout": 5, "max_reply_size": 600, "verify": bundle}
+    extra: dict[str, Any] = {
+        "connect_timeout": 3,
+        "read_timeout": 4,
+        "total_timeout": 5,
+        "max_reply_size": 600,
+        "verify": bundle,
+    }
     hook = hook_with(**extra)
     assert hook.get_conn().http == shared_settings(hook) == HttpSettings(**extra)
 

@@ -19,7 +19,7 @@ from airflow_provider_workflows.rest.errors import NotConnectedError
 from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.sync import Client
 from tests.rest.loopback import Loopback, http, loopback
-from tests.rest.test_sync import Wire, say
+from tests.rest.made_up import Wire, say
 
 Call = Callable[..., int]
 
