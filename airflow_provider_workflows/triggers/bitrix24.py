@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, running_workflows, watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 from airflow_provider_workflows.triggers.polling import PollTrigger, log, seconds_until_next_poll, serialize_trigger
 
@@ -99,6 +99,7 @@ class WorkflowsEndedTrigger(PollTrigger):
         super().__init__(poll_interval=poll_interval, deadline=deadline, tolerance=tolerance)
         self.bitrix24_conn_id = bitrix24_conn_id
         self.workflow_ids = list(workflow_ids)
+        self._left: Collection[str] = self.workflow_ids
         self.cancel_on_kill = cancel_on_kill
 
     def _hook(self) -> Bitrix24Hook:
@@ -108,8 +109,8 @@ class WorkflowsEndedTrigger(PollTrigger):
         return {"workflow_ids": self.workflow_ids}
 
     async def _poll(self, client: AsyncBitrix24Client) -> Mapping[str, Any] | None:
-        running = await client.run(running_workflows(self.workflow_ids), longest_pause=0)
-        return None if running else {}
+        self._left = await client.run(running_workflows(self._left), longest_pause=0)
+        return None if self._left else {}
 
     async def on_kill(self) -> None:
         """Terminate the workflows."""
@@ -160,19 +161,23 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[list[str], None]:
-        """Look again and again, and give the ids of all that match."""
-        async with Bitrix24Hook(kwargs["bitrix24_conn_id"]).shared_client() as client:
-            while True:
-                pause = 0.0
-                try:
-                    wanted = wanted_now(kwargs["filters"], kwargs["stuck_for"], kwargs["poll_interval"])
-                    yield await client.run(find_workflow_ids(wanted), longest_pause=0)
-                except PauseDueError as due:
-                    log.warning("A look failed, and it goes on: %s", due.pause.reason)
-                    pause = due.pause.seconds
-                except (ApiError, ValueError) as error:
-                    log.error("A look failed, and it goes on: %s", error)
-                await asyncio.sleep(pause + seconds_until_next_poll(kwargs["poll_interval"], time.time() + pause))
+        """Poll again and again, and give the ids of all that match."""
+        interval = kwargs["poll_interval"]
+        while True:
+            pause = 0.0
+            try:
+                # Read again after each failure: the credential may have been rotated.
+                async with Bitrix24Hook(kwargs["bitrix24_conn_id"]).shared_client() as client:
+                    while True:
+                        wanted = wanted_now(kwargs["filters"], kwargs["stuck_for"], interval)
+                        yield await client.run(find_workflow_ids(wanted), longest_pause=0)
+                        await asyncio.sleep(seconds_until_next_poll(interval, time.time()))
+            except PauseDueError as due:
+                log.warning("A poll failed, and polling goes on: %s", due.pause.reason)
+                pause = due.pause.seconds
+            except ProviderError as error:
+                log.error("A poll failed, and polling goes on: %s", error)
+            await asyncio.sleep(pause + seconds_until_next_poll(interval, time.time() + pause))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[list[str]]) -> AsyncIterator[TriggerEvent]:
         """Fire for those that were not there at the look before."""

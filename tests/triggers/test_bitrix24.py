@@ -328,6 +328,18 @@ class TestWorkflowsAppeared:
         ids = control.add_workflows([{}])
         assert self.events(WorkflowsAppearedTrigger(), slow_clock, looks=18) == [ids]
 
+    def test_nor_does_a_webhook_that_is_rotated(
+        self, control: Control, slow_clock: Clock, connect: Callable[..., None]
+    ) -> None:
+        def rotate() -> None:
+            control.configure(webhook_code="rotated0code")
+            connect("BITRIX24_DEFAULT", login="1", password="rotated0code")
+
+        ids: list[str] = []
+        slow_clock.events[2] = rotate
+        slow_clock.events[4] = lambda: ids.extend(control.add_workflows([{}]))
+        assert self.events(WorkflowsAppearedTrigger(), slow_clock, looks=8) == [ids]
+
     def test_nor_does_a_right_that_is_taken_for_a_while(self, control: Control, slow_clock: Clock) -> None:
         control.configure(is_admin=False)
         slow_clock.events[3] = lambda: control.configure(is_admin=True)
