@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -56,6 +57,8 @@ class EndingTask(ProviderTask):
     hook: Any
     _client: Any = None
     _killed = False
+    #: Pushes what is known so far; there while the work goes on.
+    _tell_so_far: Callable[[], None] | None = None
 
     def __init__(self, *, record_path: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -67,6 +70,9 @@ class EndingTask(ProviderTask):
         self._killed = True
         if self._client is not None:
             self._client.stop(KILLED)
+        if self._tell_so_far is not None:
+            # Airflow 3 gives the task five seconds, and what is under way may take longer.
+            Thread(target=self._tell_so_far, daemon=True).start()
 
     @contextmanager
     def _account(
@@ -96,8 +102,29 @@ class EndingTask(ProviderTask):
         # What an earlier try has ended runs no more; this one would call it ended by others.
         report.unclear.update(tries.ended)
         report.on_ended = lambda: tries.keep(report)
+        lock = Lock()
+
+        def push() -> None:
+            try:
+                context["ti"].xcom_push(key="return_value", value=report.json() | more())
+            except Exception:
+                log.exception("The report could not be pushed: %s", report.json())
+
+        def tell_so_far() -> None:
+            with lock:
+                if self._tell_so_far is not None:
+                    log.warning("Told to end; what is under way is waited for. %s", report)
+                    push()
+                    tries.keep(report, now=True)
+
+        self._tell_so_far = tell_so_far
         try:
-            yield Account(tries.ended, record)
+            try:
+                yield Account(tries.ended, record)
+            finally:
+                # From here on, what is pushed is the last word.
+                with lock:
+                    self._tell_so_far = None
         except TaskDeferred:
             raise
         except BaseException as error:  # also a task's timeout, which strikes anywhere
@@ -105,10 +132,7 @@ class EndingTask(ProviderTask):
             report.give_up(reason, ids)
             log.warning("Ended by %s before it was done. %s", type(error).__name__, report)
             if report.requested:
-                try:
-                    context["ti"].xcom_push(key="return_value", value=report.json() | more())
-                except Exception:
-                    log.exception("The report could not be pushed: %s", report.json())
+                push()
             raise
         finally:
             tries.keep(report, now=True)

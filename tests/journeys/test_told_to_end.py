@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,33 @@ def simulator() -> Any:
         yield simulator
 
 
-def run_and_tell(simulator: Simulator, code: str, done: Callable[[], int]) -> str:
-    """Run a worker, and tell it to end when it has done something."""
+@contextmanager
+def worker(simulator: Simulator, code: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a worker."""
     connections = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(it) for name, it in simulator.connections().items()}
     environment = {**os.environ, **connections, "TMPDIR": tempfile.gettempdir()}
-    worker = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something is so, while the process runs."""
     latest = time.monotonic() + 60
-    while done() < 20 and time.monotonic() < latest and worker.poll() is None:
+    while not seen() and time.monotonic() < latest and process.poll() is None:
         time.sleep(0.002)
-    worker.send_signal(signal.SIGTERM)
-    _, log = worker.communicate(timeout=60)
-    assert worker.returncode != 0
+
+
+def run_and_tell(simulator: Simulator, code: str, done: Callable[[], int]) -> str:
+    """Run a worker, and tell it to end when it has done something."""
+    with worker(simulator, code) as process:
+        wait_until(lambda: done() >= 20, process)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    assert process.returncode != 0
     return log
 
 
@@ -118,6 +135,31 @@ def test_nothing_new_is_sent_and_the_report_is_true(simulator: Simulator, tmp_pa
     events = [json.loads(line) for line in record.read_text().splitlines()]
     assert {line["id"] for line in events if line["event"] == "about to end"} == set(ids)
     assert {line["id"] for line in events if line["event"] == "ended"} == ended
+
+
+def test_what_is_known_is_pushed_at_once_as_airflow_3_does_not_wait_for_what_is_under_way(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    control = simulator.control
+    ids = control.add_workflows([{"TEMPLATE_ID": 7}] * COUNT)
+    control.inject("slow", method="batch", skip=4, seconds=50, times=None, done=True)
+    pushed = tmp_path / "xcoms"
+    code = WORKER.format(
+        vendor="bitrix24",
+        pushed=str(pushed),
+        task=f"KillWorkflowOperator(task_id='t', workflow_id={ids})",
+        raises=False,
+        timeout=False,
+    )
+    with worker(simulator, code) as process:
+        wait_until(lambda: len(control.journal("kill")) >= 200, process)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: pushed.exists() and "return_value" in pushed.read_text(), process)
+        assert time.monotonic() - began < 40
+        process.kill()
+    report = report_in(pushed)
+    assert (report["requested"], 0 < report["ended"] <= 200) == (COUNT, True)
 
 
 def test_so_it_is_with_domo(simulator: Simulator, tmp_path: Path) -> None:
