@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Coroutine
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from airflow_provider_workflows.bitrix24.portal import Portal as Account
+from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.rest.aio import LoopRuntime
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.protocol import Request, Response
@@ -64,9 +66,9 @@ class VirtualClock(Clock):
 class PortalRuntime(LoopRuntime):
     """Hands requests to a simulated portal, with no sockets and no threads between."""
 
-    def __init__(self, portal: Portal, clock: Clock) -> None:
-        self._clock = clock
-        self._portal = portal
+    def __init__(self, portal: VirtualPortal) -> None:
+        self._clock = portal.clock
+        self._portal = portal.portal
 
     async def call(self, function: Any, undo: Any = None) -> Any:
         """Run a function here: who waited for a thread would wait in real time."""
@@ -87,20 +89,29 @@ class PortalRuntime(LoopRuntime):
 
 
 class VirtualPortal:
-    """A simulated portal in a loop of its own."""
+    """A simulated portal in a loop of its own.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    :param patch: has the simulator go by the loop's time.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.loop = VirtualLoop()
         self.clock = VirtualClock(self.loop)
         for name, module in list(sys.modules.items()):
             if name.startswith("airflow_provider_workflows.simulator.") and getattr(module, "time", None) is time:
-                monkeypatch.setattr(module, "time", self.clock)
+                patch.setattr(module, "time", self.clock)
         self.world = World()
-        self._portal = Portal(self.world)
+        settings = self.world.settings
+        self.wire = Bitrix24Wire(
+            Account.with_webhook("127.0.0.1", settings.webhook_user, settings.webhook_code, "http")
+        )
+        self.portal = Portal(self.world)
 
-    def runtime(self) -> PortalRuntime:
-        """Return what sends a client's requests to it."""
-        return PortalRuntime(self._portal, self.clock)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.close()
 
     def add_workflows(self, count: int) -> list[str]:
         """Have so many workflows run on it; return their ids."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +18,25 @@ from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.limits.bucket import Bucket, Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import BucketStore, FileBucketStore, MemoryBucketStore
-from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.rest.driver import PATIENCE, Driver
 from airflow_provider_workflows.rest.plans import Plan, send
-from tests.virtual import VirtualPortal
+from tests.virtual import PortalRuntime, VirtualPortal
 
 TASKS = 150
 
 
 @pytest.fixture
-def portal(monkeypatch: pytest.MonkeyPatch) -> VirtualPortal:
-    portal = VirtualPortal(monkeypatch)
-    portal.world.settings.bucket_capacity = 50
-    portal.world.settings.latency_seconds = 0.3
-    return portal
+def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualPortal]:
+    with VirtualPortal(monkeypatch) as portal:
+        portal.world.settings.bucket_capacity = 50
+        portal.world.settings.latency_seconds = 0.3
+        yield portal
 
 
 def client(portal: VirtualPortal, store: BucketStore | None, limits: Limits | None = None) -> Driver[Call]:
     """Return what one task runs its plans with."""
-    settings = portal.world.settings
-    account = Portal.with_webhook("127.0.0.1", settings.webhook_user, settings.webhook_code, "http")
     limiter = PortalRateLimiter(limits, store, clock=portal.clock.time)
-    return Driver(Bitrix24Wire(account), portal.runtime(), portal.clock, limiter=limiter)
+    return Driver(portal.wire, PortalRuntime(portal), portal.clock, limiter=limiter)
 
 
 def reads(count: int) -> Plan[list[Reply]]:
