@@ -4,8 +4,9 @@
 deal, waits until that has ended, and makes sure that none is left on it. While it waits, no worker is kept: the tasks
 wait in the triggerer, and share their requests there.
 
-**Why.** Starting is not harmless to repeat. A start whose reply was lost is looked for and not sent again, and a
-retry goes on with what an earlier try has started. A task that is killed ends what it started.
+**Why.** Starting is not harmless to repeat. A start whose reply was lost is looked for and not sent again: the task
+fails and names what may be it. A retry goes on with what an earlier try has started (from Airflow 3.3 on). A task that
+is killed ends what it started.
 
 **What it needs.** The connections `bitrix24_default`, an incoming webhook of a portal administrator with the scope
 `bizproc`, and `domo_default`, a developer token whose user may execute the workflow.

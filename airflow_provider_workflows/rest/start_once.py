@@ -189,7 +189,7 @@ class StartOnce:
         found = self._find(note, failure.reason)
         if found is None:
             self.notes.forget()
-            text = f"{failure.reason} Nothing new is there a minute later. A retry starts it again."
+            text = f"{failure.reason} Nothing new goes on there a minute later. A retry starts it again."
             raise StartUnclearError(self.request.name, text=text)
         log.warning("The reply to the start was lost; %s is new since, and is taken for it", found)
         return found

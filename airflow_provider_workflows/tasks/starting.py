@@ -154,12 +154,14 @@ class StartOperator(ProviderTask):
         raise StillRunningError(f"{started} still ran after {waited:.0f} s; {self._end(started)}")
 
     def on_kill(self) -> None:
-        """Cancel what was started. An error is logged, and hides none that came before."""
+        """Start nothing any more, and cancel what was started. An error is logged, and hides none that came before."""
         self._killed = True
-        if self._start_once is not None and self._start_once.id is not None:
-            log.warning(
-                "The task was killed. %s was started by it; %s", self._start_once.id, self._end(self._start_once.id)
-            )
+        if self._start_once is None:
+            return
+        self.hook.get_conn().stop("the task was killed")
+        started = self._start_once.id
+        if started is not None:
+            log.warning("The task was killed. It had started %s; %s", started, self._end(started))
 
     def _end(self, started: str) -> str:
         """Cancel what was started, and return what became of that."""

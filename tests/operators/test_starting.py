@@ -19,8 +19,9 @@ from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundE
 from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.operators.bitrix24 import StartWorkflowOperator
 from airflow_provider_workflows.operators.domo import DomoStartOperator
-from airflow_provider_workflows.rest.errors import AccessDeniedError, NotConnectedError
+from airflow_provider_workflows.rest.errors import AccessDeniedError, NotConnectedError, StoppedError
 from airflow_provider_workflows.rest.start_once import ForeignIdError, StartUnclearError
+from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.starting import StillRunningError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
@@ -768,13 +769,44 @@ class TestKill:
         system.operator().execute(retry(context))
         assert len(starts(control)) == 2
 
-    def test_one_killed_while_it_starts_ends_it_when_it_knows_it(
-        self, system: Any, control: Control, context: Any
+    def test_one_killed_before_the_start_is_sent_starts_nothing(
+        self, system: Any, control: Control, context: Any, store: Store
     ) -> None:
         operator = system.operator()
-        operator.on_kill()
+        store.meanwhile = lambda _: operator.on_kill()
+        with pytest.raises(StoppedError):
+            operator.execute(context)
+        assert starts(control) == []
+        assert store == {}
+
+    def test_one_killed_while_its_start_is_under_way_ends_it_when_it_knows_it(
+        self, system: Any, control: Control, context: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator = system.operator()
+        # The request has left already, so a stop does not keep it back.
+        monkeypatch.setattr(Client, "stop", lambda self, reason: None)
+        store.meanwhile = lambda note: None if note["id"] else operator.on_kill()
         operator.execute(context)
+        assert len(starts(control)) == 1
         assert system.ended_by_us() == starts(control)
+        assert store == {}
+
+    def test_what_strikes_a_task_while_its_start_is_under_way_loses_no_start(
+        self, system: Any, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator = system.operator()
+        run = operator.hook.run
+
+        def run_and_be_struck(plan: Any) -> Any:
+            result = run(plan)
+            if starts(control):
+                raise KeyboardInterrupt
+            return result
+
+        monkeypatch.setattr(operator.hook, "run", run_and_be_struck)
+        with pytest.raises(KeyboardInterrupt):
+            operator.execute(context)
+        assert [system.id(system.operator().execute(retry(context)))] == starts(control)
 
     def test_a_task_that_has_started_nothing_ends_nothing(self, system: Any, control: Control) -> None:
         system.operator().on_kill()
