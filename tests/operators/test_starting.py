@@ -19,7 +19,7 @@ from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundE
 from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.operators.bitrix24 import StartWorkflowOperator
 from airflow_provider_workflows.operators.domo import DomoStartOperator
-from airflow_provider_workflows.rest.errors import AccessDeniedError, NotConnectedError, StoppedError
+from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError, NotConnectedError, StoppedError
 from airflow_provider_workflows.rest.start_once import ForeignIdError, StartUnclearError
 from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control
@@ -646,6 +646,46 @@ def finish_at_once(system: Any, control: Control, store: Store) -> None:
     """Have what is started end by itself at once."""
     control.configure(finishes_after=0.0)
     store.meanwhile = lambda note: system.finish(note["id"]) if note["id"] else None
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("refused", {}),
+        ("lost_before", {}),
+        ("lost_after", {}),
+        ("error_500", {"done": False}),
+        ("error_500", {"done": True}),
+        ("html", {"status": 502, "done": True}),
+        ("html", {"status": 200, "done": False}),
+        ("truncated", {}),
+        ("empty_body", {"done": True}),
+        ("redirect", {}),
+        ("error", {}),
+    ],
+)
+def test_a_fault_at_any_request_neither_starts_twice_nor_loses_a_start(
+    system: Any, control: Control, kind: str, options: dict[str, Any]
+) -> None:
+    if kind == "error":
+        options = system.forbidden[1]
+    for nth in range(6):
+        control.reset()
+        system, store = type(system)(control), Store()
+        finish_at_once(system, control, store)
+        control.inject(kind, vendor=system.name, skip=nth, **options)
+        context, outcome = first_try(TaskInstance(), store), list[str]()
+        for _ in range(3):
+            try:
+                outcome = [system.id(system.operator(wait_for_completion=True, deferrable=False).execute(context))]
+                break
+            except StartUnclearError as error:
+                outcome = [*error.candidates]
+            except ApiError:
+                outcome = []
+            retry(context)
+        assert outcome == starts(control), f"fault at request {nth}"
+        assert len(outcome) == 1, f"fault at request {nth}"
 
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "in the worker"])
