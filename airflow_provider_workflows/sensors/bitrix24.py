@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow.providers.common.compat.sdk import PokeReturnValue
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
@@ -15,7 +17,7 @@ from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import TOLERANCE
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
-from airflow_provider_workflows.tasks.arguments import check_stuck_for
+from airflow_provider_workflows.tasks.arguments import check_stuck_for, is_final
 from airflow_provider_workflows.tasks.base import SensorArguments
 from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task, check_filters
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
@@ -24,6 +26,14 @@ from airflow_provider_workflows.triggers.polling import strange_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether Airflow can start a trigger with a value of a filter: a template, yes; something from XCom, no."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    # Airflow's triggerer hangs on xcom_pull in a template.
+    return "xcom" not in value if isinstance(value, str) else is_final(value)
 
 
 class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
@@ -42,6 +52,8 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
         ``[operators] default_deferrable``. It polls every ``poke_interval`` there too.
     :param tolerance: how long polls in the triggerer may fail one after the other, where trying again can help.
+    :param start_from_trigger: with ``deferrable``, on Airflow 3.3 and later: have the first poll in the triggerer too,
+        and need no worker until there is something to report. Not for mapped tasks, where Airflow does not do it.
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
     :raises FilterError: if the filter is not one that Bitrix24 would apply; nothing is sent then.
@@ -60,6 +72,7 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
         max_count: int | None = None,
         deferrable: bool = DEFAULT_DEFERRABLE,
         tolerance: timedelta | float = TOLERANCE,
+        start_from_trigger: bool = False,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[SensorArguments],
     ) -> None:
@@ -69,6 +82,11 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
         self.min_count = min_count
         self.max_count = max_count
         self._check_made()
+        # One map index of a mapped task is made by a worker that runs it already.
+        mapped = getattr(self, "_BaseOperator__from_mapped", False)
+        self.start_from_trigger = start_from_trigger and deferrable and AIRFLOW_V_3_3_PLUS and not mapped
+        if self.start_from_trigger:
+            self.start_trigger_args = self._start_trigger_args()
 
     def _check(self) -> None:
         super()._check()
@@ -79,6 +97,18 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
                 f"max_count ({self.max_count}) must be min_count ({self.min_count}) or more, and min_count 0 or more"
             )
 
+    def _start_trigger_args(self) -> StartTriggerArgs:
+        """Return what Airflow starts the trigger from. It fills in the templates there."""
+        filters = {} if self.filters is None else self.filters
+        if not isinstance(filters, Mapping) or not all(map(_is_plain, filters.values())):
+            raise ArgumentError("start_from_trigger: filters must be a mapping of values or templates, not from XCom")
+        trigger = self._trigger_for(
+            {key: value.isoformat() if isinstance(value, date) else value for key, value in filters.items()}, None
+        )
+        path, arguments = trigger.serialize()
+        # From then on Airflow's scheduler keeps the time.
+        return StartTriggerArgs(path, "execute_complete", arguments, timeout=timedelta(seconds=self.timeout))
+
     def _poll(self) -> PokeReturnValue:
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
         seen = self.hook.run(watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count))
@@ -86,9 +116,12 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
         return PokeReturnValue(is_done=seen.ids is not None, xcom_value=seen.ids)
 
     def _trigger(self, deadline: float) -> RunningWorkflowsTrigger:
+        return self._trigger_for(WorkflowFilter.parse(self.filters).params(), deadline)
+
+    def _trigger_for(self, filters: Mapping[str, Any], deadline: float | None) -> RunningWorkflowsTrigger:
         return RunningWorkflowsTrigger(
             bitrix24_conn_id=self.bitrix24_conn_id,
-            filters=WorkflowFilter.parse(self.filters).params(),
+            filters=filters,
             stuck_for=None if self.stuck_for is None else self.stuck_for.total_seconds(),
             min_count=self.min_count,
             max_count=self.max_count,

@@ -16,11 +16,12 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
     TaskDeferred,
 )
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError
 from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.operators.bitrix24 import TerminateWorkflowOperator
-from airflow_provider_workflows.rest.errors import ProviderError, RateLimitError
+from airflow_provider_workflows.rest.errors import ArgumentError, ProviderError, RateLimitError
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.polling import WaitFailedError
@@ -379,3 +380,50 @@ class TestSoftAndNeverFail:
 
     def test_never_is_never(self, control: Control, context: Any) -> None:
         assert self.deferred(lambda: None, context, timeout=0.05, never_fail=True) == "AirflowSkipException"
+
+
+class TestStartFromTrigger:
+    @staticmethod
+    def make(**how: Any) -> RunningWorkflowsSensor:
+        return RunningWorkflowsSensor(task_id="watch", deferrable=True, start_from_trigger=True, **how)
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow fills in no templates there")
+    def test_airflow_is_told_the_trigger_with_its_templates(self) -> None:
+        filters = {"TEMPLATE_ID": "{{ params.template }}", "<STARTED": datetime(2026, 1, 1, tzinfo=UTC)}
+        sensor = self.make(filters=filters, timeout=timedelta(hours=2), poke_interval=30, tolerance=60)
+        given = sensor.start_trigger_args
+        assert given is not None
+        assert sensor.start_from_trigger
+        assert (given.next_method, given.timeout) == ("execute_complete", timedelta(hours=2))
+        assert json.loads(json.dumps(given.trigger_kwargs)) == {
+            "bitrix24_conn_id": "bitrix24_default",
+            "filters": {"TEMPLATE_ID": "{{ params.template }}", "<STARTED": "2026-01-01T00:00:00+00:00"},
+            "stuck_for": None,
+            "min_count": 1,
+            "max_count": None,
+            "poll_interval": 30.0,
+            "deadline": None,
+            "tolerance": 60,
+        }
+        # What Airflow fills in are fields that the trigger has under the same name.
+        assert set(sensor.template_fields) <= set(given.trigger_kwargs or {})
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="it is not done there")
+    @pytest.mark.parametrize(
+        "filters",
+        ["{{ params.filters }}", {"ID": "{{ ti.xcom_pull('pick') }}"}, {"!ID": ["{{ xcom }}"]}],
+    )
+    def test_what_the_triggerer_cannot_fill_in_is_refused_in_the_dag_file(self, filters: Any) -> None:
+        with pytest.raises(ArgumentError, match="start_from_trigger"):
+            self.make(filters=filters)
+
+    @pytest.mark.skipif(AIRFLOW_V_3_3_PLUS, reason="it is done there")
+    def test_earlier_airflows_start_it_in_a_worker(self) -> None:
+        assert not self.make().start_from_trigger
+
+    def test_without_deferring_it_means_nothing(self) -> None:
+        assert not RunningWorkflowsSensor(task_id="watch", start_from_trigger=True).start_from_trigger
+
+    def test_a_worker_that_runs_it_all_the_same_defers(self, control: Control, context: Any) -> None:
+        with pytest.raises(TaskDeferred):
+            self.make().execute(context)

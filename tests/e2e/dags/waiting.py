@@ -55,3 +55,24 @@ with DAG("many_sensors", schedule=None):
     RunningWorkflowsSensor.partial(task_id="workflows", poke_interval=10, deferrable=True).expand(
         filters=[{"TEMPLATE_ID": 1000 + number} for number in range(200)]
     )
+
+with DAG("starts_in_the_triggerer", schedule=None):
+    given: dict[str, Any] = {"poke_interval": 2, "deferrable": True, "start_from_trigger": True}
+
+    RunningWorkflowsSensor(
+        task_id="templated",
+        filters={"TEMPLATE_ID": "{{ dag_run.conf['template'] }}", "<STARTED": "{{ dag_run.conf['before'] }}"},
+        **given,
+    )
+    RunningWorkflowsSensor(task_id="in_vain", filters={"TEMPLATE_ID": 79}, timeout=20, soft_fail=True, **given)
+    RunningWorkflowsSensor.partial(task_id="mapped", **given).expand(filters=[{"TEMPLATE_ID": 72}])
+
+with DAG("many_start_in_the_triggerer", schedule=None):
+    for number in range(200):
+        RunningWorkflowsSensor(
+            task_id=f"workflows_{number}",
+            filters={"TEMPLATE_ID": 2000 + number},
+            poke_interval=10,
+            deferrable=True,
+            start_from_trigger=True,
+        )
