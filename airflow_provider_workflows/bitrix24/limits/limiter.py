@@ -17,8 +17,8 @@ from airflow_provider_workflows.rest.errors import ApiError, RateLimitError
 
 log = logging.getLogger(__name__)
 
-#: Seconds that are not worth waiting for.
-AT_ONCE = 0.01
+#: Seconds that are not worth waiting for, and after which who waits looks again: the pace may have changed.
+AT_ONCE, LOOK_AGAIN = 0.01, 10.0
 
 
 class PortalRateLimiter:
@@ -44,8 +44,8 @@ class PortalRateLimiter:
     def acquire(self, call: Call) -> Iterator[float]:
         """Take a place for the call.
 
-        :returns: seconds to wait, one wait after the other; when there is none more, it is to be sent. A wait becomes
-            longer when the portal refuses what is sent meanwhile.
+        :returns: seconds to wait, one wait after the other; when there is none more, it is to be sent. There are more
+            of them when the portal refuses what is sent meanwhile.
         :raises OperatingTimeLimitError: if one of its methods has no running time left; nothing is to be sent then.
         """
         methods = _methods(call)
@@ -66,7 +66,7 @@ class PortalRateLimiter:
             return bucket.delay_for(place, self._limits), bucket
 
         while (wait := self._change(turn)) > AT_ONCE:
-            yield wait
+            yield min(wait, LOOK_AGAIN)
 
     def release(self, call: Call, outcome: Reply | ApiError) -> None:
         """Learn from what became of a call. Errors of a blocked method are given the time to wait.
