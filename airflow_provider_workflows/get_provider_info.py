@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+_IN_FLIGHT: dict[str, Any] = {
+    "in_flight": {
+        "label": "Requests in flight",
+        "description": "Requests under way at once in bulk work.",
+        "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
+    },
+}
+
 _HTTP: dict[str, Any] = {
     "connect_timeout": {
         "label": "Connect timeout (s)",
@@ -114,11 +122,7 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Seconds that a method may run in ten minutes.",
                         "schema": {"type": ["number", "null"], "default": 480},
                     },
-                    "in_flight": {
-                        "label": "Requests in flight",
-                        "description": "Requests under way at once in bulk work.",
-                        "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
-                    },
+                    **_IN_FLIGHT,
                     **_HTTP,
                 },
             },
@@ -144,6 +148,7 @@ def get_provider_info() -> dict[str, Any]:
                         ),
                         "schema": {"type": ["string", "null"]},
                     },
+                    **_IN_FLIGHT,
                     **_HTTP,
                 },
             },

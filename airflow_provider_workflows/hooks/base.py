@@ -140,7 +140,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         """
-        return self._shared.use(self._settings)
+        return self._shared.use(self._settings, self._conn_id)
 
     async def _settings(self) -> Settings:
         return self.read_settings(await get_async_connection(self._conn_id, hook=self))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
+from pydantic import Field
 
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
@@ -16,7 +17,7 @@ from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
 from airflow_provider_workflows.rest.plans import send
-from airflow_provider_workflows.rest.protocol import HttpSettings
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
 
 
@@ -24,9 +25,11 @@ class DomoExtra(HttpExtra):
     """The ``extra`` of a connection of type ``domo``.
 
     :param instance_path: path at which one workflow instance is read (undocumented by Domo).
+    :param in_flight: requests under way at once, of one task or of all triggers of a triggerer; 4.
     """
 
     instance_path: str = INSTANCE_PATH
+    in_flight: int = Field(IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,12 @@ class AccountSettings:
     """What a connection says.
 
     :param account: the account and its credential.
+    :param in_flight: requests under way at once.
     :param http: how requests are made.
     """
 
     account: Account
+    in_flight: int
     http: HttpSettings
 
 
@@ -73,7 +78,7 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         :raises ConnectionFieldError: with the field's name.
         """
         extra = read_extra(connection, DomoExtra)
-        return AccountSettings(account_of(connection, extra.instance_path), extra.http())
+        return AccountSettings(account_of(connection, extra.instance_path), extra.in_flight, extra.http())
 
     @classmethod
     @hide_frames
@@ -85,13 +90,13 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
     @hide_frames
     def _make_client(cls, settings: AccountSettings) -> DomoClient:
         mask_secret(settings.account.token)
-        return DomoClient(settings.account, http=settings.http, clock=cls.clock)
+        return DomoClient(settings.account, in_flight=settings.in_flight, http=settings.http, clock=cls.clock)
 
     @classmethod
     @hide_frames
     def _make_async_client(cls, settings: AccountSettings) -> AsyncDomoClient:
         mask_secret(settings.account.token)
-        return AsyncDomoClient(settings.account, http=settings.http, clock=cls.clock)
+        return AsyncDomoClient(settings.account, in_flight=settings.in_flight, http=settings.http, clock=cls.clock)
 
     def _try_out(self) -> str:
         # Rights on workflows are given per workflow: the token may have any.

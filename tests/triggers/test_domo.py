@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -110,9 +111,17 @@ def test_many_do_not_poll_at_the_same_moment(control: Control, clock: Clock) -> 
     assert max(Counter(poll // 10 for poll in polls).values()) < 20
 
 
+@pytest.mark.parametrize("in_flight", [None, 2])
 def test_many_have_few_requests_under_way_at_once(
-    control: Control, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    control: Control,
+    clock: Clock,
+    connect: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    in_flight: int | None,
 ) -> None:
+    if in_flight:
+        token = control.settings()["domo_token"]
+        connect("DOMO_DEFAULT", password=token, extra=json.dumps({"in_flight": in_flight}))
     ids = control.add_domo_instances([{"status": "COMPLETED"}] * 60)
     exchange = LoopRuntime.exchange
     under_way: list[str] = []
@@ -138,7 +147,7 @@ def test_many_have_few_requests_under_way_at_once(
         return await asyncio.gather(*map(first, ids))
 
     assert asyncio.run(work()) == ["success"] * 60
-    assert 1 < most <= IN_FLIGHT
+    assert 1 < most <= (in_flight or IN_FLIGHT)
 
 
 @pytest.mark.parametrize("settings", [{"domo_blocked": "page"}, {"domo_blocked": "redirect"}])
