@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import read_workflows, running_workflows
+from airflow_provider_workflows.bitrix24.listing import check_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.bitrix24.sending import Batches
 from airflow_provider_workflows.rest.bulk import send_each
@@ -48,11 +49,7 @@ def still_matches(wanted: WorkflowFilter) -> Recheck:
 
     :param wanted: the filter.
     """
-
-    def recheck(workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
-        return (yield from read_workflows(workflow_ids, wanted.matches, select=sorted(wanted.fields)))
-
-    return recheck
+    return partial(check_workflows, wanted=wanted)
 
 
 def record_row(workflow: Workflow) -> dict[str, Any]:

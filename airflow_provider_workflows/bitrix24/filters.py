@@ -137,9 +137,11 @@ class WorkflowFilter:
     """A checked filter over running workflows.
 
     :param conditions: all of them must hold; none means every running workflow.
+    :param by_clock: whether one of them, on OWNED_UNTIL, was made of the present, by this machine's clock.
     """
 
     conditions: tuple[Condition, ...] = ()
+    by_clock: bool = False
 
     @classmethod
     def parse(
@@ -156,7 +158,8 @@ class WorkflowFilter:
             texts or ``datetime``; without a time zone they are UTC; parts of a second are dropped.
         :param stuck_for: only workflows whose lock (OWNED_UNTIL) ended this long ago. Bitrix24 calls a workflow
             stuck after 5 minutes.
-        :param now: the present, for ``stuck_for``; default: this machine's clock.
+        :param now: the present, for ``stuck_for``; default: this machine's clock. Where it is wrong by the portal's
+            clock, listing makes up for it.
         :raises FilterError: with the field's name, and what would be right.
         """
         # A text that a template left empty is no filter at all, not one that every workflow meets.
@@ -172,7 +175,7 @@ class WorkflowFilter:
         for key in keys:
             if keys.count(key) > 1:
                 raise FilterError(f"filters: {key!r} is given twice (or also by stuck_for); only one could be sent")
-        return cls(tuple(conditions))
+        return cls(tuple(conditions), stuck_for is not None)
 
     @property
     def fields(self) -> set[str]:
@@ -182,6 +185,14 @@ class WorkflowFilter:
     def params(self) -> dict[str, int | str]:
         """Return the FILTER object as it is sent."""
         return {condition.key: condition.sent_value() for condition in self.conditions}
+
+    def moved(self, by: timedelta) -> Self:
+        """Return the filter for ``stuck_for`` by a clock that is ahead by so much."""
+        moved = [
+            replace(one, value=one.value + by) if one.key == "<OWNED_UNTIL" and isinstance(one.value, datetime) else one
+            for one in self.conditions
+        ]
+        return replace(self, conditions=tuple(moved)) if self.by_clock else self
 
     def steady(self, now: datetime | None) -> Self:
         """Return the filter of those conditions that no running workflow can begin to meet.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
 from airflow_provider_workflows.bitrix24.sending import Batches, read_again, read_all
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
-from airflow_provider_workflows.rest.plans import Plan, read_list, send
+from airflow_provider_workflows.rest.plans import Now, Plan, read_list, send
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 OLDEST_FIRST = {"STARTED": "asc", "ID": "asc"}
 #: After so long nothing is added that was started before: a portal may have several servers, and writes take a moment.
 SETTLING = timedelta(seconds=5)
+#: Seconds by which the portal's clock may differ from this machine's.
+CLOCKS_DIFFER = 5.0
 
 K = TypeVar("K")
 
@@ -49,7 +52,7 @@ def find_workflows(
     :param select: the fields to read.
     :returns: by id, what was kept of each.
     """
-    first: Reply = yield from send(_page(wanted, select))
+    first, wanted = yield from _first_page(wanted, select)
     return (yield from _read_on(first, wanted, keep, limit, select))
 
 
@@ -97,7 +100,7 @@ def watch_workflows(
     """
     select = _fields(wanted)
     in_range = range(min_count, sys.maxsize if max_count is None else max_count + 1)
-    first: Reply = yield from send(_page(wanted, select))
+    first, wanted = yield from _first_page(wanted, select)
     if first.total is None:
         raise UnreadableReplyError("bizproc.workflow.instances", text="the reply has no total")
     count = first.total
@@ -134,6 +137,29 @@ def read_workflows(
     return running
 
 
+def check_workflows(workflow_ids: Iterable[str], wanted: WorkflowFilter) -> Plan[dict[str, bool]]:
+    """Tell of the workflows with these ids that are running whether they match, 50 to a request.
+
+    :param workflow_ids: the ids to look for.
+    :param wanted: what they are checked against.
+    :returns: by id, whether it matches.
+    """
+    began: float = yield Now()
+    running: dict[str, Workflow] = {}
+    at: datetime | None = None
+
+    def take(workflow_id: str, reply: Reply) -> None:
+        nonlocal at
+        at = at or reply.at
+        running.update({workflow.id: workflow for workflow in _only(workflow_id, reply)})
+
+    page = partial(_by_id, sorted(wanted.fields))
+    yield from send_each(workflow_ids, page, take, read_again, what="checked workflows", batching=Batches())
+    if running:
+        wanted = yield from _by_the_portals_clock(wanted, at, began)
+    return {workflow_id: wanted.matches(workflow) for workflow_id, workflow in running.items()}
+
+
 def running_workflows(workflow_ids: Iterable[str]) -> Plan[set[str]]:
     """Tell which of these workflows are running, with one request at a time.
 
@@ -161,6 +187,39 @@ def _only(workflow_id: str, reply: Reply) -> list[Workflow]:
 
 def _page(wanted: WorkflowFilter, select: Sequence[str], start: int = 0) -> Call:
     return calls.list_workflows(select=select, filters=wanted.params(), order=OLDEST_FIRST, start=start)
+
+
+def _first_page(wanted: WorkflowFilter, select: Sequence[str]) -> Plan[tuple[Reply, WorkflowFilter]]:
+    """Read the first page, and return it with the filter that it was asked for with, by the portal's clock."""
+    began: float = yield Now()
+    first: Reply = yield from send(_page(wanted, select))
+    right = yield from _by_the_portals_clock(wanted, first.at, began)
+    if right != wanted:
+        first = yield from send(_page(right, select))
+    return first, right
+
+
+def _by_the_portals_clock(wanted: WorkflowFilter, at: datetime | None, began: float) -> Plan[WorkflowFilter]:
+    """Correct a filter that was made of the present, if the portal's clock differs from this machine's.
+
+    :param wanted: the filter.
+    :param at: when the portal did something that was asked of it, by its own clock.
+    :param began: Unix time before it was asked.
+    """
+    if not wanted.by_clock:
+        return wanted
+    if at is None:
+        raise UnreadableReplyError(
+            "bizproc.workflow.instances", text="the reply does not tell the portal's time, by which stuck_for goes"
+        )
+    ended: float = yield Now()
+    least, most = at.timestamp() - ended, at.timestamp() - began
+    if least <= CLOCKS_DIFFER and most >= -CLOCKS_DIFFER:
+        return wanted
+    # Rather too few are listed than one that is still locked; in steps, so that those who poll together ask the same.
+    ahead = math.floor(least / 10) * 10
+    log.warning("This machine's clock is %+d s off the portal's, by which stuck_for goes", -ahead)
+    return wanted.moved(timedelta(seconds=ahead))
 
 
 def _fields(wanted: WorkflowFilter) -> list[str]:

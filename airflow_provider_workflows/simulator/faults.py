@@ -22,13 +22,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "reply": {"status": 200, "headers": {}, "text": "", "done": True},
     "strange_time": {"time": {}},
     "operating_limit": {},
+    "others": {"end": 1, "start": 0, "template_id": 1},
     "error": {"status": 400, "code": "", "description": "Fehler"},
 }
 # These befall one command, on its own or inside a batch; the others befall the HTTP request.
-COMMAND_KINDS = ("operating_limit", "error")
+COMMAND_KINDS = ("operating_limit", "error", "others")
 BATCH_KINDS = ("cut_after_commands", "missing_key")
 ONLY_VENDOR = {
-    **dict.fromkeys((*BATCH_KINDS, "operating_limit"), "bitrix24"),
+    **dict.fromkeys((*BATCH_KINDS, "operating_limit", "others"), "bitrix24"),
     "blocked": "domo",
     "strange_time": "bitrix24",
 }

@@ -59,6 +59,7 @@ class Settings:
     # Bitrix24: how it reads and answers
     language: str = "de"
     server_offset: str = "+02:00"
+    clock_ahead: float = 0.0  # seconds by which the portal's clock is ahead of this machine's
     filter_dialect: str = "classic"
     filter_lists: str = "in"
     unreadable_dates: str = "dropped"

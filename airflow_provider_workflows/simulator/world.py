@@ -36,6 +36,10 @@ class World:
         self.operating = OperatingTime()
         self.instances = Instances()
 
+    def portal_time(self) -> float:
+        """Return the Unix time by the portal's clock."""
+        return time.time() + self.settings.clock_ahead
+
     def record(self, vendor: str, what: str, id: str | int, **details: Any) -> None:
         """
         Note an effect in the journal.

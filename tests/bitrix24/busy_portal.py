@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.plans import Collect, Collected, MaxInFlight, Plan, Progress, Submit
+from airflow_provider_workflows.rest.plans import Collect, Collected, MaxInFlight, Now, Plan, Progress, Submit
 
 T = TypeVar("T")
 TESTS: dict[str, Callable[[Any, Any], bool]] = {
@@ -101,6 +101,8 @@ class BusyPortal:
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
             match step:
+                case Now():
+                    result = self.now
                 case MaxInFlight():
                     result = in_flight
                 case Progress():

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from airflow_provider_workflows.bitrix24 import listing
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.rest.aio import LoopRuntime
@@ -170,6 +174,15 @@ class TestWorkflowsEnded:
         assert sorted(entry["id"] for entry in control.journal("terminate")) == (sorted(ids) if cancel_on_kill else [])
 
 
+def test_what_is_stuck_by_the_portals_clock_is_seen_where_the_triggerers_is_years_ahead(
+    control: Control, clock: Clock
+) -> None:
+    now = datetime.now(UTC)
+    locks = [now - timedelta(minutes=15), now + timedelta(minutes=2)]
+    stuck, _ = control.add_workflows([{"OWNED_UNTIL": lock.isoformat(), "TEMPLATE_ID": 7} for lock in locks])
+    assert fire(running(stuck_for=300.0))["workflow_ids"] == [stuck]
+
+
 class TestMany:
     """Triggers of one portal in one event loop."""
 
@@ -197,7 +210,9 @@ class TestMany:
         assert len({event["workflow_ids"][0] for event in events}) == 120
         assert len(control.requests()) == 3
 
-    def test_ask_only_once_for_the_same(self, control: Control, clock: Clock) -> None:
+    def test_ask_only_once_for_the_same(self, control: Control, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        # The clock of these tests is years ahead of the portal's.
+        monkeypatch.setattr(listing, "CLOCKS_DIFFER", math.inf)
         control.add_workflows([{"TEMPLATE_ID": 7, "OWNED_UNTIL": LONG_AGO}])
         events = self.run([running(stuck_for=300.0) for _ in range(40)])
         assert len(events) == 40
@@ -321,6 +336,16 @@ class TestWorkflowsAppeared:
         control.generate_workflows(2100)
         events = self.events(WorkflowsAppearedTrigger(), slow_clock, looks=3)
         assert [len(ids) for ids in events] == [1000, 1000, 100]
+
+    def test_none_is_reported_again_while_others_end(self, control: Control, slow_clock: Clock) -> None:
+        control.generate_workflows(3000)
+        there = set(control.state()["bitrix24"]["workflows"])
+        control.inject("others", method="bizproc.workflow.instances", times=None, end=2, start=1)
+        events = self.events(WorkflowsAppearedTrigger(), slow_clock, looks=6)
+        reported = Counter(one for ids in events for one in ids)
+        assert set(reported.values()) == {1}
+        running = {id for id, row in control.state()["bitrix24"]["workflows"].items() if row["state"] == "running"}
+        assert there & running <= reported.keys()
 
     @pytest.mark.parametrize("fault", ["refused", "lost_before", "error_500", "html"])
     def test_errors_do_not_end_it(self, control: Control, slow_clock: Clock, fault: str) -> None:

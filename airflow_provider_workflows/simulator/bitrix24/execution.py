@@ -158,7 +158,9 @@ class Execution:
         if charge and world.operating.blocked(key, settings):
             raise ApiError(*OPERATION_TIME_LIMIT)
         fault = world.faults.for_command(proper, params)
-        if fault is not None:
+        if fault is not None and fault.kind == "others":
+            world.workflows.disturb(**fault.options, now=world.portal_time())
+        elif fault is not None:
             self.entry["fault"] = fault.kind
             if fault.kind == "operating_limit":
                 raise ApiError(*OPERATION_TIME_LIMIT)
@@ -178,7 +180,8 @@ class Execution:
 
     def _time(self, started: float, method: str, nested: bool = False) -> dict[str, Any]:
         settings = self.world.settings
-        finish = time.time()
+        finish = self.world.portal_time()
+        started += settings.clock_ahead
         shown: dict[str, Any] = {
             "start": started,
             "finish": finish,

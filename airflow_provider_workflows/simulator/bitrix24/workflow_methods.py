@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 from airflow_provider_workflows.simulator import php
 from airflow_provider_workflows.simulator.bitrix24 import listing, workflows
@@ -59,7 +58,7 @@ def start(call: Call) -> Answer:
         raise ApiError(400, "", "Incorrect document type!")
     if template.get("ENTITY") not in (None, entity):
         raise ApiError(400, "", "Template type and DOCUMENT_ID mismatch!")
-    now = time.time()
+    now = world.portal_time()
     row = workflows.Workflow(
         id=workflows.uniqid(now),
         started=int(now),

@@ -6,6 +6,7 @@ import heapq
 import random
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
@@ -141,6 +142,20 @@ class Workflows:
         row.state, row.status_text, row.modified = state, status_text, int(time.time())
         self._running.pop(row.id, None)
         self._ended += 1
+
+    def disturb(self, end: int, start: int, template_id: int, now: float) -> None:
+        """
+        Do what others do while a list is read: the oldest workflows end, and new ones start.
+
+        :param end: how many end
+        :param start: how many start
+        :param template_id: the template of those that start
+        :param now: when they start
+        """
+        for row in list(islice(self._running.values(), end)):
+            self.end(row, "finished")
+        for _ in range(start):
+            self.add(Workflow(uniqid(now), int(now), int(now), template_id=template_id))
 
     def settle(self) -> None:
         """Finish the workflows whose time has come."""
