@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
-from airflow_provider_workflows.bitrix24.calls import PAGE, Call
+from airflow_provider_workflows.bitrix24.calls import PAGE, Call, Reply
 from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS, check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import find_workflows, read_workflows, running_workflows
+from airflow_provider_workflows.bitrix24.listing import check_workflows, find_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.ending import SHOWN_IDS, EndReport
-from airflow_provider_workflows.rest.errors import ProviderError
+from airflow_provider_workflows.rest.errors import ApiError, ProviderError
 from airflow_provider_workflows.rest.plans import Now, Plan
 
 #: How many workflows a report shows as a sample.
@@ -31,6 +31,8 @@ TOGETHER = 50 * PAGE
 KEPT_LEFT = 500
 #: How many are kept of those that had ended before.
 KEPT_ALREADY_ENDED = 500
+
+T = TypeVar("T")
 
 
 class TooManyWorkflowsError(ProviderError):
@@ -114,8 +116,7 @@ class _Matching:
         # Those whose turn it is come first in the list, as those before them have gone from it.
         listed = yield from self(limit=len(workflow_ids) + PAGE)
         others = [one for one in workflow_ids if one not in listed]
-        read = yield from read_workflows(others, self.wanted.matches, select=sorted(self.wanted.fields))
-        return dict.fromkeys(listed, True) | read
+        return dict.fromkeys(listed, True) | (yield from check_workflows(others, self.wanted))
 
 
 def matching(wanted: WorkflowFilter, *, recorded: bool = False) -> Selector:
@@ -216,7 +217,7 @@ class CleanUp:
     """How far a clean-up is.
 
     :param report: what it found and did so far.
-    :param began: Unix time at which it began: what is started later is left alone.
+    :param began: Unix time at which it began, by the portal's clock: what is started later is left alone.
     :param listed: whether the first list was read to its end.
     :param listed_to: where the first list goes on.
     :param left: ids that are to be ended, as far as they are known; some of them may be settled.
@@ -306,13 +307,11 @@ def clean_up(
     work = so_far or CleanUp()
     report = work.report
     report.end.dry_run = dry_run
-    if work.began is None:
-        work.began = yield Now()
     todo: dict[str, WorkflowSummary] = {}
     seen: float | None = None
     if not work.listed:
         seen = yield Now()
-        todo = yield from _list(select, work)
+        todo = yield from _by_the_portals_clock(_list(select, work), work)
         if not dry_run:
             _check_count(report.found, max_workflows)
         announce(report)
@@ -342,15 +341,33 @@ def clean_up(
             return report
 
 
+def _by_the_portals_clock(plan: Plan[T], work: CleanUp) -> Plan[T]:
+    """Run a plan, and note when its first call was answered, by the clock by which workflows are started."""
+    result: Any = None
+    error: ApiError | None = None
+    try:
+        while True:
+            step = plan.throw(error) if error else plan.send(result)
+            try:
+                result, error = (yield step), None
+            except ApiError as failure:
+                error = failure
+            else:
+                if work.began is None and isinstance(result, Reply):
+                    work.began = result.at.timestamp() if result.at else (yield Now())
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
 def _list(select: Selector, work: CleanUp) -> Plan[dict[str, WorkflowSummary]]:
     """Read the first list, and describe what is in it.
 
     :returns: what is in it; nothing if it was read in parts.
     """
-    began = work.began or 0.0
     limit = TOGETHER if work.was_paused else None
     while True:
         shown = yield from select(since=work.listed_to, limit=limit)
+        began = work.began or 0.0
         old = {one: summary for one, summary in shown.items() if not _is_new(one, summary, began, ())}
         if limit is not None and len(shown) >= limit:
             # Of what stands at the last place there may be more, so that place is read again as a whole.

@@ -158,8 +158,8 @@ class WorkflowFilter:
             texts or ``datetime``; without a time zone they are UTC; parts of a second are dropped.
         :param stuck_for: only workflows whose lock (OWNED_UNTIL) ended this long ago. Bitrix24 calls a workflow
             stuck after 5 minutes.
-        :param now: the present, for ``stuck_for``; default: this machine's clock. Where it is wrong by the portal's
-            clock, listing makes up for it.
+        :param now: the present by the portal's clock, for ``stuck_for``; default: by this machine's, and where that
+            differs from the portal's, listing makes up for it.
         :raises FilterError: with the field's name, and what would be right.
         """
         # A text that a template left empty is no filter at all, not one that every workflow meets.
@@ -175,7 +175,7 @@ class WorkflowFilter:
         for key in keys:
             if keys.count(key) > 1:
                 raise FilterError(f"filters: {key!r} is given twice (or also by stuck_for); only one could be sent")
-        return cls(tuple(conditions), stuck_for is not None)
+        return cls(tuple(conditions), by_clock=stuck_for is not None and now is None)
 
     @property
     def fields(self) -> set[str]:
@@ -187,7 +187,10 @@ class WorkflowFilter:
         return {condition.key: condition.sent_value() for condition in self.conditions}
 
     def moved(self, by: timedelta) -> Self:
-        """Return the filter for ``stuck_for`` by a clock that is ahead by so much."""
+        """Return the filter for ``stuck_for`` by a clock that is ahead by so much.
+
+        :param by: how much the portal's clock is ahead of this machine's.
+        """
         moved = [
             replace(one, value=one.value + by) if one.key == "<OWNED_UNTIL" and isinstance(one.value, datetime) else one
             for one in self.conditions

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -208,4 +209,5 @@ def wanted_now(filters: Mapping[str, Any], stuck_for: float | None, interval: fl
     """
     age = None if stuck_for is None else timedelta(seconds=stuck_for)
     look = time.time() // interval * interval
-    return WorkflowFilter.parse(filters, stuck_for=age, now=datetime.fromtimestamp(look, UTC))
+    wanted = WorkflowFilter.parse(filters, stuck_for=age, now=datetime.fromtimestamp(look, UTC))
+    return replace(wanted, by_clock=age is not None)

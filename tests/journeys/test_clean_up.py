@@ -155,7 +155,7 @@ class TestInPeace:
 
 class TestWithFaults:
     def test_there_is_a_case_for_every_kind_of_fault(self) -> None:
-        assert {kind for kind, _ in PASSING + LASTING} | {"blocked"} == set(KINDS)
+        assert {kind for kind, _ in PASSING + LASTING} | {"blocked", "others", "reply", "strange_time"} == set(KINDS)
 
     @pytest.mark.parametrize(("fault", "options"), PASSING)
     @pytest.mark.parametrize("where", ["list", "end", "everywhere"])

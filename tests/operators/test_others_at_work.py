@@ -77,7 +77,8 @@ class TestClocks:
         control.configure(clock_ahead=request.param)
         now = datetime.now(UTC) + timedelta(seconds=request.param)
         locks = [now - timedelta(minutes=15), now + timedelta(minutes=2)]
-        stuck, locked = control.add_workflows([{"OWNED_UNTIL": lock.isoformat(), "TEMPLATE_ID": 7} for lock in locks])
+        start = {"STARTED": (now - timedelta(days=1)).isoformat(), "TEMPLATE_ID": 7}
+        stuck, locked = control.add_workflows([start | {"OWNED_UNTIL": lock.isoformat()} for lock in locks])
         return stuck, locked
 
     def test_what_is_stuck_is_listed(self, control: Control, context: Any, workflows: tuple[str, str]) -> None:
@@ -90,6 +91,14 @@ class TestClocks:
             context
         )
         assert running(control) == {workflows[1]}
+
+    def test_what_starts_meanwhile_is_left_alone(
+        self, control: Control, context: Any, workflows: tuple[str, str]
+    ) -> None:
+        control.inject("others", method=LIST, end=0, start=1, template_id=7, times=None, skip=1)
+        report = CleanUpWorkflowsOperator(task_id="c", filters={"TEMPLATE_ID": 7}).execute(context)
+        assert report["requested"] == 2
+        assert len(running(control)) == len(report["appeared"]) > 0
 
     def test_of_those_that_were_approved_only_what_is_stuck_is_ended(
         self, control: Control, context: Any, workflows: tuple[str, str]
