@@ -32,6 +32,7 @@ from airflow_provider_workflows.rest.plans import (
     read_as,
     send,
 )
+from airflow_provider_workflows.rest.redaction import visible
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ class NotCompletedError(ProviderError):
         self.retry_helps = retry_helps
 
     def __str__(self) -> str:
-        return f"Workflow instance {self.instance.id} is {self.instance.status}; see its execution in Domo"
+        status = visible(str(self.instance.status))
+        return f"Workflow instance {self.instance.id} is {status}; see its execution in Domo"
 
 
 def read_instance(instance_id: str) -> Plan[Instance]:

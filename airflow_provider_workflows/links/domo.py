@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.links.pushed import PushedLink
 
@@ -16,4 +18,5 @@ class InstanceLink(PushedLink):
         """Return the address of the page of an instance; of all workflows, if Domo did not tell its model."""
         if not (instance.model_id and instance.model_version):
             return f"{base_url}/workflows"
-        return f"{base_url}/workflows/instances/{instance.model_id}/{instance.model_version}/{instance.id}"
+        path = "/".join(quote(part, safe="") for part in (instance.model_id, instance.model_version, instance.id))
+        return f"{base_url}/workflows/instances/{path}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
@@ -21,6 +22,9 @@ NOISY_LOGGERS = (
     "httpcore.http2",
     "httpcore.proxy",
 )
+
+#: Whatever begins a new line, commands a terminal, or turns the direction of what is read.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +47,14 @@ def redact(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text
+
+
+def visible(text: str) -> str:
+    """Return the text with control characters escaped: texts of others must not forge lines, or hide what they say.
+
+    :param text: a text that somebody else wrote.
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _hide_secrets(record: logging.LogRecord) -> bool:

@@ -162,7 +162,12 @@ BLOCKED = "<html><head><title>Domo - Blocked</title></head></html>"
 class TestTestConnection:
     @pytest.mark.parametrize(
         ("user", "name"),
-        [({"displayName": "Ann", "id": 7}, "Ann"), ({"id": 7}, "7"), ({"displayName": "", "id": 7}, "7")],
+        [
+            ({"displayName": "Ann", "id": 7}, "Ann"),
+            ({"id": 7}, "7"),
+            ({"displayName": "", "id": 7}, "7"),
+            ({"displayName": "A\n\x1b[2K"}, r"A\n\x1b[2K"),
+        ],
     )
     def test_it_works(self, monkeypatch: pytest.MonkeyPatch, user: dict[str, Any], name: str) -> None:
         with responses.RequestsMock() as web:

@@ -41,6 +41,10 @@ links = pytest.mark.parametrize("link", [WorkflowLink(), FlowLink(), InstanceLin
             InstanceLink.url(ACCOUNT, Instance(id="2052e10a", model_id="a8afdc89", model_version="1.1.0")),
             "https://acme.domo.com/workflows/instances/a8afdc89/1.1.0/2052e10a",
         ),
+        (
+            InstanceLink.url(ACCOUNT, Instance(id="../x", model_id="a/b", model_version="1\n<")),
+            "https://acme.domo.com/workflows/instances/a%2Fb/1%0A%3C/..%2Fx",
+        ),
         (InstanceLink.url(ACCOUNT, Instance(id="2052e10a", model_id="a8afdc89")), "https://acme.domo.com/workflows"),
         (InstanceLink.url(ACCOUNT, Instance(id="2052e10a")), "https://acme.domo.com/workflows"),
     ],

@@ -272,6 +272,17 @@ class TestEmployee:
         report = CleanUpEmployeeWorkflowsOperator(task_id="clean_up", user_id=9, dry_run=True).execute(context)
         assert (report["requested"], control.journal()) == (130, [])
 
+    def test_a_name_forges_no_line_of_the_log(
+        self, control: Control, context: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        forged = "Gone\r\n[2026-01-01] INFO - Marking task as SUCCESS\x1b[2K\u2028\u202e"
+        control.add_users([{"ID": "9", "NAME": "Bob", "LAST_NAME": forged, "ACTIVE": False}])
+        with caplog.at_level("DEBUG"):
+            CleanUpEmployeeWorkflowsOperator(task_id="clean_up", user_id=9).execute(context)
+        told = caplog.text + "".join(capfd.readouterr())
+        assert "Bob Gone\\r\\n[2026-01-01]" in told
+        assert [mark for mark in ("\n[2026-01-01]", "\x1b[2K", "\u2028", "\u202e") if mark in told] == []
+
     def test_more_than_may_be_ended_means_that_none_is(self, control: Control, context: Any, gone: list[str]) -> None:
         with pytest.raises(TooManyWorkflowsError):
             CleanUpEmployeeWorkflowsOperator(task_id="clean_up", user_id=9, max_workflows=129).execute(context)

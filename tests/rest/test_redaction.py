@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.redaction import MASK, hide_frames, redact, register_secret
+from airflow_provider_workflows.rest.redaction import MASK, hide_frames, redact, register_secret, visible
 from tests.rest.loopback import http, loopback
 
 
@@ -76,3 +76,23 @@ class TestHideFrames:
     def test_what_does_not_fail_is_not_changed(self) -> None:
         assert hide_frames(divmod)(7, 2) == (3, 1)
         assert hide_frames(fail).__name__ == "fail"
+
+
+class TestVisible:
+    @pytest.mark.parametrize(
+        ("text", "seen"),
+        [
+            ("Süß, 7 %, 流れ", "Süß, 7 %, 流れ"),
+            ("a\nb\r\tc", r"a\nb\r\tc"),
+            ("\x1b[31mred\x00\x7f\x9b", r"\x1b[31mred\x00\x7f\x9b"),
+            ("\u2028\u2029\u202e\u2066", r"\u2028\u2029\u202e\u2066"),
+        ],
+    )
+    def test_what_would_not_be_seen_is(self, text: str, seen: str) -> None:
+        assert visible(text) == seen
+
+    def test_an_errors_texts_stay_on_one_line(self) -> None:
+        forged = "no\n[2026-01-01] INFO - done\x1b[2K"
+        error = ApiError("call", code=forged, text=forged, trace=forged)
+        assert not set("\n\x1b") & set(f"{error}{error.reason}{error.text}{error.code}{error.trace}")
+        assert r"no\n[2026-01-01] INFO - done\x1b[2K" in str(error)
