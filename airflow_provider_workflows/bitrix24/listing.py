@@ -30,6 +30,8 @@ OLDEST_FIRST = {"STARTED": "asc", "ID": "asc"}
 SETTLING = timedelta(seconds=5)
 #: Seconds by which the portal's clock may differ from this machine's.
 CLOCKS_DIFFER = 5.0
+#: A portal that claims to be further ahead than a day is not believed: everything would seem to be stuck there.
+MOST_AHEAD = 86_400.0
 
 K = TypeVar("K")
 
@@ -216,6 +218,11 @@ def _by_the_portals_clock(wanted: WorkflowFilter, at: datetime | None, began: fl
     least, most = at.timestamp() - ended, at.timestamp() - began
     if least <= CLOCKS_DIFFER and most >= -CLOCKS_DIFFER:
         return wanted
+    if least > MOST_AHEAD:
+        raise UnreadableReplyError(
+            "bizproc.workflow.instances",
+            text=f"by its clock, by which stuck_for goes, it is {at:%Y-%m-%d} at the portal",
+        )
     # Rather too few are listed than one that is still locked; in steps, so that those who poll together ask the same.
     ahead = math.floor(least / 10) * 10
     log.warning("This machine's clock is %+d s off the portal's, by which stuck_for goes", -ahead)

@@ -319,6 +319,55 @@ class TestWatchWorkflows:
             run(watch_workflows(EVERYTHING, min_count=0, max_count=0), lambda call: reply)
 
 
+class TestStuckFor:
+    """The portal's clock is ahead of the machine's by so many seconds; a request takes some, too."""
+
+    @staticmethod
+    def cutoffs(ahead: float | None, takes: float = 0.0) -> list[float]:
+        """Return of each request how long ago a lock must have ended, by the portal's clock."""
+        begun = datetime.now(UTC)
+        now, asked = begun.timestamp(), []
+
+        def answer(call: Call) -> Reply:
+            nonlocal now
+            at = None if ahead is None else datetime.fromtimestamp(now + ahead, UTC)
+            cutoff = datetime.fromisoformat(call.params["FILTER"]["<OWNED_UNTIL"])
+            asked.append((begun + timedelta(seconds=ahead or 0) - cutoff).total_seconds())
+            now += takes
+            return Reply([], 0, at=at)
+
+        wanted = WorkflowFilter.parse(stuck_for=timedelta(minutes=5))
+        assert run(list_workflows(wanted), answer, now=lambda: now) == []
+        return asked
+
+    @pytest.mark.parametrize(("ahead", "takes"), [(0.0, 0.0), (4.0, 0.0), (-4.0, 0.0), (0.0, 60.0)])
+    def test_clocks_that_agree_take_one_request(self, ahead: float, takes: float) -> None:
+        assert len(self.cutoffs(ahead, takes)) == 1
+
+    @pytest.mark.parametrize("takes", [0.0, 3.0, 60.0])
+    @pytest.mark.parametrize("ahead", [-200_000.0, -3600.0, -90.0, 90.0, 3600.0, 80_000.0])
+    def test_where_they_differ_the_portals_counts(self, ahead: float, takes: float) -> None:
+        cutoffs = self.cutoffs(ahead, takes)
+        assert len(cutoffs) == 2
+        assert 299 <= cutoffs[1] <= 312 + takes
+
+    def test_a_portal_that_does_not_tell_its_time_is_an_error(self) -> None:
+        with pytest.raises(UnreadableReplyError, match="does not tell the portal's time"):
+            self.cutoffs(None)
+
+    def test_so_is_one_that_is_days_ahead(self) -> None:
+        with pytest.raises(UnreadableReplyError, match="by its clock"):
+            self.cutoffs(200_000.0)
+
+    def test_of_other_filters_no_time_is_asked(self) -> None:
+        wanted = WorkflowFilter.parse({"<OWNED_UNTIL": "2026-01-01"})
+        assert run(list_workflows(wanted), lambda call: Reply([], 0)) == []
+
+    def test_a_moment_by_the_portals_clock_is_taken_as_it_is(self) -> None:
+        wanted = WorkflowFilter.parse(stuck_for=timedelta(minutes=5), now=NEW_YEAR)
+        assert run(list_workflows(wanted), lambda call: Reply([], 0)) == []
+
+
 class TestRunningWorkflows:
     def test_it_tells_which_run_in_one_request_for_fifty(self) -> None:
         wanted = [row(number)["ID"] for number in range(120)]
