@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.cancelling import cancel_instances, check_instance_ids
 from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError, StartNotFoundError
-from airflow_provider_workflows.domo.starting import start_instance
+from airflow_provider_workflows.domo.starting import read_new_instances, start_instance
 from airflow_provider_workflows.domo.watching import read_instance
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
@@ -401,6 +402,15 @@ class TestStartAndRead:
         assert [call.body for call in sent] == [
             {"messageName": "Start m", "version": "1.0.0", "modelId": "m", "data": {"a": 1}}
         ]
+
+    def test_more_new_instances_than_are_looked_through_are_an_error_and_not_a_part(self) -> None:
+        numbers = itertools.count()
+
+        def host(call: Call) -> Any:
+            return [{"id": f"i{next(numbers)}"} for _ in range(100)]
+
+        with pytest.raises(UnreadableReplyError, match="more than 1000 instances"):
+            run(read_new_instances("m", lambda instance: False), host)
 
     def test_a_404_says_what_it_may_mean(self) -> None:
         with pytest.raises(StartNotFoundError, match="title of the model's Start shape"):
