@@ -92,6 +92,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         :param connection: the Airflow connection.
         :raises ConnectionFieldError: with the field's name.
         """
+        check_type(connection, cls.conn_type, "https", "http")
         extra = read_extra(connection, Bitrix24Extra)
         return PortalSettings(
             portal_of(connection, extra.access_token),
@@ -147,7 +148,6 @@ def portal_of(connection: Connection, access_token: SecretStr | None = None) -> 
     :param access_token: the access token of its ``extra``, if there is one.
     :raises ConnectionFieldError: with the field's name.
     """
-    check_type(connection, Bitrix24Hook.conn_type, "https", "http")
     host, code = (connection.host or "").strip(), (connection.password or "").strip()
     scheme, port = connection.schema or None, connection.port or None
     if scheme and re.search(r"(^|/)rest/", scheme):

@@ -77,6 +77,7 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         :param connection: the Airflow connection.
         :raises ConnectionFieldError: with the field's name.
         """
+        check_type(connection, cls.conn_type)
         extra = read_extra(connection, DomoExtra)
         return AccountSettings(account_of(connection, extra.instance_path), extra.in_flight, extra.http())
 
@@ -114,7 +115,6 @@ def account_of(connection: Connection, instance_path: str = INSTANCE_PATH) -> Ac
     :param instance_path: path at which one workflow instance is read.
     :raises ConnectionFieldError: with the field's name.
     """
-    check_type(connection, DomoHook.conn_type)
     try:
         return Account.with_token(
             connection.host, connection.password or "", connection.schema, connection.port, instance_path

@@ -14,7 +14,11 @@ from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.operators.bitrix24 import TerminateWorkflowOperator
+from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.rest.protocol import HttpSettings
+from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
+from airflow_provider_workflows.simulator import Simulator
 
 SECRET = "basesecret0of0a0hook"
 CONNECTIONS: dict[type[AccountHook[Any, Any, Any]], dict[str, Any]] = {
@@ -104,6 +108,28 @@ def test_the_other_vendors_connection_is_refused_by_its_type(hook_type: Any, mon
 
     with pytest.raises(ConnectionFieldError, match="conn_type"):
         asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("task", "conn_id"),
+    [
+        (TerminateWorkflowOperator(task_id="end", workflow_id="65e5a449e8f135.21284909"), "domo_default"),
+        (RunningWorkflowsSensor(task_id="wait", filters={"TEMPLATE_ID": 12}), "domo_default"),
+        (DomoCancelOperator(task_id="cancel", instance_id="2052e10a-d142-4391-a731-2be1ab1c0188"), "bitrix24_default"),
+    ],
+    ids=lambda value: getattr(value, "task_id", value),
+)
+def test_a_task_with_the_other_vendors_connection_sends_nothing(
+    task: Any, conn_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Simulator() as simulator:
+        for name, connection in simulator.connections().items():
+            monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection | {"extra": {"x": 1}}))
+        name = "domo_conn_id" if hasattr(task, "domo_conn_id") else "bitrix24_conn_id"
+        setattr(task, name, conn_id)
+        with pytest.raises(Exception, match="conn_type must be"):
+            (task.poke if hasattr(task, "poke") else task.execute)({"ti": None})
+        assert simulator.control.requests() == []
 
 
 def test_the_clock_is_set_in_one_place(hook_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
