@@ -117,7 +117,9 @@ class TestTheBucket:
         assert waited(pace, now) < 300
 
     def test_threads_get_a_place_each(self, now: Clock, tmp_path: Path) -> None:
-        pace = PortalRateLimiter(Limits(bucket_drain=20), store=FileBucketStore(tmp_path / "bucket"), clock=now)
+        pace = PortalRateLimiter(
+            Limits(bucket_drain=20), store=FileBucketStore(tmp_path / "bucket", monotonic=lambda: 0.0), clock=now
+        )
         waits: list[float] = []
         threads = [
             threading.Thread(target=lambda: waits.extend(wait_of(pace, LIST) for _ in range(20))) for _ in range(10)

@@ -121,6 +121,26 @@ def test_a_task_alone_is_never_refused_and_loses_little_time(portal: VirtualPort
     assert portal.clock.monotonic() <= 1.05 * (100 - capacity) / 2
 
 
+@pytest.mark.parametrize(
+    ("settings", "allowed"),
+    [
+        # 1,800 s of running time at 480 in ten minutes: the last of it is free after half an hour.
+        ({"operating_per_command": 2.0}, 1800),
+        # 480 s at four at once, and the other 420 from when the first are forgotten.
+        ({"method_seconds": {"bizproc.workflow.terminate": 1.0}}, 600 + 420 / 4),
+    ],
+)
+def test_at_the_limit_of_running_time_little_time_is_lost(
+    portal: VirtualPortal, settings: dict[str, Any], allowed: float
+) -> None:
+    portal.world.settings.change({"operating_model": "documented", **settings})
+    ids = portal.add_workflows(900)
+    plan = end_workflows(ids, calls.terminate_workflow)
+    portal.run(client(portal, MemoryBucketStore()).run(plan, longest_pause=None, patience=PATIENCE))
+    assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
+    assert portal.clock.monotonic() <= 1.1 * allowed
+
+
 def clear(folder: Path) -> None:
     shutil.rmtree(folder)
 
