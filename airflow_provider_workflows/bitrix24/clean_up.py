@@ -27,10 +27,15 @@ SAMPLE = 20
 AGES = {"over a year": 365, "over 90 days": 90, "over 30 days": 30, "over 7 days": 7}
 #: How many are listed at once after a pause: two requests, and never much work that a further pause could lose.
 TOGETHER = 50 * PAGE
+#: How many are listed at once before, if there may be a pause.
+MOST_TOGETHER = 4 * TOGETHER
 #: How many ids of what is left are kept over a pause, to tell exactly what became of them.
 KEPT_LEFT = 500
 #: How many are kept of those that had ended before.
 KEPT_ALREADY_ENDED = 500
+#: How often the whole list is looked at while further ones begin to match.
+MOST_LOOKS = 5
+BEGAN_TO_MATCH = "it began to match while others were ended; another run ends it"
 
 T = TypeVar("T")
 
@@ -236,6 +241,17 @@ class CleanUp:
         """What differs whenever some work was done that is kept over a pause."""
         return self.listed, self.listed_to, self.report.settled - len(self.report.end.failed)
 
+    def is_new(self, workflow_id: str, summary: WorkflowSummary, known: Collection[str]) -> bool:
+        """Tell whether a workflow was started later than the task.
+
+        :param known: what was listed before. That decides where the portal does not tell the start in ISO 8601, and
+            for those that were started in the same second as the task, as the portal tells no more than that.
+        """
+        started, began = _moment(summary.started), self.began or 0.0
+        if started is None or int(started.timestamp()) == int(began):
+            return bool(known) and workflow_id not in known
+        return started.timestamp() > began
+
     def save(self) -> dict[str, Any]:
         """Return what is needed to go on after a pause, as JSON of bounded size."""
         report, end = self.report, self.report.end
@@ -286,6 +302,7 @@ def clean_up(
     *,
     max_workflows: int | None = None,
     dry_run: bool = False,
+    in_parts: bool = False,
     so_far: CleanUp | None = None,
     announce: Callable[[CleanUpReport], object] = bool,
     about_to_end: Callable[[Mapping[str, WorkflowSummary]], object] = bool,
@@ -298,6 +315,7 @@ def clean_up(
     :param end: gives the call that ends one.
     :param max_workflows: how many may be ended at most.
     :param dry_run: end nothing, only report.
+    :param in_parts: read the first list in parts, so that what was read is kept over a pause.
     :param so_far: kept up to date while the work goes on; one that was begun is gone on with.
     :param announce: is told what was found, before the first is ended.
     :param about_to_end: is told which are ended next, before they are.
@@ -311,13 +329,18 @@ def clean_up(
     seen: float | None = None
     if not work.listed:
         seen = yield Now()
-        todo = yield from _by_the_portals_clock(_list(select, work), work)
+        limit = TOGETHER if work.was_paused else (MOST_TOGETHER if in_parts else None)
+        todo = yield from _by_the_portals_clock(_list(select, work, limit), work)
+        if work.was_paused:
+            # Those that were read before the pause are not known any more, and those that were read first come first.
+            todo = {}
         if not dry_run:
             _check_count(report.found, max_workflows)
         announce(report)
     if dry_run or not report.found:
         return report
     known: Collection[str] = todo.keys()
+    looks = 0
     while True:
         if todo:
             _check_count(report.settled + len(todo), max_workflows, report)
@@ -335,10 +358,41 @@ def clean_up(
         if not todo and len(shown) >= limit:
             shown = yield from select()
             todo = _to_do(shown, work, known)
+            limit = len(shown) + 1
         known = known or shown.keys()
+        looks += len(shown) < limit
+        if looks > MOST_LOOKS:
+            report.end.failed |= dict.fromkeys(todo, BEGAN_TO_MATCH)
+            todo = {}
         if not todo:
             yield from _conclude(shown, work, known)
             return report
+
+
+def _list(select: Selector, work: CleanUp, limit: int | None) -> Plan[dict[str, WorkflowSummary]]:
+    """Read the first list, and describe what is in it.
+
+    :param limit: how many are read at once; what was read is kept over a pause.
+    :returns: what was read.
+    """
+    read: dict[str, WorkflowSummary] = {}
+    while True:
+        shown = yield from select(since=work.listed_to, limit=limit)
+        part = {one: summary for one, summary in shown.items() if not work.is_new(one, summary, ())}
+        is_last = limit is None or len(shown) < limit
+        if limit is not None and not is_last:
+            # Of what stands at the last place there may be more, so that place is read again as a whole.
+            last = select.place(*list(shown.items())[-1])
+            part = {one: summary for one, summary in part.items() if select.place(one, summary) != last}
+            if last is None or not part:
+                limit = None if last is None else 2 * limit
+                continue
+            work.listed_to = last
+        work.report.add(part, work.began or 0.0)
+        read |= part
+        if is_last:
+            work.listed = True
+            return read
 
 
 def _by_the_portals_clock(plan: Plan[T], work: CleanUp) -> Plan[T]:
@@ -359,31 +413,6 @@ def _by_the_portals_clock(plan: Plan[T], work: CleanUp) -> Plan[T]:
         return end.value  # type: ignore[no-any-return]
 
 
-def _list(select: Selector, work: CleanUp) -> Plan[dict[str, WorkflowSummary]]:
-    """Read the first list, and describe what is in it.
-
-    :returns: what is in it; nothing if it was read in parts.
-    """
-    limit = TOGETHER if work.was_paused else None
-    while True:
-        shown = yield from select(since=work.listed_to, limit=limit)
-        began = work.began or 0.0
-        old = {one: summary for one, summary in shown.items() if not _is_new(one, summary, began, ())}
-        if limit is not None and len(shown) >= limit:
-            # Of what stands at the last place there may be more, so that place is read again as a whole.
-            last = select.place(*list(shown.items())[-1])
-            part = {one: summary for one, summary in old.items() if select.place(one, summary) != last}
-            if last is None or not part:
-                limit = None if last is None else 2 * limit
-                continue
-            work.report.add(part, began)
-            work.listed_to = last
-            continue
-        work.report.add(old, began)
-        work.listed = True
-        return {} if work.was_paused else old
-
-
 def _check_count(count: int, most: int | None, report: CleanUpReport | None = None) -> None:
     if most is not None and count > most:
         raise TooManyWorkflowsError(count, most, report.json()["ended"] if report else 0)
@@ -391,29 +420,16 @@ def _check_count(count: int, most: int | None, report: CleanUpReport | None = No
 
 def _to_do(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collection[str]) -> dict[str, WorkflowSummary]:
     """Return those of a list that are to be ended still."""
-    settled, began = work.report.end.settled, work.began or 0.0
+    settled = work.report.end.settled
     return {
-        one: summary for one, summary in shown.items() if one not in settled and not _is_new(one, summary, began, known)
+        one: summary for one, summary in shown.items() if one not in settled and not work.is_new(one, summary, known)
     }
-
-
-def _is_new(workflow_id: str, summary: WorkflowSummary, began: float, known: Collection[str]) -> bool:
-    """Tell whether a workflow was started later than the task.
-
-    :param known: what was listed before. That decides where the portal does not tell the start in ISO 8601, and for
-        those that were started in the same second as the task, as the portal tells no more than that.
-    """
-    started = _moment(summary.started)
-    if started is None or int(started.timestamp()) == int(began):
-        return bool(known) and workflow_id not in known
-    return started.timestamp() > began
 
 
 def _conclude(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collection[str]) -> Plan[None]:
     """Complete the report by a list in which nothing is left that is to be ended."""
-    report, began = work.report, work.began or 0.0
-    settled = report.end.settled
-    new = [one for one, summary in shown.items() if one not in settled and _is_new(one, summary, began, known)]
+    report, settled = work.report, work.report.end.settled
+    new = [one for one, summary in shown.items() if one not in settled and work.is_new(one, summary, known)]
     report.appeared = new[:SHOWN_IDS]
     report.end.still_running([one for one in shown if one in settled])
     gone = [one for one in dict.fromkeys(work.left) if one not in settled and one not in shown]

@@ -75,6 +75,15 @@ class Control:
         made: dict[str, int] = self._do("generate_workflows", {**given, **dates})
         return made
 
+    def change_workflows(self, ids: list[str], **fields: Any) -> None:
+        """
+        Let workflows move on.
+
+        :param ids: their IDs
+        :param fields: what differs of them from now on
+        """
+        self._do("change_workflows", {"ids": ids, "fields": fields})
+
     def finish_workflows(self, ids: list[str]) -> None:
         """
         Let running workflows come to their own end.

@@ -31,6 +31,7 @@ class ControlPath:
             "configure": self._configure,
             "add_workflows": self._add_workflows,
             "generate_workflows": self._generate_workflows,
+            "change_workflows": self._change_workflows,
             "finish_workflows": self._finish_workflows,
             "add_templates": self._add_templates,
             "add_flow": self._add_flow,
@@ -106,6 +107,11 @@ class ControlPath:
         there = next((id for id in ids if id in known), None)
         if there is not None:
             raise ValueError(f"There is a workflow {there} already; another seed generates others")
+
+    def _change_workflows(self, given: dict[str, Any]) -> None:
+        changed = from_fields(given["fields"], self.world.settings.server_offset)
+        for id in given["ids"]:
+            self.world.workflows.change(id, {name.lower(): getattr(changed, name.lower()) for name in given["fields"]})
 
     def _finish_workflows(self, given: list[str]) -> None:
         for id in given:

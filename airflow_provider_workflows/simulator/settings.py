@@ -92,6 +92,7 @@ class Settings:
     latency_seconds: float = 0.0  # of each HTTP request, Domo's too
     command_seconds: float = 0.0
     method_seconds: dict[str, float] = field(default_factory=dict)  # goes before command_seconds
+    operating_by_method: dict[str, float] = field(default_factory=dict)  # goes before operating_per_command
     request_cut_seconds: float = 60.0
     request_cut_reply: str = "html"
 

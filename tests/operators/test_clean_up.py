@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_workflows.bitrix24.clean_up import TooManyWorkflowsError
+from airflow_provider_workflows.bitrix24.clean_up import CleanUp, TooManyWorkflowsError
 from airflow_provider_workflows.bitrix24.employees import EmployeeError
-from airflow_provider_workflows.bitrix24.errors import OverloadError
+from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, OperatingTimeLimitError, OverloadError
 from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.operators.bitrix24 import (
     CleanUpEmployeeWorkflowsOperator,
     CleanUpWorkflowsOperator,
 )
+from airflow_provider_workflows.rest.driver import PATIENCE
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import resume, revive
 from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, render
+from tests.operators.test_account import Store
 
 OLD = {"STARTED": "2025-06-01T00:00:00Z", "TEMPLATE_ID": 7}
 NEW = {"STARTED": "2026-11-01T00:00:00Z", "TEMPLATE_ID": 8}
@@ -424,3 +428,358 @@ class TestLongPauses:
             task.execute(context)
         with pytest.raises(WaitFailedError):
             resume(lambda: task, context, deferred.value, event)
+
+
+def pause(context: Any, make: Callable[[], Any]) -> tuple[TaskDeferred, Any]:
+    """Run a task up to its pause; give what Airflow is told, and the event with which it goes on."""
+    with pytest.raises(TaskDeferred) as deferred:
+        make().execute(context)
+    trigger: Any = revive(deferred.value.trigger)
+    return deferred.value, {"status": "success", "checkpoint": trigger.checkpoint}
+
+
+class TestGoingOn:
+    """After a pause nothing is trusted that users can edit, and nothing is ended that was not listed again."""
+
+    @staticmethod
+    def make(**arguments: Any) -> CleanUpWorkflowsOperator:
+        given: dict[str, Any] = {"filters": {"TEMPLATE_ID": 7}, "deferrable": True} | arguments
+        return CleanUpWorkflowsOperator(task_id="clean_up", **given)
+
+    def test_edited_xcoms_change_nothing(
+        self, control: Control, context: Any, ti: TaskInstance, clock: VirtualTime
+    ) -> None:
+        control.add_workflows([OLD])
+        others = control.add_workflows([NEW] * 5)
+        control.inject("operating_limit", method="bizproc.workflow.terminate")
+        deferred, event = pause(context, lambda: self.make(max_workflows=1))
+        control.finish_workflows([id for id in control.state()["bitrix24"]["workflows"] if id not in others])
+        for key in [*ti.xcoms, "checkpoint"]:
+            ti.xcoms[key] = {"so_far": {"left": others, "report": {}, "unclear": []}, "left": others, "effort": {}}
+        clock.sleep(301)
+        report = resume(lambda: self.make(max_workflows=1), context, deferred, event)
+        assert (report["ended"], report["already_ended"], control.journal()) == (0, 1, [])
+        assert states(control).count("running") == 5
+
+    def test_what_matches_no_more_is_left_alone(self, control: Control, context: Any, clock: VirtualTime) -> None:
+        ids = control.add_workflows([{**OLD, "OWNED_UNTIL": "2026-01-01T00:00:00Z"}] * 40)
+        control.inject("operating_limit", method="bizproc.workflow.terminate", times=40)
+        stuck = {"stuck_for": timedelta(hours=1)}
+        deferred, event = pause(context, lambda: self.make(**stuck))
+        control.change_workflows(ids[:10], OWNED_UNTIL=None)
+        clock.sleep(301)
+        report = resume(lambda: self.make(**stuck), context, deferred, event)
+        assert (report["requested"], report["ended"], report["moved_on"]) == (40, 30, 10)
+        assert {entry["id"] for entry in control.journal()} == set(ids[10:])
+
+    def test_more_than_may_be_ended_stop_it_there(
+        self, control: Control, context: Any, ti: TaskInstance, clock: VirtualTime
+    ) -> None:
+        control.add_workflows([OLD] * 100)
+        control.inject("operating_limit", method="bizproc.workflow.terminate", skip=50, times=50)
+        deferred, event = pause(context, lambda: self.make(max_workflows=110))
+        control.add_workflows([OLD] * 20)
+        clock.sleep(301)
+        ended = len(control.journal())
+        with pytest.raises(TooManyWorkflowsError, match=f"120 workflows match, .* {ended} of them were ended"):
+            resume(lambda: self.make(max_workflows=110), context, deferred, event)
+        assert len(control.journal()) == ended
+        assert (ti.xcoms["return_value"]["ended"], ti.xcoms["return_value"]["requested"]) == (ended, 100)
+
+    def test_an_employee_who_cannot_be_told_any_more_keeps_his_workflows(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        control.add_users([{"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])
+        ids = control.add_workflows([OLD] * 10)
+        control.add_tasks([{"WORKFLOW_ID": id, "USER_ID": 9, "STATUS": 0} for id in ids])
+        control.inject("operating_limit", method="bizproc.workflow.terminate", times=10)
+
+        def make() -> CleanUpEmployeeWorkflowsOperator:
+            return CleanUpEmployeeWorkflowsOperator(task_id="clean_up", name="Bob", last_name="Gone", deferrable=True)
+
+        deferred, event = pause(context, make)
+        control.add_users([{"ID": "10", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])
+        clock.sleep(301)
+        with pytest.raises(EmployeeError, match="2 dismissed employees"):
+            resume(make, context, deferred, event)
+        assert control.journal() == []
+
+    def test_ids_that_cannot_be_ids_are_refused(self) -> None:
+        saved = CleanUp().save()
+        with pytest.raises(ValueError, match="is not a workflow id"):
+            CleanUp.load(saved | {"left": ["../../../user.get"]})
+
+    def test_what_is_kept_is_small_however_many_there_are(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        control.generate_workflows(20_000, templates=300)
+        control.configure(bucket_capacity=1000, bucket_drain=1000)
+        control.inject("operating_limit", method="bizproc.workflow.terminate", skip=5000, times=1000)
+        _, event = pause(context, lambda: self.make(filters={">TEMPLATE_ID": 0}))
+        assert len(event["checkpoint"]) < 40_000
+        assert "checkpoint" not in context["ti"].xcoms
+
+    def test_the_report_is_there_while_it_is_deferred(self, control: Control, context: Any, ti: TaskInstance) -> None:
+        control.add_workflows([OLD] * 100)
+        control.inject("operating_limit", method="bizproc.workflow.terminate", skip=50, times=50)
+        pause(context, self.make)
+        assert (ti.xcoms["return_value"]["requested"], ti.xcoms["return_value"]["ended"]) == (
+            100,
+            len(control.journal()),
+        )
+
+    def test_one_that_an_earlier_version_deferred_starts_again(self, control: Control, context: Any) -> None:
+        ids = control.add_workflows([OLD] * 10)
+        report = self.make().execute_complete(context, {"status": "success"})
+        assert sorted(report["ended_ids"]) == sorted(ids)
+
+
+class TestGivingUp:
+    """A portal that blocks a method: for good, or whenever its running time is used up."""
+
+    @staticmethod
+    def through(context: Any, clock: VirtualTime, **arguments: Any) -> tuple[Any, float, int]:
+        """Run a task; give its report or error, how long it took, and how often it was deferred."""
+        began, deferrals = clock.time(), 0
+
+        def make() -> CleanUpWorkflowsOperator:
+            given: dict[str, Any] = {"filters": {">TEMPLATE_ID": 0}} | arguments
+            return CleanUpWorkflowsOperator(task_id="clean_up", **given)
+
+        def run() -> Any:
+            nonlocal deferrals
+            deferred: TaskDeferred | None = None
+            while True:
+                try:
+                    if deferred is None:
+                        return make().execute(context)
+                    trigger: Any = revive(deferred.trigger)
+                    clock.sleep(trigger.until - time.time() + 1)
+                    return resume(make, context, deferred, {"status": "success", "checkpoint": trigger.checkpoint})
+                except TaskDeferred as again:
+                    deferred, deferrals = again, deferrals + 1
+                    assert deferrals < 50
+                except Exception as error:
+                    return error
+
+        outcome = run()
+        return outcome, clock.time() - began, deferrals
+
+    @pytest.mark.parametrize("method", ["bizproc.workflow.terminate", "bizproc.workflow.instances", "batch"])
+    def test_a_method_that_is_blocked_for_good_is_given_up_in_the_triggerer_as_in_the_worker(
+        self, control: Control, context: Any, clock: VirtualTime, method: str
+    ) -> None:
+        control.add_workflows([OLD] * 120)
+        control.inject("operating_limit", method=method, times=None)
+        in_worker, worked, _ = self.through(context, clock, deferrable=False)
+        deferred, waited, deferrals = self.through(context, clock, deferrable=True)
+        assert type(in_worker) is type(deferred)
+        assert isinstance(deferred, OperatingTimeLimitError)
+        assert waited == pytest.approx(worked, abs=650)
+        assert 1 <= deferrals <= PATIENCE / 300 + 1
+        assert control.journal() == []
+
+    def test_a_list_that_takes_longer_than_the_method_may_run_is_read_in_parts(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        control.generate_workflows(20_000, templates=3)
+        control.configure(
+            bucket_capacity=1000,
+            bucket_drain=1000,
+            operating_model="documented",
+            operating_limit=480.0,
+            operating_by_method={"bizproc.workflow.instances": 1.5},
+        )
+        report, _, deferrals = self.through(context, clock, deferrable=True)
+        assert (report["requested"], report["ended"], report["failed"]) == (20_000, 20_000, 0)
+        assert sum(report["by_template"].values()) == 20_000
+        assert len(control.journal()) == 20_000
+        # The list is read until it is stopped, then once in parts, then again to end them.
+        assert deferrals <= 2 + 2 * (400 * 1.5) / 480 + 1
+
+
+class TestTheAccount:
+    """Whatever ends the task, it is known what it was about to end, and what it has ended."""
+
+    def test_before_the_first_is_ended_the_log_tells_what_is_about_to_be(
+        self, control: Control, context: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ids = control.add_workflows([OLD] * 3)
+        control.inject("error", method="batch", status=403, code="ACCESS_DENIED")
+        with caplog.at_level("INFO"), pytest.raises(NotAdministratorError):
+            clean_up(context, action="kill")
+        told = next(record.getMessage() for record in caplog.records if "about to kill" in record.getMessage())
+        for part in (control.url, "3 running", "'TEMPLATE_ID': 7", "{'7': 3}", "{'over a year': 3}", *ids):
+            assert part in told
+        assert control.journal() == []
+
+    @pytest.mark.parametrize("action", ["terminate", "kill"])
+    def test_a_second_list_that_is_refused_leaves_the_report(
+        self, control: Control, context: Any, ti: TaskInstance, action: str
+    ) -> None:
+        ids = control.add_workflows([OLD] * 100)
+        control.inject("error", method="bizproc.workflow.instances", status=403, code="ACCESS_DENIED", skip=2)
+        with pytest.raises(NotAdministratorError):
+            clean_up(context, action=action)
+        report = ti.xcoms["return_value"]
+        assert (report["requested"], report["ended"], report["failed"]) == (100, 100, 0)
+        assert sorted(report["ended_ids"]) == sorted(ids)
+        assert clean_up(context, action=action)["requested"] == 0
+
+    def test_killed_it_sends_nothing_new_and_leaves_the_report(
+        self, control: Control, context: Any, ti: TaskInstance, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        control.add_workflows([OLD] * 600)
+        control.configure(bucket_capacity=2, bucket_drain=1)
+        connected(control, monkeypatch, bucket_capacity=2, bucket_drain=1)
+        task = CleanUpWorkflowsOperator(task_id="clean_up", filters={"TEMPLATE_ID": 7}, action="kill")
+        nap = clock.sleep
+
+        def and_be_killed(seconds: float, until: Any = None) -> None:
+            if len(control.journal()) >= 100:
+                task.on_kill()
+            nap(seconds, until)
+
+        monkeypatch.setattr(clock, "sleep", and_be_killed)
+        with pytest.raises(NotAllEndedError):
+            task.execute(context)
+        killed, report = len(control.journal()), ti.xcoms["return_value"]
+        assert 100 <= killed <= 350, "no more than what was under way"
+        assert (report["requested"], report["ended"], report["failed"]) == (600, killed, 600 - killed)
+
+    def test_the_record_tells_of_each_before_it_is_ended_and_afterwards(
+        self, control: Control, context: Any, clock: VirtualTime, tmp_path: Path
+    ) -> None:
+        ids = control.add_workflows([{**OLD, "DOCUMENT_ID": "DEAL_5", "STARTED_BY": 3}] * 120)
+        control.inject("operating_limit", method="bizproc.workflow.kill", skip=50, times=70)
+        path = tmp_path / "record.jsonl"
+        TestLongPauses.run_through(context, clock, action="kill", record_path=str(path))
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        about = [line for line in lines if line["event"] == "about to end"]
+        assert {line["id"] for line in about} == set(ids)
+        assert {(line["template"], line["document"], line["started_by"]) for line in about} == {(7, "DEAL_5", 3)}
+        assert Counter(line["id"] for line in lines if line["event"] == "ended") == dict.fromkeys(ids, 1)
+
+    def test_of_an_employees_workflows_it_tells_the_same(self, control: Control, context: Any, tmp_path: Path) -> None:
+        control.add_users([{"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])
+        ids = control.add_workflows([{**OLD, "DOCUMENT_ID": "DEAL_5"}] * 3)
+        control.add_tasks([{"WORKFLOW_ID": id, "USER_ID": 9, "STATUS": 0} for id in ids])
+        path = tmp_path / "record.jsonl"
+        CleanUpEmployeeWorkflowsOperator(task_id="clean_up", user_id=9, record_path=str(path)).execute(context)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert {line["id"]: line["document"] for line in lines[:3]} == dict.fromkeys(ids, "DEAL_5")
+
+    def test_a_retrys_report_holds_what_earlier_tries_have_ended(self, control: Control, context: Any) -> None:
+        store: Any = context.setdefault("task_state_store", Store())
+        ids = control.add_workflows([OLD] * 60)
+        control.inject("error", method="bizproc.workflow.terminate", id=ids[4], status=400, code="", description="Nein")
+        with pytest.raises(NotAllEndedError):
+            clean_up(context, max_workflows=60)
+        assert store
+        report = clean_up(context, max_workflows=1)
+        assert (report["requested"], report["ended"], sorted(report["ended_ids"])) == (60, 60, sorted(ids))
+
+
+class TestWhatHasMovedOn:
+    """A portal that is slow, so that the last come to their turn long after they were seen."""
+
+    @pytest.fixture
+    def slow(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> Control:
+        """Return the control of a portal that takes a request each four seconds."""
+        connected(control, monkeypatch, bucket_capacity=2, bucket_drain=0.25)
+        return control
+
+    def test_is_left_alone_and_what_has_ended_is_told_apart(
+        self, slow: Control, context: Any, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = slow.add_workflows([{**OLD, "OWNED_UNTIL": "2026-01-01T00:00:00Z"}] * 2000)
+        last = sorted(ids)[-100:]
+        nap = clock.sleep
+
+        def and_others_work(seconds: float, until: Any = None) -> None:
+            if len(slow.journal()) >= 500 and "done" not in done:
+                done.append("done")
+                slow.change_workflows(last[:30], OWNED_UNTIL=None)
+                slow.finish_workflows(last[30:50])
+            nap(seconds, until)
+
+        done: list[str] = []
+        monkeypatch.setattr(clock, "sleep", and_others_work)
+        report = clean_up(context, stuck_for=timedelta(minutes=5))
+        assert (report["requested"], report["ended"], report["failed"]) == (2000, 1950, 0)
+        assert (report["moved_on"], report["already_ended"]) == (30, 20)
+        rows = slow.state()["bitrix24"]["workflows"]
+        assert {id for id, row in rows.items() if row["state"] == "running"} == set(last[:30])
+
+    def test_costs_few_requests(self, slow: Control, context: Any) -> None:
+        slow.add_workflows([OLD] * 3000)
+        report = clean_up(context)
+        assert report["ended"] == 3000
+        # Some to list and 60 to end them; from the second minute on five more for each 500; one to look again.
+        assert report["requests"] <= 4 + 60 + 5 * 6 + 1
+
+    def test_in_the_first_minute_nothing_is_asked_again(self, control: Control, context: Any) -> None:
+        control.add_workflows([OLD] * 2000)
+        assert clean_up(context)["requests"] == 2 + 40 + 1
+
+    def test_of_an_employee_is_looked_at_again_too(
+        self, slow: Control, context: Any, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow.add_users([{"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])
+        ids = sorted(slow.add_workflows([OLD] * 1200))
+        slow.add_tasks([{"WORKFLOW_ID": id, "USER_ID": 9, "STATUS": 0} for id in ids])
+        nap = clock.sleep
+
+        def and_some_end(seconds: float, until: Any = None) -> None:
+            if len(slow.journal()) >= 300 and not ended:
+                ended.extend(ids[-10:])
+                slow.finish_workflows(ended)
+            nap(seconds, until)
+
+        ended: list[str] = []
+        monkeypatch.setattr(clock, "sleep", and_some_end)
+        report = CleanUpEmployeeWorkflowsOperator(task_id="clean_up", user_id=9).execute(context)
+        assert (report["requested"], report["ended"], report["failed"]) == (1200, 1190, 0)
+        assert (sorted(report["already_ended_ids"]), report["moved_on"]) == (ended, 0)
+
+
+def connected(control: Control, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
+    """Have the connection know the portal's limits."""
+    fields = json.loads(os.environ["AIRFLOW_CONN_BITRIX24_DEFAULT"]) | {"extra": json.dumps(limits)}
+    monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", json.dumps(fields))
+    control.configure(**limits)
+
+
+class TestNew:
+    def test_is_never_one_that_is_old_and_matches_only_now(
+        self, control: Control, context: Any, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = control.add_workflows([OLD] * 3)
+        nap = clock.sleep
+
+        def meanwhile(seconds: float, until: Any = None) -> None:
+            nap(seconds, until)
+            if len(ids) < 5:
+                ids.extend(control.add_workflows([OLD]))
+
+        monkeypatch.setattr(clock, "sleep", meanwhile)
+        control.inject("refused", method="batch")
+        report = clean_up(context)
+        assert (report["appeared"], sorted(report["ended_ids"])) == ([], sorted(ids))
+
+    def test_however_many_begin_to_match_it_comes_to_an_end(
+        self, control: Control, context: Any, clock: VirtualTime, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connected(control, monkeypatch, bucket_capacity=2, bucket_drain=1)
+        control.add_workflows([OLD] * 3)
+        nap = clock.sleep
+
+        def meanwhile(seconds: float, until: Any = None) -> None:
+            nap(seconds, until)
+            control.add_workflows([OLD])
+
+        monkeypatch.setattr(clock, "sleep", meanwhile)
+        with pytest.raises(NotAllEndedError, match="began to match while others were ended"):
+            clean_up(context)
+        report = ti.xcoms["return_value"]
+        assert report["requested"] == report["ended"] + report["failed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +47,8 @@ from airflow_provider_workflows.triggers.polling import validate_event
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
+
+log = logging.getLogger(__name__)
 
 Action: TypeAlias = Literal["terminate", "kill"]
 
@@ -177,6 +180,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
                 self._end,
                 max_workflows=most,
                 dry_run=as_bool(self.is_dry_run, "dry_run"),
+                in_parts=self.deferrable,
                 so_far=work,
                 announce=self._announce,
                 about_to_end=lambda rows: account.about_to_end(_rows(rows)),
@@ -196,7 +200,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
 
     def _announce(self, report: CleanUpReport) -> None:
         """Log what is about to be ended, before anything is."""
-        self.log.info(
+        log.info(
             "%s: %s %d running workflows of %s; by template: %s; by age: %s; the first: %s",
             self.hook.get_conn().portal.base_url,
             "a dry run finds" if report.end.dry_run else f"about to {self.action}",

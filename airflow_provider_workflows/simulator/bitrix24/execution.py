@@ -172,7 +172,7 @@ class Execution:
                 await asyncio.sleep(seconds)
             return proper, run(method, Call(world, params, self.caller.user))
         finally:
-            spent = settings.operating_per_command
+            spent = settings.operating_by_method.get(proper, settings.operating_per_command)
             spent = time.monotonic() - started if spent is None else spent
             self.spent += spent
             if charge:

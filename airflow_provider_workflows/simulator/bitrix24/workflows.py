@@ -122,6 +122,17 @@ class Workflows:
             if ends_after is not None:
                 heapq.heappush(self._ends, (time.time() + ends_after, row.id))
 
+    def change(self, id: str, fields: dict[str, Any]) -> None:
+        """
+        Change a workflow.
+
+        :param id: its ID
+        :param fields: attributes that differ from now on
+        """
+        for name, value in fields.items():
+            setattr(self.rows[id], name, value)
+        self._views.clear()
+
     def running(self, id: str) -> Workflow | None:
         """
         Return a workflow, if it is running.
