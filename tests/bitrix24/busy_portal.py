@@ -10,8 +10,18 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.plans import Collect, Collected, MaxInFlight, Now, Plan, Progress, Submit
+from airflow_provider_workflows.rest.errors import ApiError, ReplyLostError
+from airflow_provider_workflows.rest.plans import (
+    Collect,
+    Collected,
+    MaxInFlight,
+    Now,
+    Patience,
+    Pause,
+    Plan,
+    Progress,
+    Submit,
+)
 
 T = TypeVar("T")
 TESTS: dict[str, Callable[[Any, Any], bool]] = {
@@ -46,11 +56,13 @@ class BusyPortal:
     :param count: how many run at first.
     :param chance: of what happens.
     :param disturb: does something to the portal before each command.
+    :param lost: how often a reply is lost.
     """
 
     count: int
     chance: random.Random
     disturb: Callable[[BusyPortal], None] = lambda portal: None
+    lost: float = 0.0
     now: float = datetime(2026, 7, 1, tzinfo=UTC).timestamp()
     rows: list[dict[str, Any]] = field(default_factory=list)
     commands: int = 0
@@ -103,6 +115,11 @@ class BusyPortal:
             match step:
                 case Now():
                     result = self.now
+                case Patience():
+                    result = 3600.0
+                case Pause():
+                    self.now += step.seconds
+                    result = None
                 case MaxInFlight():
                     result = in_flight
                 case Progress():
@@ -114,6 +131,7 @@ class BusyPortal:
                     result = self._collect(under_way)
                 case Call():
                     (result,) = self._do(step)
+                    result = self._or_lost(result)
 
     def _collect(self, under_way: list[tuple[Submit, Iterator[Reply]]]) -> Collected:
         while True:
@@ -126,7 +144,10 @@ class BusyPortal:
             replies = self._replies.pop(id(submit))
             call: Any = submit.call
             outcome = Reply(dict(zip(call.commands, replies, strict=True))) if call.commands else replies[0]
-            return Collected(submit.tag, outcome)
+            return Collected(submit.tag, self._or_lost(outcome))
+
+    def _or_lost(self, reply: Reply) -> Reply | ApiError:
+        return ReplyLostError("bizproc.workflow.instances") if self.chance.random() < self.lost else reply
 
     def _do(self, call: Any) -> Iterator[Reply]:
         self.requests += 1

@@ -81,6 +81,7 @@ RATES = st.sampled_from([0.0, 0.05, 0.5, 1.0, 5.0])
     st.booleans(),
     st.integers(1, 6),
     st.none() | st.integers(1, 3000),
+    st.sampled_from([0.0, 0.1]),
     st.integers(0, 2**32),
 )
 @settings(max_examples=40, deadline=None)
@@ -93,10 +94,11 @@ def test_what_matches_all_the_while_is_listed(
     oldest: bool,
     in_flight: int,
     limit: int | None,
+    lost: float,
     seed: int,
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
-    portal = BusyPortal(count, chance, Others(chance, ends, starts, changes, oldest))
+    portal = BusyPortal(count, chance, Others(chance, ends, starts, changes, oldest), lost)
     wanted = WorkflowFilter.parse(filters)
     portal.watch(wanted.params())
     found = portal.run(find_workflows(wanted, started_at, limit=limit), in_flight)
