@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -251,4 +252,23 @@ class TestFaults:
         control.configure(**settings)
         with pytest.raises(error):
             listed(context)
+        assert len(control.requests()) == 1
+
+
+class TestRepliesWithoutEnd:
+    @pytest.mark.parametrize("total", [10**8, 10**12])
+    def test_a_total_beyond_all_rows_costs_a_few_requests_at_most(
+        self, control: Control, context: Any, total: int
+    ) -> None:
+        control.generate_workflows(60)
+        rows = [{"ID": f"66e412fdc9bd44.{nth:08d}", "STARTED": "2020-01-01T00:00:00Z"} for nth in range(50)]
+        reply = json.dumps({"result": rows, "total": total, "next": 50, "time": {"start": time.time()}})
+        control.inject("reply", method=LIST, text=reply)
+        assert set(ids(listed(context))) >= set(control.state()["bitrix24"]["workflows"])
+        assert len(control.requests()) <= 8
+
+    def test_empty_pages_that_go_on_end_the_list(self, control: Control, context: Any) -> None:
+        reply = json.dumps({"result": [], "total": 10**7, "next": 50})
+        control.inject("reply", method=LIST, text=reply, times=None)
+        assert listed(context) == []
         assert len(control.requests()) == 1
