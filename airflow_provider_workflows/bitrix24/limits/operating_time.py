@@ -9,16 +9,16 @@ from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 #: How long the portal blocks a method where it does not tell.
 USUAL_BLOCK = 300.0
+#: The portal adds up what runs within a minute, and forgets it ten minutes after the first of it.
+MINUTE, WINDOW = 60.0, 600.0
 
 
 @dataclass(slots=True)
 class _Usage:
     """Running time of one method."""
 
-    #: Seconds used, and when the portal forgets them.
-    pieces: list[tuple[float, float]] = field(default_factory=list)
-    #: Seconds after which the portal forgets.
-    window: float = 0.0
+    #: When the portal forgets a minute, and the seconds used in it.
+    minutes: dict[float, float] = field(default_factory=dict)
     #: Seconds that one run takes.
     cost: float = 0.0
     #: Runs under way.
@@ -28,8 +28,12 @@ class _Usage:
     blocked_until: float = 0.0
 
     def used(self, now: float) -> float:
-        self.pieces = sorted(piece for piece in self.pieces if piece[0] > now)
-        return sum(seconds for _, seconds in self.pieces)
+        self.minutes = {forgotten_at: used for forgotten_at, used in sorted(self.minutes.items()) if forgotten_at > now}
+        return sum(self.minutes.values())
+
+    def add(self, at: float, seconds: float) -> None:
+        last = max((end for end in self.minutes if 0 <= at + WINDOW - end < MINUTE), default=at + WINDOW)
+        self.minutes[last] = self.minutes.get(last, 0.0) + seconds
 
 
 class OperatingTime:
@@ -53,7 +57,7 @@ class OperatingTime:
     def _delay(self, usage: _Usage, count: int, now: float) -> float:
         over = usage.used(now) + usage.cost * (usage.flying + count) - self._limit
         wait = max(0.0, usage.blocked_until - now)
-        for forgotten_at, seconds in usage.pieces:
+        for forgotten_at, seconds in usage.minutes.items():
             if over <= 0:
                 break
             over -= seconds
@@ -86,15 +90,19 @@ class OperatingTime:
         left = last["operating_reset_at"] - last.get("finish", now)
         reset_at, new = now + min(left, LONGEST_WAIT) + 1, last["operating"] - usage.used(now)
         usage.reset_at = reset_at
-        usage.window = min(LONGEST_WAIT, max(usage.window, reset_at - now))
-        usage.cost = sum(time.get("duration", 0.0) for time in known) / len(known)
+        ran = sum(time.get("duration", 0.0) for time in known)
+        usage.cost = ran / len(known)
         if reset_at > now:
             usage.blocked_until = min(usage.blocked_until, reset_at)
         if not last["operating"]:
-            usage.pieces.clear()  # A portal that blocks for a fixed time starts again from nothing.
-        elif new > 0:
+            usage.minutes.clear()  # A portal that blocks for a fixed time starts again from nothing.
+        elif new > 0 and not usage.minutes:
             # What was used before this process looked goes at the portal's next reset, as far as can be known.
-            usage.pieces.append((now + usage.window if usage.pieces else reset_at, new))
+            usage.minutes[reset_at] = new
+        elif new > 0:
+            for time in known:
+                ended_at = now - max(0.0, last.get("finish", now) - time.get("finish", now))
+                usage.add(ended_at + 1, new * (time.get("duration", 0.0) / ran if ran else 1 / len(known)))
 
     def blocked(self, method: str, now: float, told: float | None = None) -> float | None:
         """Note that the portal blocks a method.
@@ -110,7 +118,7 @@ class OperatingTime:
             return told
         if usage.blocked_until <= now:
             usage.used(now)
-            forgotten = [at for at, _ in usage.pieces if at <= now + LONGEST_WAIT]
+            forgotten = [at for at in usage.minutes if at <= now + LONGEST_WAIT]
             guessed = [at for at in (usage.reset_at, now + USUAL_BLOCK) if at > now]
             usage.blocked_until = min(forgotten or guessed)
         return None if usage.flying else usage.blocked_until - now

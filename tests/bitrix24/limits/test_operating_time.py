@@ -55,6 +55,16 @@ class TestOperatingTime:
         assert operating.delay_for({"kill": 1}, 1000.0) == 601, "the reset is told in whole seconds, rounded down"
         assert operating.delay_for({"kill": 1}, 1601.0) == 0
 
+    def test_what_ran_in_one_minute_is_forgotten_together(self):
+        """The portal counts by minutes, from the first run in each."""
+        operating = OperatingTime(480)
+        for at, used in ((1000.0, 100), (1030.0, 200), (1059.0, 300), (1070.0, 400)):
+            told = {"operating": used, "operating_reset_at": 1600, "finish": at, "duration": 100}
+            operating.learn("kill", [told], at)
+        assert operating.delay_for({"kill": 1}, 1071.0) == 601 - 71, "three hundred are free then"
+        assert operating.delay_for({"kill": 3}, 1601.0) == 0
+        assert operating.delay_for({"kill": 4}, 1601.0) == 70, "and the rest with the minute after it"
+
     def test_requests_under_way_count(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 440, "operating_reset_at": 1600, "duration": 30}], 1000.0)

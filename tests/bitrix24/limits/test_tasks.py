@@ -128,6 +128,8 @@ def test_a_task_alone_is_never_refused_and_loses_little_time(portal: VirtualPort
         ({"operating_per_command": 2.0}, 1800),
         # 480 s at four at once, and the other 420 from when the first are forgotten.
         ({"method_seconds": {"bizproc.workflow.terminate": 1.0}}, 600 + 420 / 4),
+        # The same with 1,800 s; the first batches are cut besides, which nobody could know.
+        ({"method_seconds": {"bizproc.workflow.terminate": 2.0}}, 60 + 3 * 600 + 360 / 4),
     ],
 )
 def test_at_the_limit_of_running_time_little_time_is_lost(
