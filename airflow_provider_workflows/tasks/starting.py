@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ProviderError
-from airflow_provider_workflows.rest.plans import TOLERANCE, Plan, poll_until
+from airflow_provider_workflows.rest.plans import Plan, poll_until
 from airflow_provider_workflows.rest.start_once import StartOnce, StartRequest
 from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
@@ -39,6 +39,7 @@ class StartOperator(ProviderTask):
     :param wait_for_completion: wait until it ends.
     :param poll_interval: seconds between two polls while waiting.
     :param wait_timeout: seconds to wait at most.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
     :param deferrable: wait in the triggerer.
     :param cancel_on_kill: cancel it when the task is killed, or waits too long.
     :param sole_starter: nothing else starts the same meanwhile.
@@ -55,6 +56,7 @@ class StartOperator(ProviderTask):
         wait_for_completion: bool,
         poll_interval: float,
         wait_timeout: float,
+        tolerance: float,
         deferrable: bool,
         cancel_on_kill: bool,
         sole_starter: bool,
@@ -64,6 +66,7 @@ class StartOperator(ProviderTask):
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.wait_timeout = wait_timeout
+        self.tolerance = tolerance
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
         self.sole_starter = sole_starter
@@ -71,6 +74,7 @@ class StartOperator(ProviderTask):
     def _check(self) -> None:
         check_poll_interval(self.poll_interval)
         check_seconds(self.wait_timeout, "wait_timeout")
+        check_seconds(self.tolerance, "tolerance")
 
     @property
     @abstractmethod
@@ -126,7 +130,7 @@ class StartOperator(ProviderTask):
                 repeat(self.poll_interval),
                 f"{started} is running",
                 wait_for=self.wait_timeout,
-                tolerance=TOLERANCE,
+                tolerance=self.tolerance,
             )
             if not self.hook.run(over):
                 self._give_up(started)

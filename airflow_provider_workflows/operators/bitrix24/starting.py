@@ -14,7 +14,7 @@ from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ArgumentError
-from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.plans import TOLERANCE, Plan
 from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int, check_final, is_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
@@ -45,6 +45,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
     :param wait_for_completion: wait until it runs no more. Bitrix24 does not tell how it ended.
     :param poll_interval: seconds between two looks while waiting.
     :param wait_timeout: seconds to wait at most, a week by default.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help; an hour.
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
         ``[operators] default_deferrable``.
     :param cancel_on_kill: terminate the workflow when the task is killed, marked failed or cleared while it waits, or
@@ -71,6 +72,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
         wait_for_completion: bool = False,
         poll_interval: float = 30.0,
         wait_timeout: float = WEEK,
+        tolerance: float = TOLERANCE,
         deferrable: bool = DEFAULT_DEFERRABLE,
         cancel_on_kill: bool = True,
         sole_starter: bool = False,
@@ -81,6 +83,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
             wait_for_completion=wait_for_completion,
             poll_interval=poll_interval,
             wait_timeout=wait_timeout,
+            tolerance=tolerance,
             deferrable=deferrable,
             cancel_on_kill=cancel_on_kill,
             sole_starter=sole_starter,
@@ -121,6 +124,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
             workflow_ids=[started],
             poll_interval=self.poll_interval,
             deadline=deadline,
+            tolerance=self.tolerance,
             cancel_on_kill=self.cancel_on_kill,
         )
 

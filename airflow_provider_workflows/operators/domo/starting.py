@@ -19,7 +19,7 @@ from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.domo.base import DomoOperator
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.plans import TOLERANCE, Plan
 from airflow_provider_workflows.tasks.arguments import check_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
@@ -51,6 +51,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
     :param wait_for_completion: wait until it is COMPLETED; fail if it is FAILED or CANCELED.
     :param poll_interval: seconds between two looks while waiting.
     :param wait_timeout: seconds to wait at most, a week by default.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help; an hour.
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
         ``[operators] default_deferrable``.
     :param cancel_on_kill: cancel the instance when the task is killed, marked failed or cleared while it waits, or
@@ -79,6 +80,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
         wait_for_completion: bool = False,
         poll_interval: float = 30.0,
         wait_timeout: float = WEEK,
+        tolerance: float = TOLERANCE,
         deferrable: bool = DEFAULT_DEFERRABLE,
         cancel_on_kill: bool = True,
         sole_starter: bool = False,
@@ -89,6 +91,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
             wait_for_completion=wait_for_completion,
             poll_interval=poll_interval,
             wait_timeout=wait_timeout,
+            tolerance=tolerance,
             deferrable=deferrable,
             cancel_on_kill=cancel_on_kill,
             sole_starter=sole_starter,
@@ -126,6 +129,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
             instance_ids=[started],
             poll_interval=self.poll_interval,
             deadline=deadline,
+            tolerance=self.tolerance,
             cancel_on_kill=self.cancel_on_kill,
         )
 
