@@ -105,6 +105,8 @@ class EndingTask(ProviderTask):
         lock = Lock()
 
         def push() -> None:
+            if not report.requested:
+                return
             try:
                 context["ti"].xcom_push(key="return_value", value=report.json() | more())
             except Exception:
@@ -131,8 +133,7 @@ class EndingTask(ProviderTask):
             reason = str(error) if isinstance(error, ProviderError) else f"not tried: ended by {type(error).__name__}"
             report.give_up(reason, ids)
             log.warning("Ended by %s before it was done. %s", type(error).__name__, report)
-            if report.requested:
-                push()
+            push()
             raise
         finally:
             tries.keep(report, now=True)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import pytest
 
 from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator
 from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT
+from airflow_provider_workflows.rest.sync import ThreadRuntime
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.simulator.control import SimulatorError
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, failed_ids
 
@@ -140,3 +146,80 @@ def test_two_faults_at_once_change_nothing_about_that(
         fault, options = passing[nth % len(passing)]
         control.inject(fault, vendor="bitrix24", skip=nth % REQUESTS, times=2, **options)
     assert run_until_done(control, context, ti, ids)
+
+
+@pytest.fixture
+def at_request(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
+    """Return what has something done right before a request is sent: the task's first, second and so on."""
+
+    def at_request(index: int, do: Callable[[], object]) -> None:
+        exchange, numbers = ThreadRuntime.exchange, count()
+
+        async def disturbed(self: ThreadRuntime, *given: Any) -> Any:
+            if next(numbers) == index:
+                do()
+            return await exchange(self, *given)
+
+        monkeypatch.setattr(ThreadRuntime, "exchange", disturbed)
+
+    return at_request
+
+
+@pytest.mark.parametrize("index", range(REQUESTS))
+@pytest.mark.parametrize("which", [slice(0, 20), slice(140, 160), slice(280, 300)], ids=["first", "middle", "last"])
+def test_whichever_another_actor_ends_at_whichever_request_the_others_are_ended_once(
+    control: Control, context: Any, ids: set[str], at_request: Any, which: slice, index: int
+) -> None:
+    def end_some() -> None:
+        for one in sorted(ids)[which]:
+            with suppress(SimulatorError):  # it was ended here
+                control.finish_workflows([one])
+
+    at_request(index, end_some)
+    report = clean_up(context, "kill" if index % 2 else "terminate")
+    ended = Counter(entry["id"] for entry in control.journal())
+    states = {id: row["state"] for id, row in control.state()["bitrix24"]["workflows"].items()}
+    by_others = {id for id, state in states.items() if state == "finished"}
+    assert ended == dict.fromkeys(ids - by_others, 1)
+    assert (set(report["ended_ids"]), report["failed"], report["appeared"]) == (set(ended), 0, [])
+    assert set(report["already_ended_ids"]) <= by_others
+    assert report["requested"] == report["ended"] + report["already_ended"]
+    assert {id for id, state in states.items() if state == "running"} == states.keys() - ids
+
+
+@pytest.mark.parametrize("index", range(REQUESTS))
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferrable"])
+def test_wherever_the_task_is_killed_its_report_is_true_and_its_next_try_finishes(
+    control: Control, context: Any, ti: TaskInstance, ids: set[str], at_request: Any, deferrable: bool, index: int
+) -> None:
+    task = CleanUpWorkflowsOperator(
+        task_id="clean_up", filters={"TEMPLATE_ID": 7}, action="kill" if index % 2 else "terminate",
+        deferrable=deferrable,
+    )  # fmt: skip
+    at_request(index, task.on_kill)
+    with suppress(NotAllEndedError, ApiError):
+        task.execute(context)
+    ended = {entry["id"] for entry in control.journal()}
+    assert len(control.requests()) <= index + IN_FLIGHT, "nothing new is sent"
+    if "return_value" in ti.xcoms:
+        report = ti.xcoms.pop("return_value")
+        assert_true(report, ids)
+        assert set(report["ended_ids"]) == ended
+    else:
+        assert not ended or ended == ids
+    assert_true(clean_up(context), ids - ended)
+    assert_ended_once(control, ids)
+
+
+@pytest.mark.parametrize(("fault", "options"), [fault for fault in FAULTS if fault[0] in LASTING])
+def test_where_the_second_list_fails_the_report_tells_of_all_that_were_ended(
+    control: Control, context: Any, ti: TaskInstance, ids: set[str], at_request: Any, fault: str, options: Any
+) -> None:
+    at_request(REQUESTS - 1, lambda: control.inject(fault, vendor="bitrix24", **options))
+    with pytest.raises(ApiError):
+        clean_up(context)
+    report = ti.xcoms["return_value"]
+    assert_true(report, ids)
+    assert set(report["ended_ids"]) == ids
+    assert_true(clean_up(context), set())
+    assert_ended_once(control, ids)
