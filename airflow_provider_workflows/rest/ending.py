@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from airflow_provider_workflows.rest.errors import ApiError, ProviderError
+from airflow_provider_workflows.rest.redaction import visible
 
 #: Ids that a report shows of those that were ended, or had ended before.
 SHOWN_IDS = 1000
@@ -15,6 +16,7 @@ SHOWN_IDS = 1000
 SHOWN_FAILED_IDS = 100
 SHOWN_REASONS = 10
 SHOWN_REASON_LENGTH = 500
+SHOWN_STATUS_LENGTH = 50
 OTHER_REASONS = "other reasons"
 PERHAPS_ENDED = "it may have been ended, as the reply was lost"
 STILL_RUNNING = "its end was confirmed, but it still runs"
@@ -152,7 +154,12 @@ class EndReport:
             "ended_ids": self.ended[:SHOWN_IDS],
             "already_ended_ids": self.already_ended[:SHOWN_IDS],
             "failures": self.failures,
-        } | ({"by_status": dict(Counter(str(status) for status in self.statuses.values()))} if self.statuses else {})
+        } | ({"by_status": self._by_status()} if self.statuses else {})
+
+    def _by_status(self) -> dict[str, int]:
+        # Statuses are the vendor's words.
+        counts = Counter(visible(str(status))[:SHOWN_STATUS_LENGTH] for status in tuple(self.statuses.values()))
+        return dict(counts.most_common(SHOWN_REASONS))
 
     def save(self) -> dict[str, Any]:
         """Return all of it as JSON, to go on later."""

@@ -50,6 +50,16 @@ class TestItsSize:
         assert (told["ended_ids"], told["already_ended_ids"]) == (IDS[:1000], IDS[40_000:41_000])
 
 
+def test_statuses_are_the_vendors_words_and_are_bounded_and_made_visible() -> None:
+    report = EndReport(requested=MANY, statuses={id: f"\x1b[31m{nth}" + "x" * 999 for nth, id in enumerate(IDS)})
+    assert size(report) < 5_000
+    assert "\x1b" not in "".join(report.json()["by_status"])
+    assert EndReport(requested=2, statuses={"a": None, "b": "CANCELED"}).json()["by_status"] == {
+        "None": 1,
+        "CANCELED": 1,
+    }
+
+
 class TestReasons:
     def test_the_most_frequent_comes_first(self) -> None:
         report = EndReport(requested=4, failed={"a": "rare", "b": "often", "c": "often", "d": "often"})
