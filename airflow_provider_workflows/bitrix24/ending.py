@@ -79,16 +79,17 @@ def end_workflows(
     """
     ids = check_workflow_ids(workflow_ids)
     report = report or EndReport(requested=len(ids))
+    batches = Batches()
     try:
         if recheck is None:
-            yield from _end_all(ids, end, report)
+            yield from _end_all(ids, end, report, batches)
         else:
             for start in range(0, len(ids), CHECKED_TOGETHER):
                 some = ids[start : start + CHECKED_TOGETHER]
                 now: float = yield Now()
                 if seen is None or now - seen > FRESH:
                     some = yield from _part(_leave_alone(some, recheck, report), start, len(ids), counts=False)
-                yield from _part(_end_all(some, end, report), start, len(ids))
+                yield from _part(_end_all(some, end, report, batches), start, len(ids))
     except ApiError as error:
         report.stop(error, ids)
     return report
@@ -128,7 +129,7 @@ def _part(plan: Plan[T], done: int, total: int, *, counts: bool = True) -> Plan[
         return end.value  # type: ignore[no-any-return]
 
 
-def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport) -> Plan[None]:
+def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport, batches: Batches) -> Plan[None]:
     doubtful: list[str] = []
     tries: Counter[str] = Counter()
 
@@ -154,7 +155,7 @@ def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport) 
                 report.fail(workflow_id, error)
         return again
 
-    yield from send_each(ids, end, answered, settle, what="workflows", batching=Batches())
+    yield from send_each(ids, end, answered, settle, what="workflows", batching=batches)
     running = yield from running_workflows(doubtful)
     for workflow_id in doubtful:
         if workflow_id in running:

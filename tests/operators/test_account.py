@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
+from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.operators.bitrix24 import KillWorkflowOperator, TerminateWorkflowOperator
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.rest.ending import EndReport
@@ -263,6 +264,17 @@ class TestOnlyWhatStillMatches:
         foreign = control.add_workflows([{"TEMPLATE_ID": 8}])
         report = kill(context, [*mine, *foreign], filters={"TEMPLATE_ID": 7})
         assert (report["ended_ids"], report["moved_on"], running(control)) == (mine, 1, set(foreign))
+
+    @pytest.mark.parametrize("nothing", [None, {}])
+    def test_a_filter_that_an_upstream_task_left_empty_ends_nothing(
+        self, control: Control, context: Any, nothing: Any
+    ) -> None:
+        ids = add(control, 2)
+        task = KillWorkflowOperator(task_id="kill", workflow_id=ids, filters="{{ found }}")  # type: ignore[arg-type]
+        task.filters = nothing
+        with pytest.raises(FilterError, match="filters is empty"):
+            task.execute(context)
+        assert running(control) == set(ids)
 
     def test_it_costs_one_request_for_each_fifty(self, control: Control, context: Any) -> None:
         ids = add(control, 100, TEMPLATE_ID=7)

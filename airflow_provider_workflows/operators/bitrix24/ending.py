@@ -16,13 +16,13 @@ from airflow_provider_workflows.bitrix24.ending import (
     record_row,
     still_matches,
 )
-from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import read_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_stuck_for
+from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_stuck_for, is_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.bitrix24 import check_filters
 from airflow_provider_workflows.tasks.reports import EndingTask, finish
@@ -63,10 +63,14 @@ class _EndWorkflowsOperator(EndingTask, Bitrix24Operator):
         self.workflow_id = workflow_id
         self.filters: Any = filters
         self.stuck_for = stuck_for
+        self._has_filters = filters is not None
 
     def _check(self) -> None:
         check_final(self.workflow_id, "workflow_id", _ids_of)
         check_filters(self.filters)
+        if self._has_filters and is_final(self.filters) and not self.filters:
+            # An upstream task gave nothing: that must not end what it was to hold back.
+            raise FilterError("filters is empty, so nothing would be held back; leave it out if that is meant")
         check_stuck_for(self.stuck_for)
 
     @abstractmethod
