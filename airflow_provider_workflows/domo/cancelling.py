@@ -209,4 +209,4 @@ def _all_seen(watch: Watch) -> Plan[bool | None]:
 def _lose_sight(report: EndReport, instance_id: str, error: ApiError) -> None:
     """Report an instance as failed whose end cannot be seen."""
     report.ended.remove(instance_id)
-    report.failed[instance_id] = f"cancelled, but its end cannot be seen: {error.reason}"
+    report.fail(instance_id, error, f"cancelled, but its end cannot be seen: {error.reason}")

@@ -28,12 +28,14 @@ class NotAllEndedError(ProviderError):
     :param failures: ``[{"reason", "count", "ids"}]``, the most frequent first.
     :param failed: how many.
     :param requested: how many were to be ended.
+    :param retry_helps: whether a retry may end some of them.
     """
 
-    retry_helps = True
-
-    def __init__(self, failures: list[dict[str, Any]], failed: int, requested: int) -> None:
+    def __init__(
+        self, failures: list[dict[str, Any]], failed: int, requested: int, *, retry_helps: bool = True
+    ) -> None:
         super().__init__(failures, failed, requested)
+        self.retry_helps = retry_helps
         self.failures = failures
         self.failed = failed
         self.requested = requested
@@ -72,6 +74,7 @@ class EndReport:
     unclear: set[str] = field(default_factory=set, compare=False)
     on_ended: Callable[[], object] | None = field(default=None, repr=False, compare=False)
     _reasons: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False, compare=False)
+    _final: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def settled(self) -> set[str]:
@@ -97,14 +100,19 @@ class EndReport:
         else:
             self.already_ended.append(id)
 
-    def fail(self, id: str, error: ApiError) -> None:
+    def fail(self, id: str, error: ApiError, reason: str | None = None) -> None:
         """Note that one could not be ended. Errors that differ in their trace code only are one reason."""
-        alike = (type(error), error.code, error.http_status, error.text)
-        self.failed[id] = self._reasons.setdefault(alike, error.reason)
+        alike = (type(error), error.code, error.http_status, error.text, reason is None)
+        self.failed[id] = self._reasons.setdefault(alike, reason or error.reason)
+        if not error.retry_helps:
+            self._final.add(id)
 
     def stop(self, error: ApiError, ids: Iterable[str]) -> None:
         """Note that an error ended the work, and with it those of the ids that nothing is known of."""
+        before = set(self.failed)
         self.give_up(str(error), ids)
+        if not error.retry_helps:
+            self._final |= self.failed.keys() - before
         self.stopped_by = error
 
     def give_up(self, reason: str, ids: Iterable[str]) -> None:
@@ -140,7 +148,10 @@ class EndReport:
     @property
     def failure(self) -> NotAllEndedError | None:
         """The error that a task fails with, if any could not be ended."""
-        return NotAllEndedError(self.failures, len(self.failed), self.requested) if self.failed else None
+        if not self.failed:
+            return None
+        retry_helps = any(id not in self._final for id in self.failed)
+        return NotAllEndedError(self.failures, len(self.failed), self.requested, retry_helps=retry_helps)
 
     def json(self) -> dict[str, Any]:
         """Return it as JSON of bounded size, however many there are."""

@@ -1,4 +1,4 @@
-"""What all operators and sensors have: arguments that are spelled out and checked early."""
+"""What all operators and sensors have: arguments that are spelled out and checked early, and errors that are final."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from airflow_provider_workflows.rest.errors import ProviderError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG, TaskGroup
@@ -93,14 +95,16 @@ R = TypeVar("R")
 class ProviderTask(BaseOperator):
     """An operator or a sensor of this provider.
 
-    Its arguments are checked when it is made, as far as they are known then, and again when it runs.
+    Its arguments are checked when it is made, as far as they are known then, and again when it runs. Bad input, and
+    an answer that only a person can change, fail the task with no further try: an ``AirflowFailException`` whose
+    cause is the typed error.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Have the arguments checked by whatever Airflow calls in a task."""
+        """Have whatever Airflow calls in a task fail it for good where a retry cannot help."""
         super().__init_subclass__(**kwargs)
         for name in ENTRIES & vars(cls).keys():
-            setattr(cls, name, _checking(vars(cls)[name]))
+            setattr(cls, name, _failing_for_good(vars(cls)[name]))
 
     def _check(self) -> None:
         """Refuse arguments that cannot be right. What holds a template, or comes from XCom, is passed over."""
@@ -116,10 +120,16 @@ class ProviderTask(BaseOperator):
 ENTRIES = {"execute", "execute_complete", "poke"}
 
 
-def _checking(entry: Callable[..., R]) -> Callable[..., R]:
+def _failing_for_good(entry: Callable[..., R]) -> Callable[..., R]:
     @functools.wraps(entry)
     def checked(self: ProviderTask, *args: Any, **kwargs: Any) -> R:
-        self._check()
-        return entry(self, *args, **kwargs)
+        try:
+            self._check()
+            return entry(self, *args, **kwargs)
+        except ProviderError as error:
+            if error.retry_helps:
+                raise
+            failure = error
+        raise AirflowFailException(str(failure)) from failure
 
     return checked

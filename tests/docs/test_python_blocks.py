@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
-from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator, ListWorkflowsOperator
 from airflow_provider_workflows.rest.errors import NotConnectedError, ReplyLostError
 from airflow_provider_workflows.simulator import Simulator
 
@@ -166,7 +164,7 @@ class TestTheRetryPolicyOfTheSafetyPage:
     def decide(self, request):
         sdk = pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="retry policies came with Airflow 3.3")
         (block,) = python_blocks("docs/safety.md")
-        policy = names_of(block)["no_vain_retries"]
+        policy = names_of(block)["after_the_block"]
         if request.param == "as a worker reads it":
             policy = sdk.ExceptionRetryPolicy.deserialize(json.loads(json.dumps(policy.serialize())))
 
@@ -175,20 +173,6 @@ class TestTheRetryPolicyOfTheSafetyPage:
             return decision.action.value, decision.retry_delay
 
         return decide
-
-    def test_a_wrong_code_fails_at_once(self, portal, decide, monkeypatch):
-        wrong = json.loads(os.environ["AIRFLOW_CONN_BITRIX24_DEFAULT"]) | {"password": "sim0another0code"}
-        monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", json.dumps(wrong))
-        error = error_of(ListWorkflowsOperator(task_id="list"))
-        assert (type(error).__name__, decide(error)) == ("AuthenticationError", ("fail", None))
-
-    def test_bad_input_fails_at_once(self, portal, decide):
-        error = error_of(ListWorkflowsOperator(task_id="list", filters={"<STARTED": "{{ what is not rendered }}"}))
-        assert (type(error).__name__, decide(error)) == ("FilterError", ("fail", None))
-
-    def test_more_than_may_be_ended_fails_at_once(self, portal, decide):
-        error = error_of(CleanUpWorkflowsOperator(task_id="end", filters={"TEMPLATE_ID": 7}, max_workflows=1))
-        assert (type(error).__name__, decide(error)) == ("TooManyWorkflowsError", ("fail", None))
 
     def test_a_blocked_method_is_tried_again_when_the_block_is_over(self, decide):
         assert decide(OperatingTimeLimitError("bizproc.workflow.terminate")) == ("retry", timedelta(minutes=10))

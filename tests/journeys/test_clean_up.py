@@ -23,7 +23,7 @@ from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.bitrix24 import listing
 from airflow_provider_workflows.simulator.faults import KINDS
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
-from tests.operators.remote import TaskInstance, VirtualTime, failed_ids
+from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, refused
 
 OLD = {"<STARTED": "2026-01-01"}
 #: Faults that a task gets over by itself, with the options that make each of them hurt.
@@ -188,7 +188,7 @@ class TestWithFaults:
         rows = listed(context)
         place: dict[str, Any] = {"method": "batch", "skip": 1}
         control.inject(fault, **place, times=1, **options)
-        with pytest.raises(NotAllEndedError):
+        with refused(NotAllEndedError):
             TerminateWorkflowOperator(task_id="end", workflow_id=rows).execute(context)
         report = ti.xcoms["return_value"]
         assert set(failed_ids(report)) | new == running(control)
@@ -252,7 +252,7 @@ class TestWithAccessToken:
         rows = listed(context)
         control.expire_tokens()
         operator = TerminateWorkflowOperator(task_id="end", workflow_id=rows)
-        with pytest.raises(TokenExpiredError, match="Put a fresh access token into the connection") as expired:
+        with refused(TokenExpiredError, match="Put a fresh access token into the connection") as expired:
             operator.execute(context)
         assert "sim0access0token" not in str(expired.value) + str(ti.xcoms)
         assert ti.xcoms["return_value"]["failed"] == len(old)

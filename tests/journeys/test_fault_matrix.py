@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator
 from airflow_provider_workflows.rest.errors import ApiError
@@ -86,7 +87,7 @@ def run_until_done(control: Control, context: Any, ti: TaskInstance, ids: set[st
     """
     try:
         report = clean_up(context, action)
-    except (ApiError, NotAllEndedError):
+    except (AirflowFailException, ApiError, NotAllEndedError):
         first_failed = True
     else:
         first_failed = False

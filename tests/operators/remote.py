@@ -7,15 +7,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.simulator import Control, Simulator
 
 
@@ -61,6 +64,25 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep a value."""
         self.xcoms[key] = json.loads(json.dumps(value))
+
+
+@contextmanager
+def refused(
+    error: type[Exception] | tuple[type[Exception], ...], match: str | None = None
+) -> Iterator[SimpleNamespace]:
+    """Expect an error that no retry can help: when the task is made, or as the cause of what fails it for good.
+
+    Gives the typed error as ``value``, as ``pytest.raises`` does.
+    """
+    caught = SimpleNamespace(value=None)
+    kinds = error if isinstance(error, tuple) else (error,)
+    with pytest.raises((*kinds, AirflowFailException), match=match) as raised:
+        yield caught
+    in_task = isinstance(raised.value, AirflowFailException)
+    caught.value = raised.value.__cause__ if in_task else raised.value
+    assert isinstance(caught.value, error)
+    # What Airflow makes of other errors: another try.
+    assert in_task or isinstance(raised.value, ArgumentError)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import resume, revive
-from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, render
+from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, refused, render
 from tests.operators.test_account import Store
 
 OLD = {"STARTED": "2025-06-01T00:00:00Z", "TEMPLATE_ID": 7}
@@ -106,7 +106,7 @@ class TestGuards:
     @pytest.mark.parametrize("most", [2, "2"])
     def test_more_than_may_be_ended_means_that_none_is(self, control: Control, context: Any, most: Any) -> None:
         control.add_workflows([OLD] * 3)
-        with pytest.raises(TooManyWorkflowsError, match=r"3 workflows match, more than max_workflows=2; none was"):
+        with refused(TooManyWorkflowsError, match=r"3 workflows match, more than max_workflows=2; none was"):
             clean_up(context, max_workflows=most)
         assert control.journal() == []
 
@@ -180,7 +180,7 @@ class TestMeanwhile:
     def test_a_retry_goes_on_with_what_is_left(self, control: Control, context: Any, ti: TaskInstance) -> None:
         ids = control.add_workflows([OLD] * 60)
         control.inject("error", method="bizproc.workflow.terminate", id=ids[4], status=400, code="", description="Nein")
-        with pytest.raises(NotAllEndedError, match="Nein"):
+        with refused(NotAllEndedError, match="Nein"):
             clean_up(context)
         assert set(failed_ids(ti.xcoms["return_value"])) == {ids[4]}
         assert clean_up(context)["ended_ids"] == [ids[4]]
@@ -189,7 +189,7 @@ class TestMeanwhile:
     def test_a_portal_under_overload_is_not_tried_again(self, control: Control, context: Any, clock: Any) -> None:
         control.add_workflows([OLD])
         control.configure(overload=True)
-        with pytest.raises(OverloadError, match="Only Bitrix24's support can lift this block"):
+        with refused(OverloadError, match="Only Bitrix24's support can lift this block"):
             clean_up(context)
         assert (len(control.requests()), clock.naps) == (1, [])
 
@@ -288,7 +288,7 @@ class TestEmployee:
         assert [mark for mark in ("\n[2026-01-01]", "\x1b[2K", "\u2028", "\u202e") if mark in told] == []
 
     def test_more_than_may_be_ended_means_that_none_is(self, control: Control, context: Any, gone: list[str]) -> None:
-        with pytest.raises(TooManyWorkflowsError):
+        with refused(TooManyWorkflowsError):
             CleanUpEmployeeWorkflowsOperator(task_id="clean_up", user_id=9, max_workflows=129).execute(context)
         assert control.journal() == []
 
@@ -307,7 +307,7 @@ class TestEmployee:
     def test_who_is_not_one_dismissed_employee_is_refused(
         self, control: Control, context: Any, gone: list[str], who: Any, error: str
     ) -> None:
-        with pytest.raises(EmployeeError, match=error):
+        with refused(EmployeeError, match=error):
             CleanUpEmployeeWorkflowsOperator(task_id="clean_up", **who).execute(context)
         assert control.journal() == []
 
@@ -481,7 +481,7 @@ class TestGoingOn:
         control.add_workflows([OLD] * 20)
         clock.sleep(301)
         ended = len(control.journal())
-        with pytest.raises(TooManyWorkflowsError, match=f"120 workflows match, .* {ended} of them were ended"):
+        with refused(TooManyWorkflowsError, match=f"120 workflows match, .* {ended} of them were ended"):
             resume(lambda: self.make(max_workflows=110), context, deferred, event)
         assert len(control.journal()) == ended
         assert (ti.xcoms["return_value"]["ended"], ti.xcoms["return_value"]["requested"]) == (ended, 100)
@@ -500,7 +500,7 @@ class TestGoingOn:
         deferred, event = pause(context, make)
         control.add_users([{"ID": "10", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])
         clock.sleep(301)
-        with pytest.raises(EmployeeError, match="2 dismissed employees"):
+        with refused(EmployeeError, match="2 dismissed employees"):
             resume(make, context, deferred, event)
         assert control.journal() == []
 
@@ -606,7 +606,7 @@ class TestTheAccount:
     ) -> None:
         ids = control.add_workflows([OLD] * 3)
         control.inject("error", method="batch", status=403, code="ACCESS_DENIED")
-        with caplog.at_level("INFO"), pytest.raises(NotAdministratorError):
+        with caplog.at_level("INFO"), refused(NotAdministratorError):
             clean_up(context, action="kill")
         told = next(record.getMessage() for record in caplog.records if "about to kill" in record.getMessage())
         for part in (control.url, "3 running", "'TEMPLATE_ID': 7", "{'7': 3}", "{'over a year': 3}", *ids):
@@ -619,7 +619,7 @@ class TestTheAccount:
     ) -> None:
         ids = control.add_workflows([OLD] * 100)
         control.inject("error", method="bizproc.workflow.instances", status=403, code="ACCESS_DENIED", skip=2)
-        with pytest.raises(NotAdministratorError):
+        with refused(NotAdministratorError):
             clean_up(context, action=action)
         report = ti.xcoms["return_value"]
         assert (report["requested"], report["ended"], report["failed"]) == (100, 100, 0)
@@ -673,7 +673,7 @@ class TestTheAccount:
         store: Any = context.setdefault("task_state_store", Store())
         ids = control.add_workflows([OLD] * 60)
         control.inject("error", method="bizproc.workflow.terminate", id=ids[4], status=400, code="", description="Nein")
-        with pytest.raises(NotAllEndedError):
+        with refused(NotAllEndedError):
             clean_up(context, max_workflows=60)
         assert store
         report = clean_up(context, max_workflows=1)

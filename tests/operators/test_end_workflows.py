@@ -15,6 +15,7 @@ from airflow_provider_workflows.operators.bitrix24 import (
 )
 from airflow_provider_workflows.rest.errors import (
     ApiError,
+    ArgumentError,
     AuthenticationError,
     NotConnectedError,
     RateLimitError,
@@ -23,7 +24,7 @@ from airflow_provider_workflows.rest.errors import (
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
-from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, render
+from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, refused, render
 
 UNKNOWN = "66e412fdc9bd44.99999999"
 TERMINATE, KILL = "bizproc.workflow.terminate", "bizproc.workflow.kill"
@@ -148,7 +149,7 @@ class TestRefused:
     @pytest.mark.parametrize("nothing", [None, "", "  ", "None", "{{ ids }}", [None], ["", "x"], {}, 7])
     def test_nothing_where_an_id_should_be(self, control: Control, context: Any, nothing: Any) -> None:
         ids = add(control, 1)
-        with pytest.raises(ValueError, match="workflow_id"):
+        with refused(ArgumentError, match="workflow_id"):
             terminate(context, nothing)
         assert (control.requests(), states(control)) == ([], {ids[0]: "running"})
 
@@ -167,7 +168,7 @@ class TestPartialFailure:
     def test_the_report_is_pushed_before_the_task_fails(self, control: Control, context: Any, ti: TaskInstance) -> None:
         ids = add(control, 3)
         control.inject("error", method=TERMINATE, id=ids[1], times=None, code="ERROR_CORE_X", description="Kaputt")
-        with pytest.raises(NotAllEndedError, match=f"1 of 4 could not be ended: {ids[1]}: .*Kaputt") as failed:
+        with refused(NotAllEndedError, match=f"1 of 4 could not be ended: {ids[1]}: .*Kaputt") as failed:
             terminate(context, [*ids, UNKNOWN])
         assert states(control) == {ids[0]: "terminated", ids[1]: "running", ids[2]: "terminated"}
         report = ti.xcoms["return_value"]
@@ -178,7 +179,7 @@ class TestPartialFailure:
     def test_the_next_try_ends_what_the_first_could_not(self, control: Control, context: Any) -> None:
         ids = add(control, 3)
         control.inject("error", method=TERMINATE, id=ids[1], code="ERROR_CORE_X")
-        with pytest.raises(NotAllEndedError):
+        with refused(NotAllEndedError):
             terminate(context, ids)
         report = terminate(context, ids)
         assert (report["ended_ids"], sorted(report["already_ended_ids"])) == ([ids[1]], [ids[0], ids[2]])
@@ -186,7 +187,7 @@ class TestPartialFailure:
     def test_the_text_names_one_of_many_with_the_same_reason(self, control: Control, context: Any) -> None:
         ids = add(control, 60)
         control.inject("error", method=TERMINATE, times=None, code="ERROR_CORE_X")
-        with pytest.raises(NotAllEndedError, match=r"60 of 60 could not be ended: \S+ and 59 more: .*CORE_X"):
+        with refused(NotAllEndedError, match=r"60 of 60 could not be ended: \S+ and 59 more: .*CORE_X"):
             terminate(context, ids)
 
     @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ class TestPartialFailure:
     ) -> None:
         ids = add(control, count)
         control.configure(**settings)
-        with pytest.raises(error):
+        with refused(error):
             terminate(context, ids)
         assert failed_ids(ti.xcoms["return_value"]) == ids
         assert set(states(control).values()) == {"running"}
@@ -222,7 +223,7 @@ class TestPartialFailure:
     def test_a_renamed_portal_is_told_and_not_followed(self, control: Control, context: Any, ti: TaskInstance) -> None:
         ids = add(control, 2)
         control.inject("redirect", times=None, location="https://new.bitrix24.com/rest/1/sim0webhook0code/batch")
-        with pytest.raises(RedirectedError, match=r"redirected to new\.bitrix24\.com") as moved:
+        with refused(RedirectedError, match=r"redirected to new\.bitrix24\.com") as moved:
             terminate(context, ids)
         assert "sim0webhook0code" not in str(moved.value) + str(ti.xcoms)
         assert set(states(control).values()) == {"running"}
@@ -299,6 +300,6 @@ class TestFaults:
 
 def test_one_workflow_is_linked_to_before_anything_can_fail(control: Control, context: Any, ti: TaskInstance) -> None:
     control.configure(is_admin=False)
-    with pytest.raises(NotAdministratorError):
+    with refused(NotAdministratorError):
         terminate(context, UNKNOWN)
     assert ti.xcoms["_link_WorkflowLink"].endswith(f"/company/personal/bizproc/{UNKNOWN}/")

@@ -15,9 +15,9 @@ from airflow_provider_workflows.bitrix24.flow_changes import FlowChangesError
 from airflow_provider_workflows.bitrix24.flows import switch_flow
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24 import FlowActivateOperator, FlowUpdateOperator
-from airflow_provider_workflows.rest.errors import AuthenticationError, RateLimitError, ReplyLostError
+from airflow_provider_workflows.rest.errors import ArgumentError, AuthenticationError, RateLimitError, ReplyLostError
 from airflow_provider_workflows.simulator import Control
-from tests.operators.remote import TaskInstance, VirtualTime, install, render
+from tests.operators.remote import TaskInstance, VirtualTime, install, refused, render
 
 GET, ACTIVATE, UPDATE = "tasks.flow.Flow.get", "tasks.flow.Flow.activate", "tasks.flow.Flow.update"
 # A flow in which no field has the value that an update resets it to.
@@ -197,7 +197,7 @@ class TestActivate:
         self, control: Control, context: Any, language: str, unknown: str
     ) -> None:
         control.configure(language=language, flow_unknown=unknown)
-        with pytest.raises(FlowError, match="The flow may not exist, the credential's user may be neither"):
+        with refused(FlowError, match="The flow may not exist, the credential's user may be neither"):
             switch(context, flow_id=999)
         assert [entry["method"] for entry in control.requests()] == [GET]
 
@@ -213,14 +213,14 @@ class TestActivate:
         self, control: Control, flow: int, context: Any, settings: dict, error: type[Exception]
     ) -> None:
         control.configure(**settings)
-        with pytest.raises(error):
+        with refused(error):
             switch(context)
         assert state(control)["active"] is False
 
     def test_a_user_who_may_read_but_not_switch_is_told_so(self, control: Control, context: Any) -> None:
         control.add_flow(id=517, active=False, creatorId=8, ownerId=9)
         control.configure(is_admin=False)
-        with pytest.raises(FlowError, match=r"Flow\.activate: "):
+        with refused(FlowError, match=r"Flow\.activate: "):
             switch(context)
         assert state(control)["active"] is False
 
@@ -236,7 +236,7 @@ class TestActivate:
     def test_a_state_that_is_neither_true_nor_false_is_refused_before_anything_is_sent(
         self, control: Control, flow: int, context: Any, active: Any
     ) -> None:
-        with pytest.raises(ValueError, match="active must be True or False"):
+        with refused(ArgumentError, match="active must be True or False"):
             switch(context, active=active)
         assert control.requests() == []
 
@@ -326,7 +326,7 @@ class TestUpdate:
     def test_manual_distribution_needs_exactly_one_user(self, control: Control, flow: int, context: Any) -> None:
         before = state(control)
         for people in ({}, {"responsibleList": [["user", 3], ["user", 4]]}, {"responsibleList": [["department", 4]]}):
-            with pytest.raises(FlowChangesError, match="must name the one user who hands out the tasks"):
+            with refused(FlowChangesError, match="must name the one user who hands out the tasks"):
                 update(context, {"distributionType": "manually"} | people)
         assert (state(control), control.requests(method=UPDATE)) == (before, [])
         update(context, {"distributionType": "manually", "responsibleList": [["user", 3]]})
@@ -426,7 +426,7 @@ class TestUpdate:
     ) -> None:
         control.configure(language=language)
         control.add_flow(name="Sales")
-        with pytest.raises(FlowError, match="HTTP 400"):
+        with refused(FlowError, match="HTTP 400"):
             update(context, {"name": "Sales"})
         assert len(control.requests(method=UPDATE)) == 1
         assert state(control)["name"] == "Support"

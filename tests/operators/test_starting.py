@@ -12,21 +12,27 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, WorkflowError
 from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError
 from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.operators.bitrix24 import StartWorkflowOperator
 from airflow_provider_workflows.operators.domo import DomoStartOperator
-from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError, NotConnectedError, StoppedError
+from airflow_provider_workflows.rest.errors import (
+    AccessDeniedError,
+    ApiError,
+    ArgumentError,
+    NotConnectedError,
+    StoppedError,
+)
 from airflow_provider_workflows.rest.start_once import ForeignIdError, StartUnclearError
 from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.starting import StillRunningError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume, revive, run_through
-from tests.operators.remote import TaskInstance, render
+from tests.operators.remote import TaskInstance, refused, render
 
 DOCUMENT = ["crm", "CCrmDocumentLead", "LEAD_1"]
 MODEL = "c0ffee00-0000-4000-8000-000000000001"
@@ -263,19 +269,19 @@ class TestStart:
     def test_a_document_of_another_type_is_the_portals_error(self, control: Control, context: Any) -> None:
         Bitrix24(control)
         operator = StartWorkflowOperator(task_id="start", template_id=7, document_id=["crm", "Nothing", "LEAD_1"])
-        with pytest.raises(WorkflowError):
+        with refused(WorkflowError):
             operator.execute(context)
 
     def test_who_is_no_administrator_starts_nothing(self, control: Control, context: Any) -> None:
         control.configure(is_admin=False)
-        with pytest.raises(NotAdministratorError):
+        with refused(NotAdministratorError):
             Bitrix24(control).operator().execute(context)
 
     @pytest.mark.parametrize("wrong", [{"message_name": "Start orders"}, {"version": "9.9.9"}, {"model_id": "other"}])
     def test_a_wrong_name_is_explained(self, control: Control, context: Any, wrong: Any) -> None:
         Domo(control)
         given: Any = {"model_id": MODEL, "version": "1.0.0", "message_name": "Start Orders"} | wrong
-        with pytest.raises(StartNotFoundError, match="title of the model's Start shape"):
+        with refused(StartNotFoundError, match="title of the model's Start shape"):
             DomoStartOperator(task_id="start", **given).execute(context)
 
 
@@ -430,7 +436,7 @@ class TestSiblings:
         let_in_a_sibling(system, store, siblings)
         kind, options = system.forbidden
         control.inject(kind, vendor=system.name, method=system.method, skip=1, **options)
-        with pytest.raises(AccessDeniedError):
+        with refused(AccessDeniedError):
             system.operator().execute(context)
         started = system.id(system.operator().execute(retry(context)))
         assert starts(control) == [*siblings, started]
@@ -470,7 +476,7 @@ class TestSiblings:
             for _ in range(3):
                 try:
                     return str(system.id(system.ordering(number).execute(context)))
-                except (AccessDeniedError, StartUnclearError) as error:
+                except (AirflowFailException, StartUnclearError) as error:
                     failure = error
                 retry(context)
             assert isinstance(failure, StartUnclearError)
@@ -492,7 +498,7 @@ class TestSiblings:
         context = first_try(ti, None, map_index=0)
         kind, options = system.forbidden
         control.inject(kind, vendor=system.name, method=system.method, **options)
-        with pytest.raises(AccessDeniedError):
+        with refused(AccessDeniedError):
             system.operator().execute(context)
         sibling = system.id(system.operator().execute(first_try(TaskInstance(), None, map_index=1)))
         with pytest.raises(StartUnclearError) as unclear:
@@ -567,7 +573,7 @@ class TestRetry:
             extra={"instance_path": "/api/workflow/v1/wrong/{instance_id}"},
         )
         for _ in range(3):
-            with pytest.raises(NotFoundError, match="instance_path"):
+            with refused(NotFoundError, match="instance_path"):
                 system.operator().execute(retry(context))
         assert starts(control) == [started]
 
@@ -577,7 +583,7 @@ class TestRetry:
         system.operator().execute(context)
         store["external_id"]["value"]["id"] = system.add_foreign()
         operator = system.operator(wait_for_completion=True, wait_timeout=0.1, deferrable=False)
-        with pytest.raises(ForeignIdError):
+        with refused(ForeignIdError):
             operator.execute(retry(context))
         operator.on_kill()
         assert system.ended_by_us() == []
@@ -587,7 +593,7 @@ class TestRetry:
         system.operator().execute(context)
         sent = len(control.requests())
         store["external_id"]["value"]["id"] = changed
-        with pytest.raises(ValueError, match="is not a"):
+        with refused(ArgumentError, match="is not a"):
             system.operator().execute(retry(context))
         assert len(control.requests()) == sent
 
@@ -681,7 +687,7 @@ def test_a_fault_at_any_request_neither_starts_twice_nor_loses_a_start(
                 break
             except StartUnclearError as error:
                 outcome = [*error.candidates]
-            except ApiError:
+            except (AirflowFailException, ApiError):
                 outcome = []
             retry(context)
         assert outcome == starts(control), f"fault at request {nth}"
@@ -784,7 +790,7 @@ class TestDeferred:
         make, deferred = self.defer(system, context)
         sent = len(control.requests())
         ids = ["../../../content/v2/users/1"]
-        with pytest.raises(ValueError, match="is not a"):
+        with refused(ArgumentError, match="is not a"):
             resume(make, context, deferred, {"status": "timeout", "workflow_ids": ids, "instance_ids": ids})
         assert len(control.requests()) == sent
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowException,
+    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -26,7 +27,7 @@ from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume
-from tests.operators.remote import render
+from tests.operators.remote import refused, render
 
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 
@@ -183,7 +184,7 @@ class TestFaults:
 
     def test_a_credential_that_may_not_count_is_told_at_once(self, control: Control, context: Any) -> None:
         control.configure(is_admin=False)
-        with pytest.raises(NotAdministratorError):
+        with refused(NotAdministratorError):
             poke(context, min_count=0, max_count=0)
         assert len(control.requests()) == 1
 
@@ -241,7 +242,7 @@ class TestModes:
     def test_an_error_is_not_waited_out(self, control: Control, context: Any) -> None:
         control.configure(is_admin=False)
         for mode in ("poke", "reschedule"):
-            with pytest.raises(NotAdministratorError):
+            with refused(NotAdministratorError):
                 RunningWorkflowsSensor(task_id="watch", mode=mode).execute(context)
 
 
@@ -311,13 +312,13 @@ class TestDeferred:
     )
     def test_an_event_that_is_not_ours_fails_the_task(self, control: Control, context: Any, event: Any) -> None:
         deferred = self.deferred(context)
-        with pytest.raises(ProviderError):
+        with pytest.raises((AirflowFailException, ProviderError)):
             resume(self.sensor, context, deferred, event)
 
     def test_an_error_that_waiting_cannot_mend_fails_the_task(self, control: Control, context: Any) -> None:
         deferred = self.deferred(context)
         control.configure(is_admin=False)
-        with pytest.raises(WaitFailedError, match="not an administrator"):
+        with refused(WaitFailedError, match="not an administrator"):
             resume(self.sensor, context, deferred, fire(deferred.trigger))
 
     def test_what_is_kept_of_it_holds_no_secret(self, control: Control, context: Any) -> None:

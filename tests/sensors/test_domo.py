@@ -15,7 +15,7 @@ from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers import polling
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume, run_through
-from tests.operators.remote import VirtualTime, render
+from tests.operators.remote import VirtualTime, refused, render
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
@@ -40,12 +40,12 @@ class TestEnd:
     @pytest.mark.parametrize("status", ["FAILED", "CANCELED"])
     def test_another_end_fails_the_task(self, control: Control, context: Any, deferrable: bool, status: str) -> None:
         one = add(control, status=status)
-        with pytest.raises(NotCompletedError, match=f"{one} is {status}"):
+        with refused(NotCompletedError, match=f"{one} is {status}"):
             run_through(lambda: sensor(one, deferrable=deferrable), context)
 
     def test_a_failure_that_comes_later_fails_it_too(self, control: Control, context: Any, deferrable: bool) -> None:
         one = add(control, finishes_after=0.3, final_status="FAILED")
-        with pytest.raises(NotCompletedError, match=f"{one} is FAILED"):
+        with refused(NotCompletedError, match=f"{one} is FAILED"):
             run_through(lambda: sensor(one, deferrable=deferrable), context)
 
     @pytest.mark.parametrize("status", ["FAILED", "CANCELED"])
@@ -68,7 +68,7 @@ class TestEnd:
         assert "has the unknown status 'PAUSED'" in caplog.text
 
     def test_one_that_is_not_there_is_an_error(self, control: Control, context: Any, deferrable: bool) -> None:
-        with pytest.raises(NotFoundError):
+        with refused(NotFoundError):
             run_through(lambda: sensor(UNKNOWN, deferrable=deferrable), context)
 
     def test_what_a_start_returns_can_be_given(self, control: Control, context: Any, deferrable: bool) -> None:
@@ -98,7 +98,7 @@ class TestDeferred:
         with pytest.raises(TaskDeferred) as deferred:
             sensor(one, deferrable=True).execute(context)
         control.reset()
-        with pytest.raises(NotFoundError):
+        with refused(NotFoundError):
             resume(lambda: sensor(one, deferrable=True), context, deferred.value, fire(deferred.value.trigger))
 
     def test_a_credential_that_is_withdrawn_fails_it(
@@ -111,7 +111,7 @@ class TestDeferred:
             sensor(one, deferrable=True).execute(context)
         control.configure(domo_token="another one")
         event = fire(deferred.value.trigger)
-        with pytest.raises(WaitFailedError, match="Check the credential"):
+        with refused(WaitFailedError, match="Check the credential"):
             resume(lambda: sensor(one, deferrable=True), context, deferred.value, event)
-        with pytest.raises(AuthenticationError):
+        with refused(AuthenticationError):
             sensor(one).execute(context)
