@@ -39,12 +39,12 @@ class StartUnclearError(UnknownOutcomeError):
     """A start that may or may not have been done.
 
     :param call: the start.
-    :param text: what is known, and what to do.
     :param candidates: ids of what may be it.
+    :param facts: what is known, and what to do.
     """
 
-    def __init__(self, call: str, *, text: str, candidates: Iterable[str] = ()) -> None:
-        super().__init__(call, text=text)
+    def __init__(self, call: str, *, candidates: Iterable[str] = (), **facts: Any) -> None:
+        super().__init__(call, **facts)
         self.candidates = tuple(candidates)
 
 

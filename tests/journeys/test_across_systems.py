@@ -18,12 +18,12 @@ from airflow_provider_workflows.operators.bitrix24 import (
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
-from airflow_provider_workflows.simulator.faults import KINDS
+from airflow_provider_workflows.simulator.faults import KINDS, ONLY_VENDOR
 from tests.operators.remote import TaskInstance, VirtualTime, failed_ids
 
 CAMPAIGN, OTHER = 7, 8
 LASTING = {"redirect", "error", "blocked"}
-OF_BITRIX24 = {"cut_after_commands", "missing_key", "operating_limit"}
+OF_BITRIX24 = {kind for kind, vendor in ONLY_VENDOR.items() if vendor == "bitrix24"}
 
 
 class World:
@@ -134,8 +134,8 @@ def test_run_a_second_time_it_changes_nothing(world: World, context: Any) -> Non
 
 @pytest.mark.parametrize(
     ("vendor", "fault"),
-    [("bitrix24", fault) for fault in sorted(set(KINDS) - LASTING - {"slow"})]
-    + [("domo", fault) for fault in sorted(set(KINDS) - LASTING - OF_BITRIX24 - {"slow"})],
+    [("bitrix24", fault) for fault in sorted(set(KINDS) - LASTING - {"slow", "others"})]
+    + [("domo", fault) for fault in sorted(set(KINDS) - LASTING - OF_BITRIX24 - {"slow", "others"})],
 )
 def test_a_fault_at_every_other_request_changes_nothing_about_that(
     world: World, context: Any, fault: str, vendor: str
