@@ -164,9 +164,10 @@ def test_nor_does_one_that_lasts_for_a_whole_try(
     [
         ("bitrix24", "redirect", {}),
         ("bitrix24", "error", {"status": 401, "code": "NO_AUTH_FOUND"}),
-        ("domo", "redirect", {}),
-        ("domo", "blocked", {"how": "redirect"}),
-        ("domo", "error", {"status": 401}),
+        # All four cancellations are under way at once.
+        ("domo", "redirect", {"times": 3}),
+        ("domo", "blocked", {"how": "redirect", "times": 3}),
+        ("domo", "error", {"status": 401, "times": 3}),
     ],
 )
 def test_a_lasting_fault_fails_the_job_and_once_it_is_mended_the_job_is_done(
