@@ -13,14 +13,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, Self, TypeVar
 
+from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import PAGE, Call, Reply
 from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS, check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import check_workflows, find_workflows, running_workflows
+from airflow_provider_workflows.bitrix24.listing import OLDEST_FIRST, check_workflows, find_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.bitrix24.sending import read_all
 from airflow_provider_workflows.rest.ending import SHOWN_IDS, EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ProviderError
-from airflow_provider_workflows.rest.plans import Now, Plan
+from airflow_provider_workflows.rest.plans import Now, Plan, read_list
 
 #: How many workflows a report shows as a sample.
 SAMPLE = 20
@@ -119,9 +121,21 @@ class _Matching:
 
     def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
         # Those whose turn it is come first in the list, as those before them have gone from it.
-        listed = yield from self(limit=len(workflow_ids) + PAGE)
+        most = len(workflow_ids) + PAGE
+        listed = set((yield from self(limit=most))) if self.wanted.by_clock else (yield from self._first(most))
         others = [one for one in workflow_ids if one not in listed]
         return dict.fromkeys(listed, True) | (yield from check_workflows(others, self.wanted))
+
+    def _first(self, most: int) -> Plan[set[str]]:
+        """Read the first pages with one request. Others may end workflows meanwhile, so it need not be all."""
+        select, filters = sorted(self.wanted.fields), self.wanted.params()
+        pages = [
+            calls.list_workflows(select=select, filters=filters, order=OLDEST_FIRST, start=start)
+            for start in range(0, most, PAGE)
+        ]
+        replies = yield from read_all(pages)
+        rows = [read_list(Workflow, reply.result, str(pages[0])) for reply in replies]
+        return {workflow.id for page in rows for workflow in page if self.wanted.matches(workflow)}
 
 
 def matching(wanted: WorkflowFilter, *, recorded: bool = False) -> Selector:

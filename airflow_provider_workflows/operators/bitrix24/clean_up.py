@@ -234,8 +234,10 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
     """Ends all running workflows that match a filter: lists them, checks, ends, and lists again.
 
     Made for ten or a hundred thousand of them: batches with several requests under way, kept within the portal's
-    limits, with progress in the log. Only workflows of the first list are ended; one that starts meanwhile and
-    matches is left and reported as ``appeared``. Safe to retry: the retry goes on with what is left.
+    limits, with progress in the log. Only workflows that were started before the task are ended; one that starts
+    meanwhile and matches is left and reported as ``appeared``. What was seen over a minute ago is looked at again
+    before it is ended, and counted as ``moved_on`` if it matches no more. Safe to retry: the retry goes on with what is
+    left.
 
     Returns the report of ``TerminateWorkflowOperator``, and ``by_template``, ``by_age``, ``sample``, ``appeared``,
     ``seconds``, ``requests``, ``refusals`` and ``paused_seconds``.
