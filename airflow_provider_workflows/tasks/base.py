@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
+from airflow_provider_workflows.rest.driver import PATIENCE
 from airflow_provider_workflows.rest.errors import ProviderError
 
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ class ProviderTask(BaseOperator):
         super().__init_subclass__(**kwargs)
         for name in ENTRIES & vars(cls).keys():
             setattr(cls, name, _failing_for_good(vars(cls)[name]))
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for which calls that are refused are sent again: an hour, or for as long as the task may run."""
+        return max(PATIENCE, self.execution_timeout.total_seconds() if self.execution_timeout else 0.0)
 
     def _check(self) -> None:
         """Refuse arguments that cannot be right. What holds a template, or comes from XCom, is passed over."""

@@ -25,7 +25,9 @@ class Bitrix24Task(ProviderTask):
     @cached_property
     def hook(self) -> Bitrix24Hook:
         """The hook; the connection is read at its first use."""
-        return Bitrix24Hook(self.bitrix24_conn_id)
+        hook = Bitrix24Hook(self.bitrix24_conn_id)
+        hook.patience = self._patience
+        return hook
 
 
 def check_filters(filters: Any) -> list[tuple[str, str]]:

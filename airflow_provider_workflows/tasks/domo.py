@@ -22,4 +22,6 @@ class DomoTask(ProviderTask):
     @cached_property
     def hook(self) -> DomoHook:
         """The hook; the connection is read at its first use."""
-        return DomoHook(self.domo_conn_id)
+        hook = DomoHook(self.domo_conn_id)
+        hook.patience = self._patience
+        return hook

@@ -15,7 +15,7 @@ from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.operators.bitrix24 import ListWorkflowsOperator
 from airflow_provider_workflows.rest.errors import AuthenticationError, RateLimitError, ServerError
 from airflow_provider_workflows.simulator import Control
-from tests.operators.remote import refused, render
+from tests.operators.remote import VirtualTime, refused, render
 
 LIST = "bizproc.workflow.instances"
 FIELDS = [
@@ -241,6 +241,16 @@ class TestFaults:
         control.inject(fault, vendor="bitrix24", skip=1, times=None)
         with pytest.raises(error):
             listed(context)
+
+    @pytest.mark.parametrize(("hours", "borne"), [(None, 1), (0.5, 1), (3, 3)])
+    def test_refusals_are_borne_for_an_hour_or_for_as_long_as_the_task_may_run(
+        self, control: Control, context: Any, clock: VirtualTime, hours: float | None, borne: float
+    ) -> None:
+        control.inject("refused", times=None)
+        timeout = None if hours is None else timedelta(hours=hours)
+        with pytest.raises(RateLimitError):
+            ListWorkflowsOperator(task_id="list", execution_timeout=timeout).execute(context)
+        assert borne * 3600 <= sum(clock.naps) + 60 <= borne * 3600 + 200
 
     @pytest.mark.parametrize(
         ("settings", "error"),

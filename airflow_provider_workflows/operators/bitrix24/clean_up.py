@@ -24,7 +24,6 @@ from airflow_provider_workflows.bitrix24.employees import find_employee, waiting
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter, narrows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
-from airflow_provider_workflows.rest.driver import PATIENCE
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
 from airflow_provider_workflows.rest.progress import LONG_PAUSE, Stats
@@ -187,7 +186,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
             )
             longest = LONG_PAUSE if self.deferrable else None
             try:
-                client.run(plan, longest_pause=longest, patience=max(0.0, PATIENCE - stalled))
+                client.run(plan, longest_pause=longest, patience=max(0.0, self.hook.patience - stalled))
             except PauseDueError as due:
                 since = effort.stalled_since if before == work.progress else None
                 since = clock.time() if since is None else since
