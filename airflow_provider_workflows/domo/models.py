@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from airflow_provider_workflows.rest.redaction import visible
 
 COMPLETED, CANCELED, FAILED, IN_PROGRESS = "COMPLETED", "CANCELED", "FAILED", "IN_PROGRESS"
 #: After these an instance does nothing more by itself. FAILED can still be cancelled, or retried by a person.
@@ -25,6 +27,10 @@ def _moment(value: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return moment if moment.tzinfo else None
+
+
+#: These stand in logs, errors, reports and links.
+Text = Annotated[str, AfterValidator(visible)]
 
 
 class Instance(BaseModel):
@@ -47,11 +53,11 @@ class Instance(BaseModel):
         frozen=True,
     )
 
-    id: str = Field(min_length=1)
-    status: Annotated[str | None, BeforeValidator(_status)] = None
-    model_id: str | None = None
-    model_name: str | None = None
-    model_version: str | None = None
+    id: Text = Field(min_length=1)
+    status: Annotated[Text | None, BeforeValidator(_status)] = None
+    model_id: Text | None = None
+    model_name: Text | None = None
+    model_version: Text | None = None
     created_on: Annotated[datetime | None, BeforeValidator(_moment)] = None
 
     @property

@@ -23,8 +23,10 @@ NOISY_LOGGERS = (
     "httpcore.proxy",
 )
 
-#: Whatever begins a new line, commands a terminal, or turns the direction of what is read.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+#: Whatever begins a new line, commands a terminal, turns the direction of what is read, or cannot be written as UTF-8.
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -57,3 +57,11 @@ def test_fields_that_are_new_are_kept() -> None:
 def test_what_is_no_instance_is_refused(reply: Any) -> None:
     with pytest.raises(ValidationError):
         Instance.model_validate(reply)
+
+
+def test_what_stands_in_logs_reports_and_links_holds_no_control_characters() -> None:
+    forged = "x\n[2026-01-01] INFO - done\x1b[2K\u202e"
+    instance = Instance.model_validate({"id": forged, "status": forged, "modelId": forged, "modelVersion": forged})
+    assert {instance.id, instance.status, instance.model_id, instance.model_version} == {
+        r"x\n[2026-01-01] INFO - done\x1b[2K\u202e"
+    }

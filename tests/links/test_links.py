@@ -43,7 +43,7 @@ links = pytest.mark.parametrize("link", [WorkflowLink(), FlowLink(), InstanceLin
         ),
         (
             InstanceLink.url(ACCOUNT, Instance(id="../x", model_id="a/b", model_version="1\n<")),
-            "https://acme.domo.com/workflows/instances/a%2Fb/1%0A%3C/..%2Fx",
+            "https://acme.domo.com/workflows/instances/a%2Fb/1%5Cn%3C/..%2Fx",
         ),
         (InstanceLink.url(ACCOUNT, Instance(id="2052e10a", model_id="a8afdc89")), "https://acme.domo.com/workflows"),
         (InstanceLink.url(ACCOUNT, Instance(id="2052e10a")), "https://acme.domo.com/workflows"),

@@ -86,6 +86,7 @@ class TestVisible:
             ("a\nb\r\tc", r"a\nb\r\tc"),
             ("\x1b[31mred\x00\x7f\x9b", r"\x1b[31mred\x00\x7f\x9b"),
             ("\u2028\u2029\u202e\u2066", r"\u2028\u2029\u202e\u2066"),
+            ("\u200e\u200f\ud800\U000e0041", r"\u200e\u200f\ud800\U000e0041"),
         ],
     )
     def test_what_would_not_be_seen_is(self, text: str, seen: str) -> None:
