@@ -7,15 +7,9 @@ import json
 import time
 import zlib
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
-
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
-#: XCom key under which a task lays its work aside while it is deferred.
-CHECKPOINT = "checkpoint"
 
 #: Whether tasks wait in the triggerer unless they are told otherwise.
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -43,23 +37,3 @@ def pack(work: Any) -> str:
 def unpack(packed: str) -> Any:
     """Read what :func:`pack` returned."""
     return json.loads(zlib.decompress(base64.b85decode(packed)))
-
-
-def save_checkpoint(context: Context, work: Any) -> None:
-    """Keep what a task needs to go on after it was deferred.
-
-    Airflow passes ``kwargs`` of ``defer()`` on too, but ``airflow dags test`` of Airflow 3.3 loses them.
-
-    :param context: the task's context.
-    :param work: anything that is JSON.
-    """
-    context["ti"].xcom_push(key=CHECKPOINT, value=work)
-
-
-def load_checkpoint(context: Context) -> Any:
-    """Return what the task has laid aside.
-
-    :param context: the task's context.
-    """
-    ti = context["ti"]
-    return ti.xcom_pull(task_ids=ti.task_id, key=CHECKPOINT, map_indexes=ti.map_index)

@@ -158,7 +158,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
         validate_event(event)
         if not event.get("checkpoint"):
             # Deferred by an earlier version of this provider. What was ended then is not listed any more.
-            return self.execute(context)
+            return self._go_on(context, CleanUp(), Effort(began=time.time()))
         saved = unpack(event["checkpoint"])
         return self._go_on(context, CleanUp.load(saved["work"]), Effort(**saved["effort"]))
 
