@@ -6,7 +6,7 @@ from airflow_provider_workflows.simulator import Control
 from tests.e2e.api import Airflow
 
 
-def test_what_the_portal_rejects_is_not_tried_again_where_a_policy_says_so(airflow: Airflow, control: Control) -> None:
+def test_what_the_portal_rejects_is_not_tried_again(airflow: Airflow, control: Control) -> None:
     run = airflow.run("rejected")
     airflow.wait_for("rejected", run, "failed")
     (task,) = airflow.tasks("rejected", run)

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import DAG
 
 from airflow_provider_workflows.operators.bitrix24 import StartWorkflowOperator
-from airflow_provider_workflows.rest.errors import RejectedError
 
-with DAG(
-    "rejected",
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(seconds=1),
-        "retry_policy": ExceptionRetryPolicy([RetryRule(RejectedError, RetryAction.FAIL)]),
-    },
-    schedule=None,
-):
+with DAG("rejected", default_args={"retries": 3, "retry_delay": timedelta(seconds=1)}, schedule=None):
     StartWorkflowOperator(task_id="workflow", template_id=404, document_id=["crm", "CCrmDocumentLead", "LEAD_1"])

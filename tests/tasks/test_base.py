@@ -1,0 +1,125 @@
+"""Which errors end a task for good, on every Airflow, and which are for Airflow's retries."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSkipException,
+    PokeReturnValue,
+)
+
+from airflow_provider_workflows.bitrix24.clean_up import TooManyWorkflowsError
+from airflow_provider_workflows.bitrix24.filters import FilterError
+from airflow_provider_workflows.domo.errors import NotFoundError
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.operators.bitrix24 import ListWorkflowsOperator
+from airflow_provider_workflows.rest.ending import EndReport
+from airflow_provider_workflows.rest.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    RateLimitError,
+    ReplyLostError,
+    StoppedError,
+)
+from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
+from airflow_provider_workflows.tasks.base import ProviderTask
+
+FINAL = [
+    AccessDeniedError("call", text="not for you"),
+    AuthenticationError("call"),
+    NotFoundError("call"),
+    FilterError("filters: wrong"),
+    ConnectionFieldError("portal", "login is empty"),
+    TooManyWorkflowsError(5, 3),
+]
+PASSING = [RateLimitError("call"), ReplyLostError("call"), StoppedError("call"), KeyError("a mistake in the program")]
+
+
+class Failing(ProviderTask):
+    """A task in which an error comes up."""
+
+    def __init__(self, *, error: BaseException, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.error = error
+
+    def execute(self, context: Any) -> None:
+        """Fail."""
+        raise self.error
+
+    def execute_complete(self, context: Any, event: Any) -> None:
+        """Fail."""
+        raise self.error
+
+
+@pytest.fixture(params=["execute", "execute_complete"])
+def run(request: pytest.FixtureRequest) -> Any:
+    def run(error: BaseException) -> None:
+        task = Failing(task_id="task", error=error)
+        return task.execute({}) if request.param == "execute" else task.execute_complete({}, {})
+
+    return run
+
+
+@pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)
+def test_what_only_a_person_can_change_fails_the_task_for_good(run: Any, error: Exception) -> None:
+    with pytest.raises(AirflowFailException) as failed:
+        run(error)
+    assert failed.value.__cause__ is error
+    assert str(failed.value) == str(error)
+
+
+@pytest.mark.parametrize("error", [*PASSING, AirflowSkipException("skip")], ids=lambda error: type(error).__name__)
+def test_what_may_pass_and_what_is_not_ours_stays_as_it_is(run: Any, error: Exception) -> None:
+    with pytest.raises(type(error)) as failed:
+        run(error)
+    assert failed.value is error
+
+
+@pytest.mark.parametrize(
+    ("errors", "retry_helps"),
+    [
+        ([AccessDeniedError("call")], False),
+        ([AccessDeniedError("call"), ReplyLostError("call")], True),
+        ([ReplyLostError("call")], True),
+    ],
+)
+def test_not_all_ended_is_final_if_each_failure_is(errors: list[Any], retry_helps: bool) -> None:
+    report = EndReport(requested=len(errors))
+    for nth, error in enumerate(errors):
+        report.fail(str(nth), error)
+    failure = report.failure
+    assert failure is not None
+    assert failure.retry_helps is retry_helps
+
+
+def test_a_map_index_that_is_wrong_is_told_by_its_task_and_not_tried_again() -> None:
+    with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)):
+        mapped: Any = ListWorkflowsOperator.partial(task_id="task").expand(filters=[{"STARTD": "x"}])
+    with pytest.raises(AirflowFailException, match="did you mean STARTED") as failed:
+        mapped.unmap({"filters": {"STARTD": "x"}}).execute({})
+    assert isinstance(failed.value.__cause__, FilterError)
+
+
+class TestSensors:
+    @pytest.fixture
+    def sensor(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        def refuse(self: Any) -> PokeReturnValue:
+            raise AccessDeniedError("call", text="not for you")
+
+        monkeypatch.setattr(RunningWorkflowsSensor, "_poll", refuse)
+        return lambda **how: RunningWorkflowsSensor(task_id="wait", poke_interval=0, **how)
+
+    @pytest.mark.parametrize("how", [{"soft_fail": True}, {"never_fail": True}])
+    def test_those_that_may_not_fail_are_skipped(self, sensor: Any, how: dict[str, bool]) -> None:
+        with pytest.raises(AirflowSkipException):
+            sensor(**how).execute({})
+
+    @pytest.mark.parametrize("how", [{}, {"silent_fail": True}])
+    def test_others_fail_at_once(self, sensor: Any, how: dict[str, bool]) -> None:
+        with pytest.raises(AirflowFailException, match="not for you"):
+            sensor(**how).execute({})
