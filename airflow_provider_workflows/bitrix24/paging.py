@@ -28,7 +28,6 @@ TIMES_AHEAD = 4
 TIMES_AGAIN = 20
 
 K = TypeVar("K")
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
