@@ -33,7 +33,7 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 test-e2e demo bench lock clean
+.PHONY: help test lint test-3.3 test-2.11 test-e2e demo bench reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ demo: $(READY) ## Run the example Dags against the simulator: no account needed
 
 bench: $(VENV_B)/.ready ## Compare with other clients, in 40 minutes; BENCH="--quick" takes three
 	$(VENV_B)/bin/python -m benchmarks.run $(BENCH)
+
+reference: $(READY) ## Write docs/reference.md, the list of public names, from the code
+	$(VENV)/bin/python docs/make_reference.py
 
 lock: $(UV) ## Pin the environments again, with hashes; with UPGRADE=1 to the newest releases
 	echo uv | $(call compile,uv)
