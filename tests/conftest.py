@@ -1,4 +1,4 @@
-"""Settings that must stand before anything imports Airflow, and a host of its own for each test's pacing."""
+"""Settings that must stand before anything imports Airflow, and buckets of its own for each test."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
-def _own_pacing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the pacing that a host's processes share inside the test: tests must not wait for each other."""
+def _own_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the buckets that a host's processes share inside the test: tests must not wait for each other."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

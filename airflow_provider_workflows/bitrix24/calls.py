@@ -1,4 +1,4 @@
-"""Bitrix24's REST methods, one function each, giving an immutable call."""
+"""Bitrix24's REST methods, one function each, which returns an immutable call."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ MOST_TOGETHER = 4 * TOGETHER
 KEPT_LEFT = 500
 #: How many are kept of those that had ended before.
 KEPT_ALREADY_ENDED = 500
-#: How often the whole list is looked at while further ones begin to match.
-MOST_LOOKS = 5
+#: How often the whole list is read while further ones begin to match.
+MOST_LISTS = 5
 BEGAN_TO_MATCH = "it began to match while others were ended; another run ends it"
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class Selector(Protocol):
         """Return the place of one in the list; ``None`` if it is not known."""
 
     def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
-        """Tell which of some workflows run, and of each of these whether it is still to be ended."""
+        """Return which of some workflows run, and of each of these whether it is still to be ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ class CleanUp:
         return self.listed, self.listed_to, self.report.settled - len(self.report.end.failed)
 
     def is_new(self, workflow_id: str, summary: WorkflowSummary, known: Collection[str]) -> bool:
-        """Tell whether a workflow was started later than the task.
+        """Return whether a workflow was started later than the task.
 
         :param known: what was listed before. That decides where the portal does not tell the start in ISO 8601, and
             for those that were started in the same second as the task, as the portal tells no more than that.
@@ -321,12 +321,12 @@ def clean_up(
     announce: Callable[[CleanUpReport], object] = bool,
     about_to_end: Callable[[Mapping[str, WorkflowSummary]], object] = bool,
 ) -> Plan[CleanUpReport]:
-    """End what a selector finds, and look again.
+    """End what a selector finds, and list again.
 
-    Lists are checked for a minute: what was seen longer ago is looked at again before it is ended.
+    Lists are checked for a minute: what was seen longer ago is checked again before it is ended.
 
     :param select: says which are to be ended.
-    :param end: gives the call that ends one.
+    :param end: returns the call that ends one.
     :param max_workflows: how many may be ended at most.
     :param dry_run: end nothing, only report.
     :param in_parts: read the first list in parts, so that what was read is kept over a pause.
@@ -354,7 +354,7 @@ def clean_up(
     if dry_run or not report.found:
         return report
     known: Collection[str] = todo.keys()
-    looks = 0
+    lists = 0
     while True:
         if todo:
             _check_count(report.settled + len(todo), max_workflows, report)
@@ -374,8 +374,8 @@ def clean_up(
             todo = _to_do(shown, work, known)
             limit = len(shown) + 1
         known = known or shown.keys()
-        looks += len(shown) < limit
-        if looks > MOST_LOOKS:
+        lists += len(shown) < limit
+        if lists > MOST_LISTS:
             report.end.failed |= dict.fromkeys(todo, BEGAN_TO_MATCH)
             todo = {}
         if not todo:

@@ -1,4 +1,4 @@
-"""Reading calls that are asked for at about the same time, sent together: one portal allows two requests a second."""
+"""Reading calls made at about the same time, sent in one request: one portal allows two requests a second."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Question:
 class RequestCoalescer:
     """Sends reading calls up to 50 to a batch, equal ones once. Belongs to one event loop.
 
-    :param attempt: sends a call and gives its result or error.
+    :param attempt: sends a call and returns its result or error.
     :param in_flight: requests under way at once.
     :param window: seconds to wait for others that ask.
     """

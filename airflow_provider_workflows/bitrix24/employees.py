@@ -25,7 +25,7 @@ class EmployeeError(ProviderError, ValueError):
     """The employee cannot be told for sure, or has not left; nothing is ended then."""
 
 
-def _switch(value: Any) -> Any:
+def _bool(value: Any) -> Any:
     return {"Y": True, "N": False}.get(value, value) if isinstance(value, str) else value
 
 
@@ -41,7 +41,7 @@ class User(BaseModel):
     model_config = ConfigDict(alias_generator=str.upper, extra="allow", frozen=True)
 
     id: int
-    active: Annotated[bool, BeforeValidator(_switch)]
+    active: Annotated[bool, BeforeValidator(_bool)]
     name: str | None = None
     last_name: str | None = None
 
@@ -59,7 +59,7 @@ def find_employee(*, user_id: int | None = None, name: str | None = None, last_n
     users = read_list(User, reply.result, "user.get")
 
     def is_meant(user: User) -> bool:
-        # The portal may ignore a filter that it does not know, so each row is looked at.
+        # The portal may ignore a filter that it does not know, so each row is checked.
         return user.id == user_id if user_id is not None else (user.name, user.last_name) == (name, last_name)
 
     fitting = [user for user in users if is_meant(user)]

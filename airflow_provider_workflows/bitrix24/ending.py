@@ -71,7 +71,7 @@ def end_workflows(
     Whatever the portal did not clearly confirm is settled by reading whether it still runs.
 
     :param workflow_ids: the ids.
-    :param end: gives the call that ends one: ``calls.terminate_workflow`` or ``calls.kill_workflow``.
+    :param end: returns the call that ends one: ``calls.terminate_workflow`` or ``calls.kill_workflow``.
     :param report: filled while the work goes on; one that was begun is gone on with.
     :param recheck: checks shortly before they are ended which of them are still to be ended; default: all are.
     :param seen: Unix time at which that was known of all of them; within a minute after it they are not checked.

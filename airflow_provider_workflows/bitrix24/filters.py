@@ -58,7 +58,7 @@ def parse_key(key: Any) -> tuple[str, str]:
 
 
 def narrows(sign: str, field: str) -> bool:
-    """Tell whether a key names certain workflows, templates or times, and does not only leave some out."""
+    """Return whether a key names certain workflows, templates or times, and does not only leave some out."""
     return sign != "!" and field in {"ID", "TEMPLATE_ID", *DATE_FIELDS}
 
 
@@ -95,14 +95,14 @@ class Condition:
         return narrows(self.operator, self.field)
 
     def is_past(self, now: datetime | None) -> bool:
-        """Tell whether it names a moment that is over.
+        """Return whether it names a moment that is over.
 
         :param now: the portal's time, if it is known.
         """
         return isinstance(self.value, datetime) and now is not None and self.value < now
 
     def is_steady(self, now: datetime | None) -> bool:
-        """Tell whether a running workflow that does not meet it now never will.
+        """Return whether a running workflow that does not meet it now never will.
 
         :param now: the portal's time, if it is known.
         """
@@ -117,7 +117,7 @@ class Condition:
         return self.value.isoformat() if isinstance(self.value, datetime) else self.value
 
     def matches(self, workflow: Workflow) -> bool:
-        """Tell whether the workflow meets the condition.
+        """Return whether the workflow meets the condition.
 
         :raises FilterError: if the portal gave the field in a form that cannot be compared.
         """
@@ -206,7 +206,7 @@ class WorkflowFilter:
         return self if steady == self.conditions else replace(self, conditions=steady)
 
     def is_closed(self, now: datetime | None) -> bool:
-        """Tell whether no workflow that is started from now on can match.
+        """Return whether no workflow that is started from now on can match.
 
         :param now: the portal's time, if it is known.
         """
@@ -229,7 +229,7 @@ class WorkflowFilter:
         return replace(self, conditions=(*others, Condition.parse(key, tighter([moment, *given]))))
 
     def matches(self, workflow: Workflow) -> bool:
-        """Tell whether the workflow meets every condition.
+        """Return whether the workflow meets every condition.
 
         :raises FilterError: if the portal gave a field in a form that cannot be compared.
         """

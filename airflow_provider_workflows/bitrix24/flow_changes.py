@@ -96,7 +96,7 @@ def check_fields(changes: Mapping[str, Any]) -> None:
 
 
 def parse_changes(changes: Mapping[str, Any]) -> FlowChanges:
-    """Check changes and give them in the portal's own form.
+    """Check changes and return them in the portal's own form.
 
     :param changes: field to new value. Lists of people may be pairs or mappings, switches bools or 0 and 1.
     :raises FlowChangesError: with the names of all fields at fault, and what would be right.

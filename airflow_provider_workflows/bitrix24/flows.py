@@ -72,7 +72,7 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
             flow = yield from read_flow(flow_id)
         toggles += 1
         if flow.active != active:
-            # Another task toggles it too: step out of its rhythm, and look again before toggling.
+            # Another task toggles it too: wait a random while, and read it again before toggling.
             yield Pause(random.uniform(0, 2**toggles), reason=f"flow {flow_id} is switched by someone else too")  # noqa: S311
             flow = yield from read_flow(flow_id)
     return FlowTransition(before, flow)

@@ -49,7 +49,7 @@ def find_workflows(
     page, one for each further 50 pages, and mostly two more if anything changed meanwhile.
 
     :param wanted: which; each row that comes back is checked against it again.
-    :param keep: gives what to keep of each.
+    :param keep: returns what to keep of each.
     :param limit: how many at most; all by default.
     :param select: the fields to read.
     :returns: by id, what was kept of each.
@@ -124,7 +124,7 @@ def read_workflows(
     """Read the workflows with these ids that are running, 50 to a request, several requests at once.
 
     :param workflow_ids: the ids to look for.
-    :param keep: gives what to keep of each.
+    :param keep: returns what to keep of each.
     :param select: the fields to read.
     :returns: by id, what was kept of each.
     """
@@ -140,7 +140,7 @@ def read_workflows(
 
 
 def check_workflows(workflow_ids: Iterable[str], wanted: WorkflowFilter) -> Plan[dict[str, bool]]:
-    """Tell of the workflows with these ids that are running whether they match, 50 to a request.
+    """Return whether the workflows with these ids that are running match, 50 to a request.
 
     :param workflow_ids: the ids to look for.
     :param wanted: what they are checked against.
@@ -163,7 +163,7 @@ def check_workflows(workflow_ids: Iterable[str], wanted: WorkflowFilter) -> Plan
 
 
 def running_workflows(workflow_ids: Iterable[str]) -> Plan[set[str]]:
-    """Tell which of these workflows are running, with one request at a time.
+    """Return which of these workflows are running, with one request at a time.
 
     :param workflow_ids: the ids to look for, 50 to a request.
     """

@@ -90,8 +90,8 @@ class _Requests(Batches):
 class _Reader(Generic[K]):
     """Reads pages, and knows in which order the portal did.
 
-    :param page: gives the call of the page at an offset.
-    :param read: gives the rows of a reply.
+    :param page: returns the call of the page at an offset.
+    :param read: returns the rows of a reply.
     :param what: what the pages are of, for the log.
     :param total: how many rows the list had when the latest page was read.
     """
@@ -140,8 +140,8 @@ def read_pages(
     mostly with one further request.
 
     :param first: the first page.
-    :param page: gives the call of the page at an offset.
-    :param read: gives the rows of a reply.
+    :param page: returns the call of the page at an offset.
+    :param read: returns the rows of a reply.
     :param what: what the pages are of, for the log.
     :param limit: how many rows are enough, so that no further pages are read; default: all.
     :param only_shrinks: whether nothing can come into the list any more, so that equal totals show that nothing
@@ -237,7 +237,7 @@ def _gaps(pages: list[_Page[K]], only_shrinks: bool) -> list[int]:
 
 
 def _adjoin(upper: _Page[K], lower: _Page[K], only_shrinks: bool) -> bool:
-    """Tell whether nothing was missed between two pages.
+    """Return whether nothing was missed between two pages.
 
     :param upper: the one that is further on in the list.
     :param lower: the one before it.

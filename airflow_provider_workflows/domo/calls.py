@@ -1,4 +1,4 @@
-"""Domo's workflow endpoints, one function each, giving an immutable call."""
+"""Domo's workflow endpoints, one function each, which returns an immutable call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Domo's HTTP statuses as typed errors (``facts``: the product APIs' error body has no codes)."""
+"""Domo's HTTP statuses as typed errors: the error body of its product APIs has no codes."""
 
 from __future__ import annotations
 

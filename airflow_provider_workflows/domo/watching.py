@@ -105,7 +105,7 @@ def poll_instances(watch: Watch, *, attempts: int = ATTEMPTS) -> Plan[None]:
 
 
 def _read_each(watch: Watch, instance_ids: Sequence[str]) -> Plan[tuple[list[str], ApiError | None]]:
-    """Read each once, and give those that could not be read, and why. After a refusal nothing more is sent."""
+    """Read each once, and return those that could not be read, and why. After a refusal nothing more is sent."""
     in_flight: int = yield MaxInFlight()
     waiting, under_way = deque(instance_ids), 0
     failed: dict[str, ApiError] = {}
@@ -155,7 +155,7 @@ def _learn(watch: Watch, instance_id: str, outcome: Any) -> None:
 
 
 def unfinished(instance_ids: Iterable[str]) -> Plan[list[str]]:
-    """Poll instances once, and give those that are in no terminal status.
+    """Poll instances once, and return those that are in no terminal status.
 
     :param instance_ids: the ids.
     :raises ApiError: if one cannot be read: that is no end.

@@ -64,7 +64,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     _shared: ClassVar[SharedClients[Any, Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Have all hooks of a vendor share its clients."""
+        """Let all hooks of a vendor share its clients."""
         super().__init_subclass__(**kwargs)
         cls._shared = SharedClients(cls._make_async_client)
 
@@ -159,7 +159,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         return self.get_conn().run(plan, patience=self.patience)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell what the credential can do, without asking for rights that it need not have."""
+        """Return what the credential can do, without asking for rights that it need not have."""
         try:
             return True, self._try_out()
         except (ApiError, ValueError) as error:

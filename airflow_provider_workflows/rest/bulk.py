@@ -75,9 +75,9 @@ def send_each(
     Has as many requests under way as the client allows, and one at a time while the server refuses.
 
     :param items: what to send a call for.
-    :param call_for: gives the call of an item.
+    :param call_for: returns the call of an item.
     :param done: is told the result of each item that has one.
-    :param settle: is given items whose call failed, unless it was not processed, and gives those to send again.
+    :param settle: is given items whose call failed, unless it was not processed, and returns those to send again.
     :param what: what the items are, for the log.
     :param batching: how the calls go together into requests.
     :raises ApiError: if nothing goes on; what was under way is collected and settled before.

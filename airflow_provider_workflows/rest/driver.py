@@ -130,7 +130,7 @@ class Driver(Generic[C]):
         self.send: Callable[[C, Event], Awaitable[Any]] = self.attempt
 
     def stop(self, reason: str) -> None:
-        """Have nothing more sent, and plans come to their end: they collect what is under way, and learn no more.
+        """Send nothing more, and let plans end: they collect what is under way.
 
         Safe to call from threads and signal handlers.
 

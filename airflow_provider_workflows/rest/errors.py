@@ -61,13 +61,13 @@ class ApiError(ProviderError):
     @property
     def reason(self) -> str:
         """What went wrong and what to do about it, without the call's name."""
-        facts = [
+        parts = [
             f"HTTP {self.http_status}" if self.http_status else "",
             f"error code {self.code!r}" if self.code is not None else "",
             self.text or "",
             f"trace code (toe) {self.trace}" if self.trace else "",
         ]
-        what = ", ".join(fact for fact in facts if fact) or type(self).__name__
+        what = ", ".join(part for part in parts if part) or type(self).__name__
         return f"{what.rstrip('.')}. {self.advice}".strip()
 
 

@@ -75,7 +75,7 @@ class Submit:
     """Send a call, and go on while it is under way.
 
     :param call: the call.
-    :param tag: given back with its outcome.
+    :param tag: returned with its outcome.
     """
 
     call: Any
@@ -116,7 +116,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Tell the log how far a long job is.
+    """Log how far a long job is.
 
     :param done: how many are done.
     :param total: of how many.
@@ -155,7 +155,7 @@ def poll_until(
 ) -> Plan[T | None]:
     """Poll again and again, until something is there.
 
-    :param poll: polls once; gives ``None`` while nothing is there.
+    :param poll: polls once; returns ``None`` while nothing is there.
     :param delays: seconds between the polls; after the last of them it polls once more.
     :param reason: what is waited for, for the log.
     :param wait_for: seconds by the clock, from now on, after which it polls no more: the time that polls take counts.

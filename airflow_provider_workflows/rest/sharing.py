@@ -61,8 +61,8 @@ class SharedClients(Generic[Settings, SomeClient]):
     ) -> AsyncIterator[SomeClient]:
         """Return the client of an account.
 
-        :param find: gives the account, its credential and its limits.
-        :param name: under which it finds them; those who look for the same name at once do so together.
+        :param find: returns the account, its credential and its limits.
+        :param name: under which it finds them; those who ask for the same name at once share one reading.
         """
         # Thousands wait in here at once: nothing is kept that is equal for all of them.
         entry = self._entry(await (find() if name is None else self._find(find, name)))
@@ -79,7 +79,7 @@ class SharedClients(Generic[Settings, SomeClient]):
                     entry.client.add_done_callback(_close_late)
 
     def _find(self, find: Callable[[], Coroutine[Any, Any, Settings]], name: Hashable) -> asyncio.Future[Settings]:
-        """Look it up, or wait for who does: a thousand whose credential is refused do so at the same moment."""
+        """Read it, or wait for a reading under way: a thousand whose credential is refused ask at the same moment."""
         finding = self._finding.setdefault(asyncio.get_running_loop(), {})
         if name not in finding:
             finding[name] = asyncio.ensure_future(find())

@@ -28,7 +28,7 @@ from airflow_provider_workflows.rest.redaction import visible
 
 log = logging.getLogger(__name__)
 
-#: Seconds between looks for a lost start: it may still be worked on for a minute, after which requests are cut.
+#: Seconds between searches for a lost start: it may still be worked on for a minute, after which requests are cut.
 SETTLING_DELAYS = (1, 2, 4, 8, 15, 30)
 #: How many candidates an error names.
 NAMED = 10
@@ -41,11 +41,11 @@ class StartUnclearError(UnknownOutcomeError):
 
     :param call: the start.
     :param candidates: ids of what may be it.
-    :param facts: what is known, and what to do.
+    :param details: what is known, and what to do, as for any ``ApiError``.
     """
 
-    def __init__(self, call: str, *, candidates: Iterable[str] = (), **facts: Any) -> None:
-        super().__init__(call, **facts)
+    def __init__(self, call: str, *, candidates: Iterable[str] = (), **details: Any) -> None:
+        super().__init__(call, **details)
         self.candidates = tuple(candidates)
 
 
@@ -120,7 +120,7 @@ class StartRequest(Protocol):
         """Return what there is of the same target, except what is known or older."""
 
     def reconnect(self, id: str) -> Plan[bool]:
-        """Tell whether to go on with what an earlier try started, or to start another one.
+        """Return whether to go on with what an earlier try started, or to start another one.
 
         :raises ForeignIdError: if it is of another target.
         """
@@ -207,7 +207,7 @@ class StartOnce:
             text = f"{reason} What is new may not be listed, so it cannot be looked for. {_TO_DO}"
             raise StartUnclearError(self.request.name, text=text)
         try:
-            found: dict[str, Candidate] = self.run(self._look(note.known, settled=note.candidates is not None))
+            found: dict[str, Candidate] = self.run(self._search(note.known, settled=note.candidates is not None))
         except ApiError as error:
             text = f"{reason} It could not be looked for: {error}"
             raise StartUnclearError(self.request.name, text=text) from None
@@ -227,8 +227,8 @@ class StartOnce:
         text = f"{reason} Each of these is new and may be it, or another's: {named}{more}. {_TO_DO}"
         raise StartUnclearError(self.request.name, text=text, candidates=[one.id for one in candidates])
 
-    def _look(self, known: list[str], *, settled: bool) -> Plan[dict[str, Candidate]]:
-        """Look for what is new: once, or for as long as the start may still be worked on."""
+    def _search(self, known: list[str], *, settled: bool) -> Plan[dict[str, Candidate]]:
+        """Search for what is new: once, or for as long as the start may still be worked on."""
         since = self.notes.unnoted_since
         found: dict[str, Candidate] = {}
         for delay in () if settled else SETTLING_DELAYS:

@@ -95,7 +95,7 @@ class Client(Generic[C]):
         self._runtime.close()
 
     def stop(self, reason: str) -> None:
-        """Have nothing more sent: plans collect what is under way, and come to their end. For signal handlers too.
+        """Send nothing more: plans collect what is under way, and end. Safe in signal handlers.
 
         :param reason: why, for the :class:`~airflow_provider_workflows.rest.errors.StoppedError` that plans meet.
         """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether Airflow can start a trigger with a value of a filter: a template, yes; something from XCom, no."""
+    """Return whether Airflow can start a trigger with a value of a filter: a template, yes; something from XCom, no."""
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     # Airflow's triggerer hangs on xcom_pull in a template.

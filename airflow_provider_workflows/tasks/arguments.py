@@ -19,7 +19,7 @@ TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
 def is_final(value: Any) -> bool:
-    """Tell whether a value is the one that the task will see: no template, and nothing from XCom.
+    """Return whether a value is the one that the task will see: no template, and nothing from XCom.
 
     :param value: an argument.
     """
@@ -63,7 +63,7 @@ def check_one_of(value: Any, argument: str, choices: Collection[str]) -> None:
 
 
 def check_poll_interval(value: Any, argument: str = "poll_interval") -> None:
-    """Check a pause between two looks.
+    """Check a pause between two polls.
 
     :raises ArgumentError: if it is no number of seconds, or not more than 0.
     """

@@ -65,7 +65,7 @@ class EndingTask(ProviderTask):
         self.record_path = record_path
 
     def on_kill(self) -> None:
-        """Have nothing more sent: what is under way is waited for, and the work ends with its report."""
+        """Send nothing more: what is under way is waited for, and the work ends with its report."""
         # Called in a signal handler: nothing here may wait, log, or talk to Airflow.
         self._killed = True
         if self._client is not None:
@@ -90,7 +90,7 @@ class EndingTask(ProviderTask):
         :param context: the task's context.
         :param report: filled while the work goes on.
         :param ids: what is to be ended, as far as that is known before; what is not settled in the end has failed.
-        :param more: gives what the task tells besides.
+        :param more: returns what the task tells besides.
         """
         self._client = self.hook.get_conn()
         if self._killed:

@@ -143,7 +143,7 @@ class StartOperator(ProviderTask):
         return None if (yield from self._left(started)) else True
 
     def execute_complete(self, context: Context, event: Any) -> Any:
-        """Tell how it ended."""
+        """Return the result, or raise if it did not end well."""
         status = validate_event(event)
         started = self._id_in(event)
         self._start_once = self._once(context)

@@ -128,13 +128,13 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
     Fires ``{"workflow_ids": [ids of up to 1,000, the oldest first]}`` once for each appearance: a workflow that goes
     on matching is not reported again, one that matched no more for a while is. From Airflow 3.3 on the asset's state
     store keeps what was reported, so that a restart of the triggerer reports nothing twice. An error is logged, and
-    looking goes on.
+    polling goes on.
 
     :param bitrix24_conn_id: id of the Airflow connection.
     :param filters: Bitrix24's FILTER object, as for ``ListWorkflowsOperator``.
     :param stuck_for: only workflows whose lock ended this long ago, or so many seconds; Bitrix24 calls them stuck
         after 5 minutes.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two polls.
     :raises FilterError: if the filter is not one that Bitrix24 would apply.
     """
 
@@ -157,12 +157,12 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
         return serialize_trigger(self)
 
     def shared_stream_key(self) -> Hashable:
-        """Share the looks with triggers that look for the same."""
+        """Return the key by which triggers that watch for the same share their polls."""
         return json.dumps(serialize_trigger(self))
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[list[str], None]:
-        """Poll again and again, and give the ids of all that match."""
+        """Poll again and again, and yield the ids of all that match."""
         interval = kwargs["poll_interval"]
         while True:
             pause = 0.0
@@ -181,7 +181,7 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
             await asyncio.sleep(pause + seconds_until_next_poll(interval, time.time() + pause))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[list[str]]) -> AsyncIterator[TriggerEvent]:
-        """Fire for those that were not there at the look before."""
+        """Fire for those that were not there at the poll before."""
         store: Any = getattr(self, "asset_state_store", None)
         reported = set(await store.aget(REPORTED) or ()) if store else set()
         async for matching in shared_stream:
@@ -194,20 +194,20 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
                     await store.aset(REPORTED, matching)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look alone, as Airflow before 3.3 has no shared streams."""
+        """Poll by itself, as Airflow before 3.3 has no shared streams."""
         async with aclosing(self.open_shared_stream(serialize_trigger(self)[1])) as stream:
             async for event in self.filter_shared_stream(stream):
                 yield event
 
 
 def wanted_now(filters: Mapping[str, Any], stuck_for: float | None, interval: float) -> WorkflowFilter:
-    """Return the filter of this look. All that look at an interval ask for the same moment, and so can ask the same.
+    """Return the filter of this poll. All that poll at an interval ask for the same moment, and so share one call.
 
     :param filters: Bitrix24's FILTER object.
     :param stuck_for: only workflows whose lock ended so many seconds ago.
-    :param interval: seconds between two looks.
+    :param interval: seconds between two polls.
     """
     age = None if stuck_for is None else timedelta(seconds=stuck_for)
-    look = time.time() // interval * interval
-    wanted = WorkflowFilter.parse(filters, stuck_for=age, now=datetime.fromtimestamp(look, UTC))
+    moment = time.time() // interval * interval
+    wanted = WorkflowFilter.parse(filters, stuck_for=age, now=datetime.fromtimestamp(moment, UTC))
     return replace(wanted, by_clock=age is not None)

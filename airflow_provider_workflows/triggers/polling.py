@@ -25,7 +25,7 @@ REFUSED_SECONDS = 300.0
 #: Seconds between two polls with a credential that is refused.
 REFUSED_PAUSE = 60.0
 
-#: Seconds over which those that poll at the same moment are spread; less than shared reads wait for others.
+#: Seconds over which those that poll at the same moment are spread; less than coalesced reads wait for others.
 JITTER = 0.5
 
 #: Seconds after which Airflow's scheduler has heard that the worker let a deferred task go. A task that goes on before
@@ -57,7 +57,7 @@ class WaitFailedError(ProviderError):
 
 
 def validate_event(event: Any) -> Literal["success", "timeout"]:
-    """Tell what a trigger of this package reports.
+    """Return what a trigger of this package reports.
 
     :param event: what Airflow gives to ``execute_complete``.
     :raises WaitFailedError: if it reports an error, or is no event of ours.
@@ -120,7 +120,7 @@ class PollTrigger(BaseTrigger):
 
     @abstractmethod
     async def _poll(self, client: Any) -> Mapping[str, Any] | None:
-        """Poll once, and give the event's fields, or ``None`` to wait on. May be cancelled at any time."""
+        """Poll once, and return the event's fields, or ``None`` to wait on. May be cancelled at any time."""
 
     def _carried(self) -> Mapping[str, Any]:
         """Return what every event carries, so that the task knows what it waited for without asking its XComs."""

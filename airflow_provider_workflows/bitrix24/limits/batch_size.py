@@ -32,7 +32,7 @@ class BatchSize:
         self.now = max(1, math.floor(min(grown, self.target / each))) if each else grown
 
     def next_size(self, left: int) -> int:
-        """Tell how many of the commands left the next batch carries.
+        """Return how many of the commands left the next batch carries.
 
         The batches are as few as can be, and carry about as many each: the portal works on several at once.
 

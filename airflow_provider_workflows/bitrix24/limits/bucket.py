@@ -64,7 +64,7 @@ class Bucket:
         return replace(bucket, level=bucket.level + 1, places=bucket.places + 1)
 
     def delay_for(self, place: int, limits: Limits) -> float:
-        """Return for how many seconds a place has to wait, as far as can be known when the bucket was looked at.
+        """Return for how many seconds a place has to wait, as far as could be known when the bucket was read.
 
         :param place: its number.
         :param limits: the portal's limits.

@@ -17,8 +17,8 @@ from airflow_provider_workflows.rest.errors import ApiError, RateLimitError
 
 log = logging.getLogger(__name__)
 
-#: Seconds that are not worth waiting for, and after which who waits looks again: the pace may have changed.
-AT_ONCE, LOOK_AGAIN = 0.01, 10.0
+#: Seconds that are not worth waiting for, and after which a wait is computed anew: the drain may have changed.
+NEGLIGIBLE, RECHECK = 0.01, 10.0
 
 
 class PortalRateLimiter:
@@ -26,8 +26,8 @@ class PortalRateLimiter:
 
     :param limits: the portal's limits.
     :param store: where the bucket is kept; default: in this object. While it cannot be used, this object keeps a
-        bucket of its own, which is careful: errors of the store cost pace, never work.
-    :param clock: gives the Unix time; for tests.
+        bucket of its own, which is careful: errors of the store cost speed, never work.
+    :param clock: returns the Unix time; for tests.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class PortalRateLimiter:
             place = place if taken else bucket.places
             return bucket.delay_for(place, self._limits), bucket
 
-        while (wait := self._change(turn)) > AT_ONCE:
-            yield min(wait, LOOK_AGAIN)
+        while (wait := self._change(turn)) > NEGLIGIBLE:
+            yield min(wait, RECHECK)
 
     def release(self, call: Call, outcome: Reply | ApiError) -> None:
         """Learn from what became of a call. Errors of a blocked method are given the time to wait.
@@ -96,11 +96,13 @@ class PortalRateLimiter:
         except OSError as error:
             if self._shared:
                 self._shared = False
-                log.warning("Pacing for this process only, at half the pace, until it can be shared: %s", error)
+                log.warning(
+                    "The rate limit is kept by this process alone, at half the rate, until it can be shared: %s", error
+                )
             return self._own.change(own)
         if not self._shared:
             self._shared, self._own = True, MemoryBucketStore()
-            log.info("Pacing is shared with this host's other processes again")
+            log.info("The rate limit is shared with this host's other processes again")
         self._used = True
         return number
 

@@ -39,7 +39,7 @@ class _Usage:
 class OperatingTime:
     """Running time of each method on a portal, kept below its limit.
 
-    :param limit: seconds that a method may run in the portal's window of ten minutes.
+    :param limit: seconds that a method may run in the portal's sliding window of ten minutes.
     """
 
     def __init__(self, limit: float) -> None:
@@ -47,7 +47,7 @@ class OperatingTime:
         self._methods: dict[str, _Usage] = {}
 
     def delay_for(self, methods: Mapping[str, int], now: float) -> float:
-        """Tell how many seconds a request must wait until the running time it needs is free.
+        """Return how many seconds a request must wait until the running time it needs is free.
 
         :param methods: how often the request runs each method.
         :param now: Unix time.
@@ -97,7 +97,7 @@ class OperatingTime:
         if not last["operating"]:
             usage.minutes.clear()  # A portal that blocks for a fixed time starts again from nothing.
         elif new > 0 and not usage.minutes:
-            # What was used before this process looked goes at the portal's next reset, as far as can be known.
+            # What others used before goes at the portal's next reset, as far as can be known.
             usage.minutes[reset_at] = new
         elif new > 0:
             for time in known:

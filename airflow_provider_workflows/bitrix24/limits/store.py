@@ -60,7 +60,7 @@ class FileBucketStore:
     frozen: such a one is waited for once, and not again before it has given the file back.
 
     :param path: the file, in a folder of its own that is made when it is missing.
-    :param monotonic: gives the time of a clock that is never set; for tests.
+    :param monotonic: returns the time of a clock that is never set; for tests.
     :param sleep: waits; for tests.
     """
 

@@ -234,7 +234,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
 
     Made for ten or a hundred thousand of them: batches with several requests under way, kept within the portal's
     limits, with progress in the log. Only workflows that were started before the task are ended; one that starts
-    meanwhile and matches is left and reported as ``appeared``. What was seen over a minute ago is looked at again
+    meanwhile and matches is left and reported as ``appeared``. What was seen over a minute ago is checked again
     before it is ended, and counted as ``moved_on`` if it matches no more. Safe to retry: the retry goes on with what is
     left.
 

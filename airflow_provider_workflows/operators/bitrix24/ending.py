@@ -105,7 +105,7 @@ class TerminateWorkflowOperator(_EndWorkflowsOperator):
     Safe to retry: a workflow that runs no more counts as ``already_ended``, and after a lost reply the task
     reads whether the workflow still runs before it sends anything again. Up to 50 workflows go in one request.
 
-    With ``filters`` or ``stuck_for`` each workflow is looked at again shortly before it is ended, and left alone if it
+    With ``filters`` or ``stuck_for`` each workflow is checked again shortly before it is ended, and left alone if it
     has moved on since its id was found; that takes one request more for each 50. So give them whenever time has passed
     since then, or the ids come from somebody else.
 

@@ -43,7 +43,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
     :param document_id: module, document type and element, e.g. ``["crm", "CCrmDocumentLead", "LEAD_1"]``. (templated)
     :param parameters: the template's parameters, by name. (templated)
     :param wait_for_completion: wait until it runs no more. Bitrix24 does not tell how it ended.
-    :param poll_interval: seconds between two looks while waiting.
+    :param poll_interval: seconds between two polls while waiting.
     :param wait_timeout: seconds to wait at most, a week by default.
     :param tolerance: seconds for which polls may fail one after the other, where trying again can help; an hour.
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option

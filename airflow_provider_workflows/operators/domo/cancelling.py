@@ -48,7 +48,7 @@ class DomoCancelOperator(EndingTask, DomoOperator):
     :param instance_id: one id or a list of them: of instances, not of models; or what ``DomoStartOperator`` returns.
         (templated)
     :param wait_for_completion: wait until each is COMPLETED, CANCELED or FAILED.
-    :param poll_interval: seconds between two looks while waiting.
+    :param poll_interval: seconds between two polls while waiting.
     :param wait_timeout: seconds to wait at most; an instance that still runs then has failed to end.
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
         ``[operators] default_deferrable``.

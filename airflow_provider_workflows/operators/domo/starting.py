@@ -49,7 +49,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
     :param message_name: title of the model's Start shape, usually ``Start <workflow name>``. (templated)
     :param data: input values, by name. (templated)
     :param wait_for_completion: wait until it is COMPLETED; fail if it is FAILED or CANCELED.
-    :param poll_interval: seconds between two looks while waiting.
+    :param poll_interval: seconds between two polls while waiting.
     :param wait_timeout: seconds to wait at most, a week by default.
     :param tolerance: seconds for which polls may fail one after the other, where trying again can help; an hour.
     :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option

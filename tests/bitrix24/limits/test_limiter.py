@@ -169,8 +169,8 @@ class TestWithoutTheStore:
         for _ in range(3):
             wait_of(pace, LIST)
         assert [(record.levelname, record.message.split(":")[0]) for record in caplog.records] == [
-            ("WARNING", "Pacing for this process only, at half the pace, until it can be shared"),
-            ("INFO", "Pacing is shared with this host's other processes again"),
+            ("WARNING", "The rate limit is kept by this process alone, at half the rate, until it can be shared"),
+            ("INFO", "The rate limit is shared with this host's other processes again"),
         ]
         assert "No space left" in caplog.text
 

@@ -191,7 +191,7 @@ class TestFaultsInTheMiddle:
     def goes_on(self, limiter, caplog, *, shared):
         for _ in range(3):
             assert 0 <= wait_of(limiter) < 10
-        assert caplog.text.count("Pacing for this process only") == (0 if shared else 1)
+        assert caplog.text.count("The rate limit is kept by this process alone") == (0 if shared else 1)
 
     def test_the_folder_is_cleared(self, limiter, folder, caplog):
         shutil.rmtree(folder)
@@ -322,7 +322,7 @@ class TestAFrozenHolder:
         waits = [wait_of(limiter) for _ in range(5)]
         assert all(0 <= wait < 10 for wait in waits)
         assert PATIENCE <= clock.now <= PATIENCE + 1
-        assert caplog.text.count("Pacing for this process only") == 1
+        assert caplog.text.count("The rate limit is kept by this process alone") == 1
         assert "may be frozen" in caplog.text
 
     @pytest.mark.parametrize("ends", [signal.SIGCONT, signal.SIGKILL])

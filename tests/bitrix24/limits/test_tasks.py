@@ -184,5 +184,5 @@ def test_when_the_store_fails_in_the_middle_everything_is_killed_all_the_same(
     assert store.changes > 60
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert statuses(portal) == {200: 80}
-    said = [record.message for record in caplog.records if "Pacing" in record.message]
+    said = [record.message for record in caplog.records if "rate limit is" in record.message]
     assert len(said) == (0 if disturb is clear else 2)

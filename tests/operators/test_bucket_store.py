@@ -38,7 +38,7 @@ def kill_all(control: Control, context: Any, count: int = 600) -> None:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> int:
-    return caplog.text.count("Pacing for this process only")
+    return caplog.text.count("The rate limit is kept by this process alone")
 
 
 def clear(folder: Path) -> None:
