@@ -38,7 +38,7 @@ KEEP_DAYS, STUCK_FOR = timedelta(days=90), timedelta(minutes=5)
 
 State = Mapping[str, Any]
 Effects = Sequence[Mapping[str, Any]]
-Facts = dict[str, str]
+Findings = dict[str, str]
 
 console = Console()
 
@@ -54,16 +54,16 @@ class Step:
     :param title: what this run is about.
     :param promise: what the Dag promises to do.
     :param dag_id: the Dag.
-    :param look: reads from both systems' state, and the effects since the run began, what the promise is about.
-    :param promised: what is to be otherwise afterwards; everything else that ``look`` sees is to stay.
+    :param observe: reads from both systems' state, and the effects since the run began, what the promise is about.
+    :param promised: what is to be otherwise afterwards; everything else that ``observe`` sees is to stay.
     :param conf: the run's parameters, where they are not the defaults.
     """
 
     title: str
     promise: str
     dag_id: str
-    look: Callable[[State, Effects], Facts]
-    promised: Facts
+    observe: Callable[[State, Effects], Findings]
+    promised: Findings
     conf: dict[str, str] = field(default_factory=dict)
 
 
@@ -72,7 +72,7 @@ def running(state: State) -> list[dict[str, Any]]:
     return [row for row in state["bitrix24"]["workflows"].values() if row["state"] == "running"]
 
 
-def old_workflows(state: State, _: Effects) -> Facts:
+def old_workflows(state: State, _: Effects) -> Findings:
     """Count the running workflows by their start."""
     before = datetime.now(UTC) - KEEP_DAYS
     old = sum(datetime.fromisoformat(row["STARTED"]) < before for row in running(state))
@@ -82,7 +82,7 @@ def old_workflows(state: State, _: Effects) -> Facts:
     }
 
 
-def flow_fields(state: State, effects: Effects) -> Facts:
+def flow_fields(state: State, effects: Effects) -> Findings:
     """Show what the holiday is about, and which fields an update really changed."""
     flows = state["bitrix24"]["flows"]
     changed = {name for effect in effects if effect["what"] == "update" for name in effect["changed"]}
@@ -93,7 +93,7 @@ def flow_fields(state: State, effects: Effects) -> Facts:
     }
 
 
-def both_systems(state: State, effects: Effects) -> Facts:
+def both_systems(state: State, effects: Effects) -> Findings:
     """Show what is stuck, how the flows were switched, and the instances in Domo."""
     before = datetime.now(UTC) - STUCK_FOR
     stuck = sum(
@@ -112,7 +112,7 @@ def both_systems(state: State, effects: Effects) -> Facts:
 
 
 def switched(id: int, flow: Mapping[str, Any], effects: Effects) -> str:
-    """Tell whether a flow is on, and how it was switched on the way."""
+    """Return whether a flow is on, and how it was switched on the way."""
     switches = [effect["active"] for effect in effects if effect["what"] == "activate" and effect["id"] == id]
     states = [not switches[0], *switches] if switches else [flow["active"]]
     return ", ".join("on" if active else "off" for active in states)
@@ -220,13 +220,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def run(step: Step, simulator: Simulator, env: Mapping[str, str]) -> bool:
     """Run a Dag, show the state before and after, and tell whether the promise was kept."""
     control = simulator.control
-    before = step.look(control.state(), [])
+    before = step.observe(control.state(), [])
     effects, requests, began = len(control.journal()), len(control.requests()), time.monotonic()
     console.print(f"\n[bold]{step.title}[/bold] ({step.dag_id}.py) {step.promise}.")
     with console.status("Airflow is at work ..."):
         airflow(["dags", "test", step.dag_id, "--conf", json.dumps(step.conf)], env)
     took = time.monotonic() - began
-    after = step.look(control.state(), control.journal()[effects:])
+    after = step.observe(control.state(), control.journal()[effects:])
     promised = {**before, **step.promised}
 
     table = Table("What the systems themselves say", "before", "after", "promise")
