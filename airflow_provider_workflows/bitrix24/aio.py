@@ -29,7 +29,7 @@ class AsyncBitrix24Client(AsyncClient[Call]):
     """
 
     #: Seconds for which a reading call waits for others to go with.
-    window = 1.0
+    batch_delay = 1.0
 
     def __init__(
         self,
@@ -48,7 +48,9 @@ class AsyncBitrix24Client(AsyncClient[Call]):
             clock=clock,
         )
         self.portal = portal
-        self._reads = RequestCoalescer(lambda call: self._driver.attempt(call, Event()), in_flight, window=self.window)
+        self._reads = RequestCoalescer(
+            lambda call: self._driver.attempt(call, Event()), in_flight, delay=self.batch_delay
+        )
         self._driver.send = self._send
 
     async def close(self) -> None:

@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, Self, TypeVar
 
 from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.batches import read_all
 from airflow_provider_workflows.bitrix24.calls import PAGE, Call, Reply
 from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS, check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import OLDEST_FIRST, check_workflows, find_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.bitrix24.sending import read_all
 from airflow_provider_workflows.rest.ending import SHOWN_IDS, EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ProviderError
 from airflow_provider_workflows.rest.plans import Now, Plan, read_list
@@ -28,9 +28,9 @@ from airflow_provider_workflows.rest.plans import Now, Plan, read_list
 SAMPLE = 20
 AGES = {"over a year": 365, "over 90 days": 90, "over 30 days": 30, "over 7 days": 7}
 #: How many are listed at once after a pause: two requests, and never much work that a further pause could lose.
-TOGETHER = 50 * PAGE
+PART = 50 * PAGE
 #: How many are listed at once before, if there may be a pause.
-MOST_TOGETHER = 4 * TOGETHER
+FIRST_PART = 4 * PART
 #: How many ids of what is left are kept over a pause, to tell exactly what became of them.
 KEPT_LEFT = 500
 #: How many are kept of those that had ended before.
@@ -93,12 +93,12 @@ class Selector(Protocol):
     def __call__(self, *, since: str | None = None, limit: int | None = None) -> Plan[dict[str, WorkflowSummary]]:
         """List them, always in the same order.
 
-        :param since: the place where the list begins; default: at its beginning.
+        :param since: the position at which the list begins; default: at its beginning.
         :param limit: how many at most; default: all.
         """
 
-    def place(self, workflow_id: str, summary: WorkflowSummary) -> str | None:
-        """Return the place of one in the list; ``None`` if it is not known."""
+    def position(self, workflow_id: str, summary: WorkflowSummary) -> str | None:
+        """Return the position of one in the list; ``None`` if it is not known."""
 
     def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
         """Return which of some workflows run, and of each of these whether it is still to be ended."""
@@ -116,7 +116,7 @@ class _Matching:
         select = sorted(self.fields | wanted.fields)
         return (yield from find_workflows(wanted, WorkflowSummary.of, limit=limit, select=select))
 
-    def place(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002
+    def position(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002
         return summary.started if _moment(summary.started) else None
 
     def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
@@ -343,7 +343,7 @@ def clean_up(
     seen: float | None = None
     if not work.listed:
         seen = yield Now()
-        limit = TOGETHER if work.was_paused else (MOST_TOGETHER if in_parts else None)
+        limit = PART if work.was_paused else (FIRST_PART if in_parts else None)
         todo = yield from _by_the_portals_clock(_list(select, work, limit), work)
         if work.was_paused:
             # Those that were read before the pause are not known any more, and those that were read first come first.
@@ -366,7 +366,7 @@ def clean_up(
                 return report
         seen = yield Now()
         # Those that failed stay at the head of the list.
-        limit = TOGETHER + len(report.end.failed)
+        limit = PART + len(report.end.failed)
         shown = yield from select(limit=limit)
         todo = _to_do(shown, work, known)
         if not todo and len(shown) >= limit:
@@ -395,9 +395,9 @@ def _list(select: Selector, work: CleanUp, limit: int | None) -> Plan[dict[str, 
         part = {one: summary for one, summary in shown.items() if not work.is_new(one, summary, ())}
         is_last = limit is None or len(shown) < limit
         if limit is not None and not is_last:
-            # Of what stands at the last place there may be more, so that place is read again as a whole.
-            last = select.place(*list(shown.items())[-1])
-            part = {one: summary for one, summary in part.items() if select.place(one, summary) != last}
+            # There may be more at the last position, so that one is read again as a whole.
+            last = select.position(*list(shown.items())[-1])
+            part = {one: summary for one, summary in part.items() if select.position(one, summary) != last}
             if last is None or not part:
                 limit = None if last is None else 2 * limit
                 continue

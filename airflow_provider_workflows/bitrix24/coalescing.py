@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
+from airflow_provider_workflows.bitrix24.batches import fit_batch_size, make_batch
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
-from airflow_provider_workflows.bitrix24.sending import fit_batch_size, make_batch
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -25,7 +25,7 @@ Outcome: TypeAlias = Reply | ApiError
 
 
 @dataclass(slots=True, eq=False)
-class _Question:
+class _PendingCall:
     call: Call
     waiters: list[asyncio.Future[Outcome]] = field(default_factory=list)
 
@@ -35,45 +35,45 @@ class RequestCoalescer:
 
     :param attempt: sends a call and returns its result or error.
     :param in_flight: requests under way at once.
-    :param window: seconds to wait for others that ask.
+    :param delay: seconds for which a call waits for others to go with.
     """
 
-    def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]], in_flight: int, *, window: float) -> None:
+    def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]], in_flight: int, *, delay: float) -> None:
         self._attempt = attempt
-        self._window = window
-        self._wanted: dict[str, _Question] = {}
-        self._under_way: set[_Question] = set()
+        self._delay = delay
+        self._queue: dict[str, _PendingCall] = {}
+        self._under_way: set[_PendingCall] = set()
         self._size = BatchSize(BATCH)
         self._slots = asyncio.Semaphore(in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._collecting = False
 
     async def load(self, call: Call) -> Outcome:
-        """Return the result or error of a reading call. Who is cancelled takes the question back.
+        """Return the result or error of a reading call. A caller that is cancelled takes its call back.
 
         :param call: a call that changes nothing.
         """
         key = json.dumps([call.method, call.params])
-        question = self._wanted.setdefault(key, _Question(call))
+        one = self._queue.setdefault(key, _PendingCall(call))
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        question.waiters.append(waiter)
+        one.waiters.append(waiter)
         if not self._collecting:
             self._collecting = True
             self._spawn(self._send_all())
         try:
             outcome = await waiter
         finally:
-            question.waiters.remove(waiter)
-            if not question.waiters and self._wanted.get(key) is question:
-                del self._wanted[key]
+            one.waiters.remove(waiter)
+            if not one.waiters and self._queue.get(key) is one:
+                del self._queue[key]
         # Each waiter raises it, and an exception keeps where it was raised.
         return copy.copy(outcome) if isinstance(outcome, ApiError) else outcome
 
     def close(self) -> None:
-        """Stop sending; who still asks is cancelled."""
+        """Stop sending; callers that still wait are cancelled."""
         for task in self._tasks:
             task.cancel()
-        for waiter in _waiting([*self._wanted.values(), *self._under_way]):
+        for waiter in _waiting([*self._queue.values(), *self._under_way]):
             waiter.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -82,28 +82,26 @@ class RequestCoalescer:
         task.add_done_callback(self._tasks.discard)
 
     async def _send_all(self) -> None:
-        await asyncio.sleep(self._window)
-        while self._wanted:
+        await asyncio.sleep(self._delay)
+        while self._queue:
             await self._slots.acquire()
-            some = [
-                self._wanted.pop(key) for key in list(islice(self._wanted, self._size.next_size(len(self._wanted))))
-            ]
+            some = [self._queue.pop(key) for key in list(islice(self._queue, self._size.next_size(len(self._queue))))]
             self._under_way.update(some)
             self._spawn(self._send(some))
         self._collecting = False
 
-    async def _send(self, questions: Sequence[_Question]) -> None:
+    async def _send(self, pending: Sequence[_PendingCall]) -> None:
         try:
-            outcomes = await self._outcomes([question.call for question in questions])
+            outcomes = await self._outcomes([one.call for one in pending])
         except Exception as error:
-            for waiter in _waiting(questions):
+            for waiter in _waiting(pending):
                 waiter.set_exception(error)
         else:
-            for question, outcome in zip(questions, outcomes, strict=True):
-                for waiter in _waiting([question]):
+            for one, outcome in zip(pending, outcomes, strict=True):
+                for waiter in _waiting([one]):
                     waiter.set_result(outcome)
         finally:
-            self._under_way.difference_update(questions)
+            self._under_way.difference_update(pending)
             self._slots.release()
 
     async def _outcomes(self, calls: Sequence[Call]) -> list[Outcome]:
@@ -122,6 +120,6 @@ class RequestCoalescer:
         return await self._outcomes(calls[:half]) + await self._outcomes(calls[half:])
 
 
-def _waiting(questions: Sequence[_Question]) -> list[asyncio.Future[Outcome]]:
+def _waiting(pending: Sequence[_PendingCall]) -> list[asyncio.Future[Outcome]]:
     """Return those who still wait for an answer to one of these."""
-    return [waiter for question in questions for waiter in question.waiters if not waiter.done()]
+    return [waiter for one in pending for waiter in one.waiters if not waiter.done()]

@@ -98,7 +98,7 @@ class _WaitingFor:
             found |= yield from read_workflows(some, WorkflowSummary.of, select=self.fields)
         return found
 
-    def place(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002
+    def position(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002
         return workflow_id
 
     def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:

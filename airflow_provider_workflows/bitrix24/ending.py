@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+from airflow_provider_workflows.bitrix24.batches import Batches
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import check_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.bitrix24.sending import Batches
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, UnknownOutcomeError
@@ -21,7 +21,7 @@ from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Plan, Progress
 #: Seconds for which what was seen of a workflow is taken to be so.
 FRESH = 60.0
 #: How many are checked again at a time: they are to be ended within about a minute after that.
-CHECKED_TOGETHER = 500
+CHECK_SIZE = 500
 #: The fields of :func:`record_row`.
 RECORD_FIELDS = ("ID", "TEMPLATE_ID", "DOCUMENT_ID", "STARTED", "STARTED_BY")
 
@@ -84,8 +84,8 @@ def end_workflows(
         if recheck is None:
             yield from _end_all(ids, end, report, batches)
         else:
-            for start in range(0, len(ids), CHECKED_TOGETHER):
-                some = ids[start : start + CHECKED_TOGETHER]
+            for start in range(0, len(ids), CHECK_SIZE):
+                some = ids[start : start + CHECK_SIZE]
                 now: float = yield Now()
                 if seen is None or now - seen > FRESH:
                     some = yield from _part(_leave_alone(some, recheck, report), start, len(ids), counts=False)

@@ -16,7 +16,7 @@ from typing import Any, Self
 from airflow_provider_workflows.bitrix24.calls import WORKFLOW_FIELDS
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.errors import ArgumentError
-from airflow_provider_workflows.rest.texts import did_you_mean
+from airflow_provider_workflows.rest.spelling import did_you_mean
 
 DATE_FIELDS = frozenset({"MODIFIED", "OWNED_UNTIL", "STARTED"})
 #: The dates that change while a workflow runs.

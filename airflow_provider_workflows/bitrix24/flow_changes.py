@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from airflow_provider_workflows.bitrix24.models import Flow, Pairs
 from airflow_provider_workflows.rest.errors import ArgumentError
-from airflow_provider_workflows.rest.texts import did_you_mean
+from airflow_provider_workflows.rest.spelling import did_you_mean
 
 _USER = ("user", r"[1-9]\d*")
 _DEPARTMENT = ("department", r"[1-9]\d*(:F)?")

@@ -13,11 +13,11 @@ from itertools import islice
 from typing import Any, TypeGuard, TypeVar
 
 from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.batches import Batches, read_again, read_all
 from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
-from airflow_provider_workflows.bitrix24.sending import Batches, read_again, read_all
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Now, Plan, read_list, send

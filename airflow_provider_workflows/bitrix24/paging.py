@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, TypeVar
 
+from airflow_provider_workflows.bitrix24.batches import Batches, read_again
 from airflow_provider_workflows.bitrix24.calls import PAGE, Call, Reply
-from airflow_provider_workflows.bitrix24.sending import Batches, read_again
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan

@@ -9,7 +9,7 @@ from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, send
 
 
-def tell_rights() -> Plan[str]:
+def describe_rights() -> Plan[str]:
     """Return in a sentence or two what the credential may do. Every call is sent once.
 
     Its scopes are read, which needs none; running workflows are listed only where the scope for that is among them, as

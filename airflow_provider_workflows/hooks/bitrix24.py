@@ -16,7 +16,7 @@ from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
-from airflow_provider_workflows.bitrix24.rights import tell_rights
+from airflow_provider_workflows.bitrix24.rights import describe_rights
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
@@ -137,7 +137,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     def _try_out(self) -> str:
         client = self.get_conn()
-        return f"Connected to {client.portal.base_url}: {client.run(tell_rights())}"
+        return f"Connected to {client.portal.base_url}: {client.run(describe_rights())}"
 
 
 @hide_frames

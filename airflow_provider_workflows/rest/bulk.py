@@ -83,24 +83,24 @@ def send_each(
     :raises ApiError: if nothing goes on; what was under way is collected and settled before.
     """
     work = _Work(deque(items), batching)
-    total, in_flight = len(work.queue), (yield MaxInFlight())
-    window, setbacks = in_flight, Setbacks()
-    flying = under_way = 0
+    total, max_in_flight = len(work.queue), (yield MaxInFlight())
+    concurrency, setbacks = max_in_flight, Setbacks()
+    in_flight = items_in_flight = 0
     stopped_by: ApiError | None = None
-    while flying or (work.left and stopped_by is None):
-        while work.goes_on and flying < window and stopped_by is None:
+    while in_flight or (work.left and stopped_by is None):
+        while work.goes_on and in_flight < concurrency and stopped_by is None:
             some = [work.queue.popleft() for _ in range(batching.next_size(len(work.queue)))]
             yield Submit(batching.make_batch([call_for(item) for item in some]), some)
-            flying, under_way = flying + 1, under_way + len(some)
+            in_flight, items_in_flight = in_flight + 1, items_in_flight + len(some)
         try:
-            if flying:
+            if in_flight:
                 collected: Collected = yield Collect()
                 some = collected.tag
-                flying, under_way = flying - 1, under_way - len(some)
+                in_flight, items_in_flight = in_flight - 1, items_in_flight - len(some)
                 batching.learn(len(some), collected.outcome)
-                window = _next_window(collected.outcome, window, in_flight)
+                concurrency = _next_concurrency(collected.outcome, concurrency, max_in_flight)
                 work.sort(some, collected.outcome, done)
-                yield Progress(total - work.left - under_way, total, what)
+                yield Progress(total - work.left - items_in_flight, total, what)
                 continue
             # Nothing is under way now. What failed together is settled together, and is one setback.
             failure = yield from work.settle(settle)
@@ -181,8 +181,8 @@ def _retry_after(error: ApiError) -> float:
     return error.retry_after or 0.0
 
 
-def _next_window(outcome: Any, window: int, in_flight: int) -> int:
+def _next_concurrency(outcome: Any, concurrency: int, max_in_flight: int) -> int:
     """Return the number of requests to have under way."""
     if not isinstance(outcome, ApiError):
-        return min(in_flight, window + 1)
-    return 1 if isinstance(outcome, NotProcessedError) else window
+        return min(max_in_flight, concurrency + 1)
+    return 1 if isinstance(outcome, NotProcessedError) else concurrency

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from airflow_provider_workflows.rest.errors import ArgumentError
-from airflow_provider_workflows.rest.texts import did_you_mean
+from airflow_provider_workflows.rest.spelling import did_you_mean
 
 #: Longer texts are read as JSON only: Python needs 100 times their size in memory, half a second for each million.
 LONGEST_LITERAL = 3_000_000

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 KEY = "ended"
 #: Ids under one key: Airflow wants a value to be smaller than 64 kB.
-TOGETHER = 1000
+IDS_PER_KEY = 1000
 #: Seconds after which news are kept, so that little is lost when the worker dies.
 INTERVAL = 15.0
 
@@ -53,13 +53,13 @@ class EarlierTries:
         """
         with self._lock:
             fresh = len(report.ended) - self._seen
-            if not now and fresh < TOGETHER and time.monotonic() - self._kept_at < INTERVAL:
+            if not now and fresh < IDS_PER_KEY and time.monotonic() - self._kept_at < INTERVAL:
                 return
             news = [id for id in report.ended[max(0, self._seen) :] if id not in self._known]
             self._seen, self._kept_at = len(report.ended), time.monotonic()
             if not news:
                 return
-            first = len(self._ids) // TOGETHER
+            first = len(self._ids) // IDS_PER_KEY
             self._ids += news
             self._known.update(news)
             try:
@@ -69,14 +69,14 @@ class EarlierTries:
 
     def _read(self) -> list[str]:
         ids: list[str] = []
-        while len(ids) % TOGETHER == 0 and (kept := self._state.get(f"{KEY}_{len(ids) // TOGETHER}")):
+        while len(ids) % IDS_PER_KEY == 0 and (kept := self._state.get(f"{KEY}_{len(ids) // IDS_PER_KEY}")):
             ids += kept
         return ids
 
     def _write(self, first: int, news: list[str]) -> None:
         if not self._state.kept:
-            for start in range(0, len(news), TOGETHER):
-                log.info("Ended: %s", " ".join(news[start : start + TOGETHER]))
+            for start in range(0, len(news), IDS_PER_KEY):
+                log.info("Ended: %s", " ".join(news[start : start + IDS_PER_KEY]))
             return
-        for nth in range(first, -(-len(self._ids) // TOGETHER)):
-            self._state.set(f"{KEY}_{nth}", self._ids[nth * TOGETHER : (nth + 1) * TOGETHER])
+        for nth in range(first, -(-len(self._ids) // IDS_PER_KEY)):
+            self._state.set(f"{KEY}_{nth}", self._ids[nth * IDS_PER_KEY : (nth + 1) * IDS_PER_KEY])

@@ -1,4 +1,4 @@
-"""What tasks that end many have in common: an account of what was ended that is never lost, and an end when killed."""
+"""What tasks that end many have in common: a report of what was ended that is never lost, and an end when killed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from airflow_provider_workflows.tasks.record import EndRecord
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["Account", "EndingTask", "NotAllEndedError", "finish"]
+__all__ = ["EndingTask", "NotAllEndedError", "Reporting", "finish"]
 
 log = logging.getLogger(__name__)
 
 KILLED = "the task was told to end"
 
 
-class Account:
-    """The account of one part of a task's work.
+class Reporting:
+    """What goes with the report of one part of a task's work.
 
     :param earlier: ids that earlier tries of this run of the task have ended.
     :param record: where it is written down besides.
@@ -75,14 +75,14 @@ class EndingTask(ProviderTask):
             Thread(target=self._tell_so_far, daemon=True).start()
 
     @contextmanager
-    def _account(
+    def _reported(
         self,
         context: Context,
         report: EndReport,
         ids: Iterable[str] = (),
         more: Callable[[], dict[str, Any]] = dict,
-    ) -> Iterator[Account]:
-        """Keep the account of some work, however it ends.
+    ) -> Iterator[Reporting]:
+        """Report some work, however it ends.
 
         If an error, a timeout or a kill ends the work, the report is logged, and pushed if it tells of anything; the
         record and what a retry has to know are kept in any case.
@@ -122,7 +122,7 @@ class EndingTask(ProviderTask):
         self._tell_so_far = tell_so_far
         try:
             try:
-                yield Account(tries.ended, record)
+                yield Reporting(tries.ended, record)
             finally:
                 # From here on, what is pushed is the last word.
                 with lock:

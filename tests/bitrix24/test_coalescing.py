@@ -95,7 +95,7 @@ def ask_all(portal: FakePortal, numbers: Sequence[int]) -> list[Any]:
     """Ask everything at once, each question by an waiter of its own."""
 
     async def work() -> list[Any]:
-        reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+        reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
         return await asyncio.wait_for(asyncio.gather(*(reads.load(question(number)) for number in numbers)), 10)
 
     return asyncio.run(work())
@@ -134,7 +134,7 @@ class TestTogether:
             return Reply({key: Reply(str(command.params)) for key, command in call.commands.items()})
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(attempt, IN_FLIGHT, delay=0.0)
             return await asyncio.gather(*(reads.load(call) for call in different))
 
         assert [reply.result for reply in asyncio.run(work())] == [str(call.params) for call in different]
@@ -148,7 +148,7 @@ class TestTogether:
             return answer(7)
 
         async def work() -> Any:
-            return await RequestCoalescer(attempt, IN_FLIGHT, window=0.0).load(question(7))
+            return await RequestCoalescer(attempt, IN_FLIGHT, delay=0.0).load(question(7))
 
         assert asyncio.run(work()) == answer(7)
         assert seen == [question(7)]
@@ -165,7 +165,7 @@ class TestTogether:
         async def work() -> list[Any]:
             go_on = asyncio.Event()
             portal.busy = lambda: hold(go_on)
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             first = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -182,7 +182,7 @@ class TestTogether:
         """The answer to an older question may be older than what the waiter has seen done."""
 
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             for _ in range(3):
                 assert await reads.load(question(1)) == answer(1)
 
@@ -199,7 +199,7 @@ class TestCancelled:
         """Ask, and cancel the waiters at these places before anything is sent."""
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             waiters = [asyncio.create_task(reads.load(question(number))) for number in numbers]
             await asyncio.sleep(0)
             for place in cancelled:
@@ -207,7 +207,7 @@ class TestCancelled:
             outcomes = await asyncio.gather(*waiters, return_exceptions=True)
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert reads._wanted == {}
+            assert reads._queue == {}
             assert reads._tasks == set()
             return outcomes
 
@@ -229,7 +229,7 @@ class TestCancelled:
 
     def test_it_ends_with_the_message_it_was_cancelled_with(self, portal: FakePortal) -> None:
         async def work() -> None:
-            waiter = asyncio.create_task(RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0).load(question(1)))
+            waiter = asyncio.create_task(RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0).load(question(1)))
             await asyncio.sleep(0)
             waiter.cancel("killed")
             with pytest.raises(asyncio.CancelledError, match="killed"):
@@ -241,7 +241,7 @@ class TestCancelled:
         async def work() -> list[Any]:
             go_on = asyncio.Event()
             portal.busy = lambda: hold(go_on)
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             waiters = [asyncio.create_task(reads.load(question(number))) for number in (1, 2)]
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -255,7 +255,7 @@ class TestCancelled:
 
     def test_after_everybody_was_cancelled_the_next_is_answered(self, portal: FakePortal) -> None:
         async def work() -> Any:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             for _ in range(3):
                 waiter = asyncio.create_task(reads.load(question(1)))
                 await asyncio.sleep(0)
@@ -268,7 +268,7 @@ class TestCancelled:
     def test_closing_ends_what_is_under_way(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             waiter = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -339,7 +339,7 @@ class TestFailures:
         portal.whole = lambda numbers: failures.pop() if failures else None
 
         async def work() -> list[Any]:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             return [await reads.load(question(1)), await reads.load(question(1))]
 
         assert kinds(asyncio.run(work())) == [RateLimitError, Reply]
@@ -349,7 +349,7 @@ class TestFailures:
             raise OSError("no space left on device")
 
         async def work() -> None:
-            reads = RequestCoalescer(attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(attempt, IN_FLIGHT, delay=0.0)
             with pytest.raises(OSError, match="no space"):
                 await asyncio.wait_for(reads.load(question(1)), 0.2)
 
@@ -358,7 +358,7 @@ class TestFailures:
     def test_closing_leaves_no_asker_waiting(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             waiter = asyncio.create_task(reads.load(question(1)))
             while not portal.requests:
                 await asyncio.sleep(0)
@@ -370,11 +370,11 @@ class TestFailures:
 
     def test_closing_just_before_a_request_leaves_nobody_waiting_either(self, portal: FakePortal) -> None:
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             waiter = asyncio.create_task(reads.load(question(1)))
-            while not reads._wanted:
+            while not reads._queue:
                 await asyncio.sleep(0)
-            while reads._wanted:
+            while reads._queue:
                 await asyncio.sleep(0)
             assert portal.requests == []
             reads.close()
@@ -387,7 +387,7 @@ class TestFailures:
 class TestBatchSize:
     def sizes(self, portal: FakePortal, rounds: Sequence[int]) -> list[int]:
         async def work() -> None:
-            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+            reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
             for waiters in rounds:
                 await asyncio.gather(*(reads.load(question(number)) for number in range(waiters)))
 
@@ -460,7 +460,7 @@ def test_every_asker_gets_exactly_the_answer_to_its_own_question(
     gone = set(chance.sample(range(len(asked)), min(cancelled, len(asked))))
 
     async def work() -> list[Any]:
-        reads = RequestCoalescer(portal.attempt, IN_FLIGHT, window=0.0)
+        reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
         waiters: list[asyncio.Task[Any]] = []
         for number in asked:
             waiters.append(asyncio.create_task(reads.load(question(number))))
@@ -469,7 +469,7 @@ def test_every_asker_gets_exactly_the_answer_to_its_own_question(
         for place in gone:
             waiters[place].cancel()
         await asyncio.wait(waiters, timeout=10)
-        assert reads._wanted == {}
+        assert reads._queue == {}
         return await asyncio.gather(*waiters, return_exceptions=True)
 
     outcomes = asyncio.run(work())

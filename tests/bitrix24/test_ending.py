@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.ending import CHECKED_TOGETHER, FRESH, end_workflows
+from airflow_provider_workflows.bitrix24.ending import CHECK_SIZE, FRESH, end_workflows
 from airflow_provider_workflows.bitrix24.errors import (
     MethodNotFoundError,
     NotAdministratorError,
@@ -364,7 +364,7 @@ MOST, SMALL_BATCH = 16, 3
 def end_in_small_batches(portal: TinyPortal, ids: list[str], chance: random.Random) -> EndReport:
     """Terminate workflows, the requests under way being done in any order."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_workflows.bitrix24.sending.BATCH", SMALL_BATCH)
+        patch.setattr("airflow_provider_workflows.bitrix24.batches.BATCH", SMALL_BATCH)
         report = run(end_workflows(ids, calls.terminate_workflow), portal, chance=chance)
     assert all(size <= SMALL_BATCH for size in portal.endings())
     return report
@@ -423,16 +423,16 @@ class TestOnlyWhatStillMatches:
         assert (report.json()["moved_on"], report.failed) == (2, {})
 
     def test_of_many_the_last_are_looked_at_when_it_is_their_turn(self) -> None:
-        ids = workflow_ids(2 * CHECKED_TOGETHER)
+        ids = workflow_ids(2 * CHECK_SIZE)
         portal = TinyPortal(set(ids))
         # One that moves on while the first part is ended.
         report = self.end(portal, ids, lambda one: one == ids[-1] and not portal.running & set(ids[:1]))
         assert (report.moved_on, portal.running) == ([ids[-1]], {ids[-1]})
 
     def test_it_costs_one_request_more_for_each_fifty(self) -> None:
-        portal = TinyPortal(set(workflow_ids(CHECKED_TOGETHER)))
-        self.end(portal, workflow_ids(CHECKED_TOGETHER), lambda _: False)
-        assert len(portal.requests) == 2 * CHECKED_TOGETHER // 50
+        portal = TinyPortal(set(workflow_ids(CHECK_SIZE)))
+        self.end(portal, workflow_ids(CHECK_SIZE), lambda _: False)
+        assert len(portal.requests) == 2 * CHECK_SIZE // 50
 
     @pytest.mark.parametrize(("seconds_ago", "requests"), [(FRESH - 1, 1), (FRESH + 1, 2)])
     def test_what_was_seen_within_a_minute_is_not_looked_at_again(self, seconds_ago: float, requests: int) -> None:

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.batches import read_all
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import list_workflows, running_workflows, watch_workflows
-from airflow_provider_workflows.bitrix24.sending import read_all
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,

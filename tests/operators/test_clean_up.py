@@ -28,7 +28,7 @@ from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import resume, revive
 from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, refused, render
-from tests.operators.test_account import Store
+from tests.operators.test_reports import Store
 
 OLD = {"STARTED": "2025-06-01T00:00:00Z", "TEMPLATE_ID": 7}
 NEW = {"STARTED": "2026-11-01T00:00:00Z", "TEMPLATE_ID": 8}

@@ -89,29 +89,33 @@ class TestCancelling:
         on_loop(work)
 
     def test_the_request_under_way_is_given_up_and_has_left(self) -> None:
-        pace = CountingLimiter()
+        limiter = CountingLimiter()
         with loopback(lambda request: HANG) as server:
-            self.cancelled(say(), lambda: bool(server.requests), at(server), limiter=pace)
-        assert len(pace.came) == 1
-        ((_, outcome),) = pace.left
+            self.cancelled(say(), lambda: bool(server.requests), at(server), limiter=limiter)
+        assert len(limiter.came) == 1
+        ((_, outcome),) = limiter.left
         assert type(outcome) is ReplyLostError
 
     def test_so_are_all_that_were_submitted(self) -> None:
-        pace = CountingLimiter()
+        limiter = CountingLimiter()
         with loopback(lambda request: HANG) as server:
-            self.cancelled(gather(*range(5)), lambda: len(server.requests) == 5, at(server), limiter=pace)
-        assert sorted(call.word for call in pace.came) == sorted(call.word for call, _ in pace.left) == [0, 1, 2, 3, 4]
+            self.cancelled(gather(*range(5)), lambda: len(server.requests) == 5, at(server), limiter=limiter)
+        assert (
+            sorted(call.word for call in limiter.came)
+            == sorted(call.word for call, _ in limiter.left)
+            == [0, 1, 2, 3, 4]
+        )
 
     def test_who_waits_for_its_turn_is_not_sent(self) -> None:
-        pace = CountingLimiter(turn=60)
+        limiter = CountingLimiter(turn=60)
         with loopback(lambda request: http()) as server:
-            self.cancelled(say(), lambda: bool(pace.came), at(server), limiter=pace)
+            self.cancelled(say(), lambda: bool(limiter.came), at(server), limiter=limiter)
             assert server.requests == []
 
     def test_who_waits_for_its_turn_leaves_its_place(self) -> None:
-        pace = CountingLimiter(turn=60)
-        self.cancelled(say(), lambda: bool(pace.came), "http://127.0.0.1:9", limiter=pace)
-        assert len(pace.left) == len(pace.came) == 1
+        limiter = CountingLimiter(turn=60)
+        self.cancelled(say(), lambda: bool(limiter.came), "http://127.0.0.1:9", limiter=limiter)
+        assert len(limiter.left) == len(limiter.came) == 1
 
     def test_who_is_just_taking_its_place_leaves_it_too(self) -> None:
         class Slow(CountingLimiter):
@@ -121,7 +125,7 @@ class TestCancelling:
                 yield from super().acquire(call)
 
         async def work() -> None:
-            client = client_of(Wire("http://127.0.0.1:9"), limiter=pace)
+            client = client_of(Wire("http://127.0.0.1:9"), limiter=limiter)
             running = asyncio.create_task(client.run(say()))
             await asyncio.to_thread(entering.wait, 5)
             running.cancel()
@@ -130,9 +134,9 @@ class TestCancelling:
             await asyncio.to_thread(time.sleep, 0.1)
             await client.close()
 
-        entering, go_on, pace = threading.Event(), threading.Event(), Slow()
+        entering, go_on, limiter = threading.Event(), threading.Event(), Slow()
         on_loop(work)
-        assert len(pace.came) == len(pace.left) == 1
+        assert len(limiter.came) == len(limiter.left) == 1
 
     def test_a_pause_ends_at_once(self) -> None:
         pausing: list[float] = []

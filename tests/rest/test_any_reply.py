@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls as bitrix24_calls
+from airflow_provider_workflows.bitrix24.batches import fit_batch_size
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.bitrix24.sending import fit_batch_size
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.domo import calls as domo_calls
 from airflow_provider_workflows.domo.account import Account
@@ -27,7 +27,7 @@ from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 WORKFLOW = "66e412fdc9bd44.36306599"
 READ, END = bitrix24_calls.list_workflows(), bitrix24_calls.kill_workflow(WORKFLOW)
-TOGETHER = bitrix24_calls.batch({"c0": READ, "c1": END})
+BOTH = bitrix24_calls.batch({"c0": READ, "c1": END})
 BITRIX24 = Bitrix24Wire(Portal.with_webhook("acme.bitrix24.com", 17, "wh00k0c0de0f0acme"))
 DOMO = DomoWire(Account.with_token("acme.domo.com", "DDCIdevel0pert0ken"))
 
@@ -95,7 +95,7 @@ def outcome_of(wire: Any, call: Any, response: Response) -> Any:
     return failure
 
 
-@given(responses, st.sampled_from([READ, END, TOGETHER]))
+@given(responses, st.sampled_from([READ, END, BOTH]))
 def test_a_call_to_bitrix24_has_an_outcome(response: Response, call: Call) -> None:
     outcome = outcome_of(BITRIX24, call, response)
     assert isinstance(outcome, (Reply, ApiError))
@@ -117,7 +117,7 @@ def test_a_call_to_domo_has_an_outcome(response: Response, call: domo_calls.Call
     assert isinstance(outcome, (dict, list, ApiError))
 
 
-@given(st.lists(st.tuples(responses, st.sampled_from([READ, END, TOGETHER])), max_size=10))
+@given(st.lists(st.tuples(responses, st.sampled_from([READ, END, BOTH])), max_size=10))
 def test_whatever_the_portal_says_the_pace_is_one_to_live_with(said: list[tuple[Response, Call]]) -> None:
     limiter = PortalRateLimiter(clock=lambda: 1_800_000_000.0)
     for response, call in said:
@@ -135,7 +135,7 @@ def test_whatever_the_portal_says_the_pace_is_one_to_live_with(said: list[tuple[
 def test_whatever_the_portal_says_a_batch_has_a_size(said: list[Response]) -> None:
     size = BatchSize(BATCH)
     for response in said:
-        fit_batch_size(size, 2, outcome_of(BITRIX24, TOGETHER, response))
+        fit_batch_size(size, 2, outcome_of(BITRIX24, BOTH, response))
         assert 1 <= size.now <= BATCH
 
 
@@ -147,7 +147,7 @@ def test_whatever_the_portal_says_who_shares_a_request_is_answered(said: list[Re
         return outcome_of(BITRIX24, call, left.pop(0) if len(left) > 1 else left[0])  # type: ignore[no-any-return]
 
     async def work() -> list[Any]:
-        coalescer = RequestCoalescer(attempt, 4, window=0.0)
+        coalescer = RequestCoalescer(attempt, 4, delay=0.0)
         reads = [bitrix24_calls.list_workflows(start=50 * nth) for nth in range(waiters)]
         return await asyncio.wait_for(asyncio.gather(*(coalescer.load(call) for call in reads)), 60)
 

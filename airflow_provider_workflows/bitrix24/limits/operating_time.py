@@ -22,7 +22,7 @@ class _Usage:
     #: Seconds that one run takes.
     cost: float = 0.0
     #: Runs under way.
-    flying: int = 0
+    in_flight: int = 0
     #: What the portal told last of when it forgets some.
     reset_at: float = 0.0
     blocked_until: float = 0.0
@@ -55,7 +55,7 @@ class OperatingTime:
         return max(self._delay(self._usage(method), count, now) for method, count in methods.items())
 
     def _delay(self, usage: _Usage, count: int, now: float) -> float:
-        over = usage.used(now) + usage.cost * (usage.flying + count) - self._limit
+        over = usage.used(now) + usage.cost * (usage.in_flight + count) - self._limit
         wait = max(0.0, usage.blocked_until - now)
         for forgotten_at, seconds in usage.minutes.items():
             if over <= 0:
@@ -67,12 +67,12 @@ class OperatingTime:
     def sent(self, methods: Mapping[str, int]) -> None:
         """Note that a request is under way."""
         for method, count in methods.items():
-            self._usage(method).flying += count
+            self._usage(method).in_flight += count
 
     def answered(self, methods: Mapping[str, int]) -> None:
         """Note that a request is not under way any more, whatever became of it."""
         for method, count in methods.items():
-            self._usage(method).flying -= count
+            self._usage(method).in_flight -= count
 
     def learn(self, method: str, times: Sequence[Mapping[str, float]], now: float) -> None:
         """Read what the portal says of a method's running time.
@@ -121,7 +121,7 @@ class OperatingTime:
             forgotten = [at for at in usage.minutes if at <= now + LONGEST_WAIT]
             guessed = [at for at in (usage.reset_at, now + USUAL_BLOCK) if at > now]
             usage.blocked_until = min(forgotten or guessed)
-        return None if usage.flying else usage.blocked_until - now
+        return None if usage.in_flight else usage.blocked_until - now
 
     def _usage(self, method: str) -> _Usage:
         return self._methods.setdefault(method, _Usage())

@@ -171,9 +171,9 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
         def told() -> dict[str, Any]:
             return report.json() | effort.json(client.stats)
 
-        with self._account(context, report.end, work.left, told) as account:
+        with self._reported(context, report.end, work.left, told) as reporting:
             if not work.was_paused:
-                report.count_earlier(account.earlier)
+                report.count_earlier(reporting.earlier)
             plan = clean_up(
                 self._selector(work),
                 self._end,
@@ -182,7 +182,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
                 in_parts=self.deferrable,
                 so_far=work,
                 announce=self._announce,
-                about_to_end=lambda rows: account.about_to_end(_rows(rows)),
+                about_to_end=lambda rows: reporting.about_to_end(_rows(rows)),
             )
             longest = LONG_PAUSE if self.deferrable else None
             try:

@@ -85,10 +85,10 @@ class _EndWorkflowsOperator(EndingTask, Bitrix24Operator):
         base_url = self.hook.get_conn().portal.base_url
         WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
         report = EndReport(requested=len(ids))
-        with self._account(context, report, ids) as account:
+        with self._reported(context, report, ids) as reporting:
             if self.record_path:
                 rows = self.hook.run(read_workflows(ids, record_row, select=RECORD_FIELDS))
-                account.about_to_end(rows.get(workflow_id, {"id": workflow_id}) for workflow_id in ids)
+                reporting.about_to_end(rows.get(workflow_id, {"id": workflow_id}) for workflow_id in ids)
             self.log.info("Ending %d workflows of %s%s", len(ids), base_url, _only_if(wanted))
             recheck = still_matches(wanted) if wanted.conditions else None
             self.hook.run(end_workflows(ids, self._end, report=report, recheck=recheck))

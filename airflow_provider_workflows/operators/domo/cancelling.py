@@ -92,9 +92,9 @@ class DomoCancelOperator(EndingTask, DomoOperator):
         in_worker = self.wait_for_completion and not self.deferrable
         report, seen = EndReport(requested=len(ids)), list[Instance]()
         base_url = self.hook.get_conn().account.base_url
-        with self._account(context, report, ids) as account:
+        with self._reported(context, report, ids) as reporting:
             if self.record_path:
-                account.about_to_end(self.hook.run(describe_instances(ids)))
+                reporting.about_to_end(self.hook.run(describe_instances(ids)))
             self.log.info("Cancelling %d instances of %s", len(ids), base_url)
             self.hook.run(
                 cancel_instances(
@@ -134,7 +134,7 @@ class DomoCancelOperator(EndingTask, DomoOperator):
         if not isinstance(event, Mapping) or "checkpoint" not in event:
             raise strange_event(event)
         report = EndReport.load(event["checkpoint"])
-        with self._account(context, report):
+        with self._reported(context, report):
             waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0
             self.hook.run(await_cancelled(report, 0, self.poll_interval, waited=waited))
         return finish(context, report)

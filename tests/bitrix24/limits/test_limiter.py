@@ -1,4 +1,4 @@
-"""One process's pace: what may be sent now, what has to wait, and what it learns from replies."""
+"""One process's limiter: what may be sent now, what has to wait, and what it learns from replies."""
 
 from __future__ import annotations
 
@@ -50,29 +50,29 @@ def used(seconds: float, reset_at: float, each: float = 1.0) -> dict[str, float]
     return {"operating": seconds, "operating_reset_at": reset_at, "duration": each}
 
 
-def wait_of(pace: PortalRateLimiter, call: Call) -> float:
+def wait_of(limiter: PortalRateLimiter, call: Call) -> float:
     """Take a place for a call; return how long it is to wait."""
-    return next(pace.acquire(call), 0.0)
+    return next(limiter.acquire(call), 0.0)
 
 
-def waited(pace: PortalRateLimiter, now: Clock) -> float:
+def waited(limiter: PortalRateLimiter, now: Clock) -> float:
     """Wait for a place; return how long that took."""
     began = now()
-    for wait in pace.acquire(LIST):
+    for wait in limiter.acquire(LIST):
         now.now += wait
     return now() - began
 
 
-def answer(pace: PortalRateLimiter, call: Call, outcome: Any) -> None:
+def answer(limiter: PortalRateLimiter, call: Call, outcome: Any) -> None:
     """Have a call sent and answered."""
-    assert wait_of(pace, call) == 0
-    pace.release(call, outcome)
+    assert wait_of(limiter, call) == 0
+    limiter.release(call, outcome)
 
 
 class TestTheBucket:
     def test_a_burst_goes_at_once_and_then_two_a_second(self, now: Clock) -> None:
-        pace = PortalRateLimiter(clock=now)
-        waits = [wait_of(pace, LIST) for _ in range(60)]
+        limiter = PortalRateLimiter(clock=now)
+        waits = [wait_of(limiter, LIST) for _ in range(60)]
         assert waits[:48] == [0.0] * 48
         assert [round(later - sooner, 6) for sooner, later in pairwise(waits[49:])] == [0.5] * 10
 
@@ -83,11 +83,11 @@ class TestTheBucket:
         assert wait_of(other, LIST) > 0
 
     def test_time_brings_the_pace_back(self, now: Clock) -> None:
-        pace = PortalRateLimiter(clock=now)
-        pace.release(LIST, RateLimitError("x"))
+        limiter = PortalRateLimiter(clock=now)
+        limiter.release(LIST, RateLimitError("x"))
 
         def distance(places: int) -> float:
-            waits = [wait_of(pace, LIST) for _ in range(places)]
+            waits = [wait_of(limiter, LIST) for _ in range(places)]
             return waits[-1] - waits[-2]
 
         assert distance(3) == pytest.approx(1 / 1.6)
@@ -95,34 +95,34 @@ class TestTheBucket:
         assert distance(52) == pytest.approx(1 / 2)
 
     def test_the_portal_may_say_for_how_long_nothing_is_to_be_sent(self, now: Clock) -> None:
-        pace = PortalRateLimiter(clock=now)
-        pace.release(LIST, RateLimitError("x", retry_after=90.0))
-        assert 90 <= waited(pace, now) <= 91
+        limiter = PortalRateLimiter(clock=now)
+        limiter.release(LIST, RateLimitError("x", retry_after=90.0))
+        assert 90 <= waited(limiter, now) <= 91
 
     def test_an_error_that_is_no_refusal_changes_nothing(self, now: Clock) -> None:
-        pace = PortalRateLimiter(clock=now)
+        limiter = PortalRateLimiter(clock=now)
         for _ in range(40):
-            assert wait_of(pace, END) == 0
-            pace.release(END, ReplyLostError("x"))
+            assert wait_of(limiter, END) == 0
+            limiter.release(END, ReplyLostError("x"))
 
     def test_who_waits_looks_again_and_goes_as_soon_as_it_may(self, now: Clock) -> None:
-        """When it was first told how long to wait, the pace was slow; it has come back meanwhile."""
-        pace = PortalRateLimiter(clock=now)
+        """When it was first told how long to wait, the drain was slow; it has come back meanwhile."""
+        limiter = PortalRateLimiter(clock=now)
         for _ in range(20):
             now.now += 6
-            pace.release(LIST, RateLimitError("x"))
+            limiter.release(LIST, RateLimitError("x"))
         for _ in range(100):
-            wait_of(pace, LIST)
+            wait_of(limiter, LIST)
         # At a tenth of a request a second it would be a thousand.
-        assert waited(pace, now) < 300
+        assert waited(limiter, now) < 300
 
     def test_threads_get_a_place_each(self, now: Clock, tmp_path: Path) -> None:
-        pace = PortalRateLimiter(
+        limiter = PortalRateLimiter(
             Limits(bucket_drain=20), store=FileBucketStore(tmp_path / "bucket", monotonic=lambda: 0.0), clock=now
         )
         waits: list[float] = []
         threads = [
-            threading.Thread(target=lambda: waits.extend(wait_of(pace, LIST) for _ in range(20))) for _ in range(10)
+            threading.Thread(target=lambda: waits.extend(wait_of(limiter, LIST) for _ in range(20))) for _ in range(10)
         ]
         for thread in threads:
             thread.start()
@@ -149,25 +149,25 @@ class Unusable:
 
 class TestWithoutTheStore:
     def test_work_goes_on_carefully(self, now: Clock) -> None:
-        pace = PortalRateLimiter(store=Unusable(), clock=now)
-        waits = [wait_of(pace, LIST) for _ in range(8)]
-        assert [round(later - sooner, 6) for sooner, later in pairwise(waits)] == [1.0] * 7, "half of the pace"
+        limiter = PortalRateLimiter(store=Unusable(), clock=now)
+        waits = [wait_of(limiter, LIST) for _ in range(8)]
+        assert [round(later - sooner, 6) for sooner, later in pairwise(waits)] == [1.0] * 7, "half of the rate"
         assert waits[0] > 0, "and no burst: others may just have had theirs"
 
     def test_a_refusal_is_learnt_from_all_the_same(self, now: Clock) -> None:
-        pace = PortalRateLimiter(store=Unusable(), clock=now)
-        pace.release(LIST, RateLimitError("x", retry_after=30.0))
-        assert 30 <= waited(pace, now) <= 32
+        limiter = PortalRateLimiter(store=Unusable(), clock=now)
+        limiter.release(LIST, RateLimitError("x", retry_after=30.0))
+        assert 30 <= waited(limiter, now) <= 32
 
     def test_the_log_says_so_once(self, now: Clock, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         store = Unusable()
-        pace = PortalRateLimiter(store=store, clock=now)
+        limiter = PortalRateLimiter(store=store, clock=now)
         for _ in range(3):
-            wait_of(pace, LIST)
+            wait_of(limiter, LIST)
         store.fails = False
         for _ in range(3):
-            wait_of(pace, LIST)
+            wait_of(limiter, LIST)
         assert [(record.levelname, record.message.split(":")[0]) for record in caplog.records] == [
             ("WARNING", "The rate limit is kept by this process alone, at half the rate, until it can be shared"),
             ("INFO", "The rate limit is shared with this host's other processes again"),
@@ -180,76 +180,76 @@ class TestWithoutTheStore:
         for _ in range(60):
             wait_of(one, LIST)
         store.fails = False
-        waits = [wait_of(pace, LIST) for _ in range(30) for pace in (one, other)]
+        waits = [wait_of(limiter, LIST) for _ in range(30) for limiter in (one, other)]
         assert waits[:49] == [0.0] * 49
         assert waits[-1] > waits[-2] > 0
 
     def test_what_is_lost_is_not_taken_for_an_empty_bucket(self, now: Clock, tmp_path: Path) -> None:
         """Who clears the folder for temporary files does not empty the portal's bucket."""
-        pace = PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now)
+        limiter = PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now)
         for _ in range(40):
-            wait_of(pace, LIST)
+            wait_of(limiter, LIST)
         (tmp_path / "bucket").unlink()
-        assert wait_of(pace, LIST) > 0
+        assert wait_of(limiter, LIST) > 0
 
 
 class TestRunningTime:
     def test_only_the_method_that_has_used_it_up_is_held_back(self, now: Clock) -> None:
-        pace = PortalRateLimiter(clock=now)
-        answer(pace, END, Reply(True, time=used(480, now() + 120)))
+        limiter = PortalRateLimiter(clock=now)
+        answer(limiter, END, Reply(True, time=used(480, now() + 120)))
         for call in (END, ENDS):
             with pytest.raises(OperatingTimeLimitError, match="held back") as held:
-                wait_of(pace, call)
+                wait_of(limiter, call)
             assert held.value.retry_after == pytest.approx(121)
             assert held.value.retry_helps
-        assert wait_of(pace, LIST) == 0
-        assert wait_of(pace, calls.batch({"c0": LIST})) == 0
+        assert wait_of(limiter, LIST) == 0
+        assert wait_of(limiter, calls.batch({"c0": LIST})) == 0
         now.now += 121.1
-        assert wait_of(pace, END) == 0
+        assert wait_of(limiter, END) == 0
 
     def test_what_is_held_back_takes_no_place_in_the_bucket(self, now: Clock) -> None:
-        pace = PortalRateLimiter(clock=now)
-        answer(pace, END, Reply(True, time=used(480, now() + 120)))
+        limiter = PortalRateLimiter(clock=now)
+        answer(limiter, END, Reply(True, time=used(480, now() + 120)))
         for _ in range(100):
             with pytest.raises(OperatingTimeLimitError):
-                wait_of(pace, END)
-        assert wait_of(pace, LIST) == 0
+                wait_of(limiter, END)
+        assert wait_of(limiter, LIST) == 0
 
     def test_commands_that_the_portal_blocks_in_a_batch_get_the_time_to_wait(self, now: Clock) -> None:
-        pace = PortalRateLimiter(clock=now)
+        limiter = PortalRateLimiter(clock=now)
         blocked = OperatingTimeLimitError(str(END), code="OPERATION_TIME_LIMIT", retry_after=300.0)
-        wait_of(pace, ENDS)
-        pace.release(ENDS, Reply({"c0": Reply(True, time=used(490, now() + 42)), "c1": blocked}))
+        wait_of(limiter, ENDS)
+        limiter.release(ENDS, Reply({"c0": Reply(True, time=used(490, now() + 42)), "c1": blocked}))
         assert blocked.retry_after == pytest.approx(43), "as the last good reply says"
         with pytest.raises(OperatingTimeLimitError):
-            wait_of(pace, END)
-        assert wait_of(pace, LIST) == 0
+            wait_of(limiter, END)
+        assert wait_of(limiter, LIST) == 0
 
     def test_a_batch_that_is_blocked_as_such_does_not_hold_back_single_calls(self, now: Clock) -> None:
-        pace = PortalRateLimiter(clock=now)
+        limiter = PortalRateLimiter(clock=now)
         blocked = OperatingTimeLimitError("batch", code="OPERATION_TIME_LIMIT", retry_after=300.0)
-        wait_of(pace, ENDS)
-        pace.release(ENDS, blocked)
+        wait_of(limiter, ENDS)
+        limiter.release(ENDS, blocked)
         assert blocked.retry_after == 300
         with pytest.raises(OperatingTimeLimitError):
-            wait_of(pace, calls.batch({"c0": LIST}))
-        assert wait_of(pace, END) == 0
+            wait_of(limiter, calls.batch({"c0": LIST}))
+        assert wait_of(limiter, END) == 0
 
     @pytest.mark.parametrize("outcome", [ReplyLostError("x"), RateLimitError("x"), Reply(True, time=used(1, 1e6 + 9))])
     def test_what_has_come_back_is_under_way_no_more(self, now: Clock, outcome: Any) -> None:
-        pace = PortalRateLimiter(Limits(operating_limit=10), clock=now)
-        answer(pace, END, Reply(True, time=used(1, now() + 9)))
+        limiter = PortalRateLimiter(Limits(operating_limit=10), clock=now)
+        answer(limiter, END, Reply(True, time=used(1, now() + 9)))
         for _ in range(30):
-            wait_of(pace, END)
-            pace.release(END, outcome)
+            wait_of(limiter, END)
+            limiter.release(END, outcome)
 
     def test_what_is_under_way_counts_before_it_comes_back(self, now: Clock) -> None:
-        pace = PortalRateLimiter(Limits(operating_limit=10), clock=now)
-        answer(pace, END, Reply(True, time=used(6, now() + 600, each=1.5)))
+        limiter = PortalRateLimiter(Limits(operating_limit=10), clock=now)
+        answer(limiter, END, Reply(True, time=used(6, now() + 600, each=1.5)))
         for _ in range(2):
-            wait_of(pace, END)
+            wait_of(limiter, END)
         with pytest.raises(OperatingTimeLimitError):
-            wait_of(pace, END)
+            wait_of(limiter, END)
 
 
 @pytest.fixture
@@ -317,9 +317,9 @@ class TestOverHttp:
 
 
 def test_every_call_has_its_own_running_time() -> None:
-    pace = PortalRateLimiter(clock=Clock())
+    limiter = PortalRateLimiter(clock=Clock())
     kill: Call = calls.kill_workflow("1.2")
-    answer(pace, kill, Reply(True, time=used(480, 1_000_060.0)))
-    assert wait_of(pace, END) == 0
+    answer(limiter, kill, Reply(True, time=used(480, 1_000_060.0)))
+    assert wait_of(limiter, END) == 0
     with pytest.raises(OperatingTimeLimitError):
-        wait_of(pace, kill)
+        wait_of(limiter, kill)

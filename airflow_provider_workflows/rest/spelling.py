@@ -1,4 +1,4 @@
-"""Words for people."""
+"""Help for who misspells a word."""
 
 from __future__ import annotations
 

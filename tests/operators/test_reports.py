@@ -19,7 +19,7 @@ from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.simulator import Control
-from airflow_provider_workflows.tasks.earlier_tries import TOGETHER
+from airflow_provider_workflows.tasks.earlier_tries import IDS_PER_KEY
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, refused
 
@@ -202,7 +202,7 @@ class TestTheReportOfARetry:
         with pytest.raises((AirflowFailException, NotAllEndedError, ApiError)):
             kill(context, ids)
 
-    @pytest.mark.parametrize("count", [3, 2 * TOGETHER + 1])
+    @pytest.mark.parametrize("count", [3, 2 * IDS_PER_KEY + 1])
     def test_holds_what_the_first_try_ended(self, control: Control, context: Any, store: Store, count: int) -> None:
         ids = add(control, count)
         control.finish_workflows(ids[:1])
