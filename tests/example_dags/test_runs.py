@@ -163,7 +163,7 @@ class TestMassEnding:
 
         shown = dags_test("mass_ending_by_date")
         assert shown.returncode == 0, shown.stdout
-        assert "60 workflows match" in shown.stdout
+        assert "a dry run finds 60 running workflows" in shown.stdout
         assert control.journal() == []
 
         done = dags_test("mass_ending_by_date", conf={"dry_run": False, "max_workflows": 60})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
@@ -68,7 +69,7 @@ def run_until_done(control: Control, context: Any, ti: TaskInstance, ids: list[s
     try:
         report = (first or task(ids)).execute(context)
         enough = True
-    except (ApiError, NotAllEndedError):
+    except (ApiError, NotAllEndedError, AirflowFailException):
         enough = False
         assert_true(ti.xcoms["return_value"], ids)
         cancelled = {entry["id"] for entry in control.journal("cancel")}
