@@ -6,7 +6,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import copy_context
 from http.cookiejar import DefaultCookiePolicy
 from threading import Event, Lock, Thread
@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that an interrupted task waits for what is under way. Airflow kills a task a minute after it asked it to end.
 GRACE = 45.0
+#: Seconds after which a task heeds a signal at the latest.
+HEED = 0.5
 #: Bytes of a reply that are read at once.
 PIECE = 2**16
 
@@ -114,13 +116,19 @@ class Client(Generic[C]):
         :raises ApiError: a failed call that the plan does not handle.
         :raises PauseDueError: if it has to pause for longer.
         """
-        running = in_thread(lambda: finish(self._driver.run(plan, longest_pause=longest_pause, patience=patience)))
+        running: Future[T] | None = None
         try:
-            return running.result()
+            running = in_thread(lambda: finish(self._driver.run(plan, longest_pause=longest_pause, patience=patience)))
+            while True:
+                # A signal that the system gives to another thread does not wake this one, which has to handle it.
+                with suppress(TimeoutError):
+                    return running.result(timeout=HEED)
+                if running.done():
+                    return running.result()
         except BaseException as error:
-            if not running.done():
+            if running is None or not running.done():
                 self.stop(f"the task was interrupted by {type(error).__name__}")
-                wait([running], timeout=GRACE)
+                wait([running] if running else [], timeout=GRACE)
             raise
 
     async def _send(self, call: C, over: Event) -> Any:
