@@ -122,8 +122,7 @@ class TestRequests:
         assert portal.throughout <= set(found)
         return portal.requests
 
-    @pytest.mark.parametrize("filters", FILTERS[:6])
-    @pytest.mark.parametrize("count", [50, 51, 2550, 2551, 5050, 20_000])
+    @pytest.mark.parametrize(("count", "filters"), zip([50, 51, 2550, 2551, 5050, 20_000], FILTERS[:6], strict=True))
     def test_where_nothing_changes_none_is_more_than_the_pages_need(self, count: int, filters: dict[str, Any]) -> None:
         portal = BusyPortal(count, random.Random(1))  # noqa: S311
         portal.watch(filters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import requests
@@ -10,12 +11,13 @@ from tests.e2e.services import wait_until
 
 
 class Airflow:
-    """Talks to the API server.
+    """Talks to the API server, from any thread, but for one at a time: SQLite has one writer.
 
     :param url: its address.
     """
 
     def __init__(self, url: str) -> None:
+        self._lock = Lock()
         self._session = requests.Session()
         self._session.trust_env = False
         self._url = f"{url}/api/v2"
@@ -23,7 +25,8 @@ class Airflow:
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def _do(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
-        response = self._session.request(method, f"{self._url}{path}", json=body, params=params, timeout=60)
+        with self._lock:
+            response = self._session.request(method, f"{self._url}{path}", json=body, params=params, timeout=60)
         assert response.ok, f"{method} {path}: HTTP {response.status_code}: {response.text}"
         return response.json()
 
@@ -33,7 +36,7 @@ class Airflow:
         def found() -> bool:
             return any(dag["dag_id"] == dag_id for dag in self._do("GET", "/dags", limit=100)["dags"])
 
-        wait_until(found, 90, f"Airflow has found {dag_id}")
+        wait_until(found, f"Airflow has found {dag_id}")
         self._do("PATCH", f"/dags/{dag_id}", {"is_paused": False}, update_mask="is_paused")
 
     def run(self, dag_id: str, **conf: Any) -> str:
@@ -48,12 +51,9 @@ class Airflow:
         return runs
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Return the task instances of a run, of which there are at most 300."""
-        tasks: list[dict[str, Any]] = []
-        while page := self._do("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100, offset=len(tasks))[
-            "task_instances"
-        ]:
-            tasks += page
+        """Return the task instances of a run, of which there are at most 100."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        tasks: list[dict[str, Any]] = self._do("GET", path, limit=100)["task_instances"]
         return tasks
 
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
@@ -64,23 +64,25 @@ class Airflow:
         """Return the state of each task; mapped ones share a name, so they are not told apart."""
         return {one["task_id"]: one["state"] for one in self.tasks(dag_id, run_id)}
 
-    def wait_for(self, dag_id: str, run_id: str, state: str, seconds: float = 90, task_id: str | None = None) -> None:
+    def wait_for(self, dag_id: str, run_id: str, state: str, task_id: str | None = None) -> None:
         """Wait until all tasks of a run, or one of them, are in a state."""
 
         def there() -> bool:
             tasks = [one for one in self.tasks(dag_id, run_id) if task_id in (None, one["task_id"])]
-            return bool(tasks) and all(one["state"] == state for one in tasks)
+            states = {one["state"] for one in tasks}
+            assert state == "failed" or "failed" not in states, f"{dag_id}: {self.states(dag_id, run_id)}"
+            return states == {state}
 
-        wait_until(there, seconds, f"{dag_id} {task_id or ''} is {state}: {self.states(dag_id, run_id)}")
+        wait_until(there, f"{dag_id} {task_id or ''} is {state}")
 
-    def wait_for_triggers(self, dag_id: str, run_id: str, seconds: float = 60) -> None:
+    def wait_for_triggers(self, dag_id: str, run_id: str) -> None:
         """Wait until all tasks are deferred and a triggerer runs their triggers."""
-        self.wait_for(dag_id, run_id, "deferred", seconds)
+        self.wait_for(dag_id, run_id, "deferred")
 
         def taken() -> bool:
             return all(one["triggerer_job"] for one in self.tasks(dag_id, run_id))
 
-        wait_until(taken, seconds, "a triggerer has taken the triggers")
+        wait_until(taken, "a triggerer has taken the triggers")
 
     def set_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
         """Mark a task, as a user does."""
@@ -90,6 +92,12 @@ class Airflow:
         """Clear a task, as a user does."""
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
         self._do("POST", f"/dags/{dag_id}/clearTaskInstances", body | {"reset_dag_runs": True})
+
+    def xcoms(self, dag_id: str, run_id: str, task_id: str) -> list[dict[str, Any]]:
+        """Return which XComs a task has pushed."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries"
+        entries: list[dict[str, Any]] = self._do("GET", path)["xcom_entries"]
+        return entries
 
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """Return what a task returned."""

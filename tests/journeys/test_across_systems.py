@@ -148,8 +148,8 @@ def test_a_fault_at_every_other_request_changes_nothing_about_that(
 
 
 @pytest.mark.parametrize("vendor", ["bitrix24", "domo"])
-@pytest.mark.parametrize("fault", ["lost_after", "lost_before", "error_500", "truncated"])
-@pytest.mark.parametrize("after", range(0, 12, 2))
+@pytest.mark.parametrize("fault", ["lost_after", "lost_before"])
+@pytest.mark.parametrize("after", [0, 4, 8])
 def test_nor_does_one_that_lasts_for_a_whole_try(
     world: World, context: Any, fault: str, vendor: str, after: int
 ) -> None:

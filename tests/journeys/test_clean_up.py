@@ -158,22 +158,15 @@ class TestWithFaults:
         assert {kind for kind, _ in PASSING + LASTING} | {"blocked", "others", "reply", "strange_time"} == set(KINDS)
 
     @pytest.mark.parametrize(("fault", "options"), PASSING)
-    @pytest.mark.parametrize("where", ["list", "end", "everywhere"])
     def test_it_gets_over_a_passing_one_by_itself(
-        self, control: Control, connect: Any, context: Any, fault: str, options: dict, where: str
+        self, control: Control, connect: Any, context: Any, fault: str, options: dict
     ) -> None:
         if fault == "slow":
             code = control.settings()["webhook_code"]
             connect("BITRIX24_DEFAULT", login="1", password=code, extra=json.dumps({"read_timeout": 0.15}))
         old, new = add(control, 120, 70)
-        if fault == "operating_limit":
-            methods = {"list": "bizproc.workflow.instances", "end": "bizproc.workflow.terminate"}
-            control.inject(fault, method=methods.get(where), times=3)
-        elif where == "everywhere":
-            control.inject(fault, skip=1, times=2, **options)
-        else:
-            method = {"list": "bizproc.workflow.instances", "end": "bizproc.workflow.terminate"}[where]
-            control.inject(fault, containing=method, times=2, **options)
+        for skip in (0, 1):
+            control.inject(fault, skip=skip, times=2, **options)
         rows, report, gone = clean_up(context)
         assert any(entry["fault"] == fault for entry in control.requests())
         assert {row["ID"] for row in rows} == old

@@ -116,7 +116,8 @@ def test_without_a_fault_it_takes_nine_requests(control: Control, context: Any, 
     assert_ended_once(control, ids)
 
 
-@pytest.mark.parametrize("index", range(REQUESTS))
+# The first and the last of the list, of those that end, and the one that looks again.
+@pytest.mark.parametrize("index", [0, 1, 2, 7, 8])
 @pytest.mark.parametrize(("fault", "options"), FAULTS, ids=lambda value: str(value))
 def test_whatever_fails_at_whichever_request_each_is_ended_once(
     control: Control, context: Any, ti: TaskInstance, ids: set[str], fault: str, options: dict[str, Any], index: int

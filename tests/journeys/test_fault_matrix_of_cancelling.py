@@ -82,7 +82,7 @@ def run_until_done(control: Control, context: Any, ti: TaskInstance, ids: list[s
     return enough
 
 
-@pytest.mark.parametrize("index", [0, 5, 12, 23])
+@pytest.mark.parametrize("index", [0, MINE])
 @pytest.mark.parametrize(("fault", "options"), FAULTS, ids=lambda value: str(value))
 def test_whatever_fails_at_whichever_request_each_is_cancelled(
     control: Control, context: Any, ti: TaskInstance, ids: list[str], fault: str, options: dict[str, Any], index: int

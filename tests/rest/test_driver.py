@@ -533,13 +533,13 @@ class TestWithTheServer:
         world.run(plan(), at(server))
         assert (len(server.requests), server.connections) == (3, 1)
 
-    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     @pytest.mark.parametrize("location", ["/other", "https://evil.example/", "", "https://[evil"])
-    def test_no_redirect_is_followed(self, world: World, status: int, location: str) -> None:
-        with loopback(lambda request: http(b"", f"{status} X", f"Location: {location}")) as server:
-            response = world.run(say(), at(server))
-            assert len(server.requests) == 1
-        assert (response.http_status, response.headers["Location"]) == (status, location)
+    def test_no_redirect_is_followed(self, world: World, location: str) -> None:
+        for status in (301, 302, 303, 307, 308):
+            with loopback(lambda request: http(b"", f"{status} X", f"Location: {location}")) as server:  # noqa: B023
+                response = world.run(say(), at(server))
+                assert len(server.requests) == 1
+            assert (response.http_status, response.headers["Location"]) == (status, location)
 
     def test_no_cookie_is_kept(self, world: World) -> None:
         def plan() -> Plan[None]:
