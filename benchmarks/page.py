@@ -50,7 +50,7 @@ How it is measured:
 
 WAITING_HOW = """\
 They wait for workflows of one portal, with its limits on, in one event loop, as in Airflow's triggerer. At random
-moments workflows appear for some of them. *One request a sensor* is the same without shared looks; it cannot keep up,
+moments workflows appear for some of them. *One request a sensor* is the same without shared polls; it cannot keep up,
 and is measured for a shorter time. *Ratio* is its requests a second, by this provider's. A block of the event loop is
 what a coroutine that sleeps for 10 ms wakes too late by; most of it is Python's garbage collector, which looks through
 all that Airflow has loaded.
@@ -219,7 +219,7 @@ def waiting_section(measured: Sequence[Wait], scale: Scale) -> str:
     """Write the section about waiting."""
     parts = [
         "## Waiting\n",
-        f"{scale.sensors:,} deferred sensors, each with its own filter, and a look every {scale.interval:.0f} s.\n",
+        f"{scale.sensors:,} deferred sensors, each with its own filter, and a poll every {scale.interval:.0f} s.\n",
         WAITING_HOW,
         f"Targets: at most {ROUND_TARGET} requests a round, none refused, seen within {scale.interval + 5:.0f} s, the "
         f"loop blocked for {BLOCK_TARGET:.0f} ms at most. What misses its target is **bold**.\n",

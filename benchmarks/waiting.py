@@ -30,7 +30,7 @@ class Scale:
     """How much is measured.
 
     :param sensors: how many wait, each for workflows of a template of its own.
-    :param interval: seconds between two looks.
+    :param interval: seconds between two polls.
     :param seconds: for how long.
     """
 
@@ -94,7 +94,7 @@ def _measure(contestant: str, scale: Scale, seconds: float) -> Wait:
             child.stdin.flush()
             reader.join(60)
             told = json.loads(child.stderr.read().splitlines()[-1]) if child.stderr else {}
-    # All look at whole multiples of the interval; the first ones come while the sensors start.
+    # All poll at whole multiples of the interval; the first ones come while the sensors start.
     rounds = Counter(int(entry["at"] // scale.interval) for entry in requests)
     first = int(begun // scale.interval) + 1
     delays = [fired[number] - at for number, at in appeared.items() if number in fired]

@@ -18,7 +18,7 @@ from airflow_provider_workflows.bitrix24.listing import read_workflows, running_
 from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
-from airflow_provider_workflows.rest.redaction import visible
+from airflow_provider_workflows.rest.redaction import escape_controls
 
 
 class EmployeeError(ProviderError, ValueError):
@@ -63,7 +63,7 @@ def find_employee(*, user_id: int | None = None, name: str | None = None, last_n
         return user.id == user_id if user_id is not None else (user.name, user.last_name) == (name, last_name)
 
     fitting = [user for user in users if is_meant(user)]
-    who = f"id {user_id}" if user_id is not None else visible(f"name {name} {last_name}")
+    who = f"id {user_id}" if user_id is not None else escape_controls(f"name {name} {last_name}")
     left = [user for user in fitting if not user.active]
     if len(left) == 1 and reply.next is None:
         return left[0]

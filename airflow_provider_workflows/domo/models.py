@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from airflow_provider_workflows.rest.redaction import visible
+from airflow_provider_workflows.rest.redaction import escape_controls
 
 COMPLETED, CANCELED, FAILED, IN_PROGRESS = "COMPLETED", "CANCELED", "FAILED", "IN_PROGRESS"
 #: After these an instance does nothing more by itself. FAILED can still be cancelled, or retried by a person.
@@ -30,7 +30,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 #: These stand in logs, errors, reports and links.
-Text = Annotated[str, AfterValidator(visible)]
+Text = Annotated[str, AfterValidator(escape_controls)]
 
 
 class Instance(BaseModel):

@@ -32,7 +32,7 @@ from airflow_provider_workflows.rest.plans import (
     read_as,
     send,
 )
-from airflow_provider_workflows.rest.redaction import visible
+from airflow_provider_workflows.rest.redaction import escape_controls
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class NotCompletedError(ProviderError):
         self.retry_helps = retry_helps
 
     def __str__(self) -> str:
-        status = visible(str(self.instance.status))
+        status = escape_controls(str(self.instance.status))
         return f"Workflow instance {self.instance.id} is {status}; see its execution in Domo"
 
 

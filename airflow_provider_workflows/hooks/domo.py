@@ -18,7 +18,7 @@ from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
 from airflow_provider_workflows.rest.plans import send
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
-from airflow_provider_workflows.rest.redaction import hide_frames, visible
+from airflow_provider_workflows.rest.redaction import escape_controls, hide_frames
 
 
 class DomoExtra(HttpExtra):
@@ -103,7 +103,7 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         # Rights on workflows are given per workflow: the token may have any.
         client = self.get_conn()
         user = client.run(send(calls.get_current_user(), attempts=1))
-        name = visible(str(user.get("displayName") or user.get("id")))
+        name = escape_controls(str(user.get("displayName") or user.get("id")))
         return f"Connected to {client.account.base_url} as {name}"
 
 

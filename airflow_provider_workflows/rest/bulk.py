@@ -15,8 +15,8 @@ from airflow_provider_workflows.rest.plans import (
     MaxInFlight,
     Plan,
     Progress,
+    RetryState,
     Sendable,
-    Setbacks,
     Submit,
 )
 
@@ -84,7 +84,7 @@ def send_each(
     """
     work = _Work(deque(items), batching)
     total, max_in_flight = len(work.queue), (yield MaxInFlight())
-    concurrency, setbacks = max_in_flight, Setbacks()
+    concurrency, retries = max_in_flight, RetryState()
     in_flight = items_in_flight = 0
     stopped_by: ApiError | None = None
     while in_flight or (work.left and stopped_by is None):
@@ -106,9 +106,9 @@ def send_each(
             failure = yield from work.settle(settle)
             # While anything is done, the next try may come at once: it is the limiter that knows how long it must wait.
             if work.advanced:
-                setbacks = Setbacks()
+                retries = RetryState()
             elif failure is not None:
-                yield from setbacks.wait_out(failure)
+                yield from retries.wait_out(failure)
             work.advanced = False
         except ApiError as error:
             stopped_by = stopped_by or error

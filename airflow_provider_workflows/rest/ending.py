@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from airflow_provider_workflows.rest.errors import ApiError, ProviderError
-from airflow_provider_workflows.rest.redaction import visible
+from airflow_provider_workflows.rest.redaction import escape_controls
 
 #: Ids that a report shows of those that were ended, or had ended before.
 SHOWN_IDS = 1000
@@ -169,7 +169,7 @@ class EndReport:
 
     def _by_status(self) -> dict[str, int]:
         # Statuses are the vendor's words.
-        counts = Counter(visible(str(status))[:SHOWN_STATUS_LENGTH] for status in tuple(self.statuses.values()))
+        counts = Counter(escape_controls(str(status))[:SHOWN_STATUS_LENGTH] for status in tuple(self.statuses.values()))
         return dict(counts.most_common(SHOWN_REASONS))
 
     def save(self) -> dict[str, Any]:

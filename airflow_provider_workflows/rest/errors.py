@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from airflow_provider_workflows.rest.redaction import redact, visible
+from airflow_provider_workflows.rest.redaction import escape_controls, redact
 
 
 class ProviderError(Exception):
@@ -49,10 +49,10 @@ class ApiError(ProviderError):
     ) -> None:
         super().__init__(call)
         self.call = call
-        self.code = visible(redact(code)) if code else code
+        self.code = escape_controls(redact(code)) if code else code
         self.http_status = http_status
-        self.text = visible(redact(text)) if text else text
-        self.trace = visible(redact(trace)) if trace else trace
+        self.text = escape_controls(redact(text)) if text else text
+        self.trace = escape_controls(redact(trace)) if trace else trace
         self.retry_after = retry_after
 
     def __str__(self) -> str:

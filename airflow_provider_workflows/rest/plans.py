@@ -195,7 +195,7 @@ def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
     :returns: the call's result.
     :raises ApiError: the last error, when no further attempt can help.
     """
-    setbacks = Setbacks(attempts)
+    retries = RetryState(attempts)
     while True:
         try:
             return (yield call)
@@ -205,11 +205,11 @@ def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
             if not call.repeatable:
                 raise
             failure = error
-        yield from setbacks.wait_out(failure)
+        yield from retries.wait_out(failure)
 
 
 @dataclass(slots=True)
-class Setbacks:
+class RetryState:
     """Failures in a row, with nothing done between them.
 
     :param attempts: how many of them end it; unless that is set, refusals end it only when patience is over.

@@ -51,7 +51,7 @@ def redact(text: str) -> str:
     return text
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Return the text with control characters escaped: texts of others must not forge lines, or hide what they say.
 
     :param text: a text that somebody else wrote.

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from airflow_provider_workflows.rest.errors import ApiError, RejectedError, UnknownOutcomeError
 from airflow_provider_workflows.rest.plans import Pause, Plan
-from airflow_provider_workflows.rest.redaction import visible
+from airflow_provider_workflows.rest.redaction import escape_controls
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class StartOnce:
             if self.id is not None:
                 self.notes.write(StartNote(id=self.id))
         if self.id is not None:
-            log.info("Started %s", visible(self.id))
+            log.info("Started %s", escape_controls(self.id))
             return self.id
         log.warning("The reply to the start was lost, and it is looked for: %s", failure)
         found = self._find(note, failure.reason)

@@ -22,7 +22,7 @@ from airflow_provider_workflows.tasks.base import SensorArguments
 from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task, check_filters
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
 from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
-from airflow_provider_workflows.triggers.polling import strange_event
+from airflow_provider_workflows.triggers.polling import unexpected_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
@@ -133,7 +133,7 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
     def _result(self, event: dict[str, Any]) -> list[str]:
         ids = event.get("workflow_ids")
         if not isinstance(ids, list):
-            raise strange_event(event)
+            raise unexpected_event(event)
         check_workflow_ids(ids)
         self.log.info("%d running workflows were seen", len(ids))
         return ids

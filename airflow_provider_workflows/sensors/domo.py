@@ -14,7 +14,7 @@ from airflow_provider_workflows.domo.watching import NotCompletedError, note_unk
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import TOLERANCE
-from airflow_provider_workflows.rest.redaction import visible
+from airflow_provider_workflows.rest.redaction import escape_controls
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
 from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_one_of
 from airflow_provider_workflows.tasks.base import SensorArguments
@@ -89,7 +89,7 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
     def _read(self) -> Instance:
         instance = self.hook.run(read_instance(self._id()))
         note_unknown(instance)
-        self.log.info("Instance %s is %s", instance.id, visible(instance.status or "about to start"))
+        self.log.info("Instance %s is %s", instance.id, escape_controls(instance.status or "about to start"))
         return instance
 
     def _judge(self, instance: Instance) -> dict[str, Any]:

@@ -67,10 +67,10 @@ def validate_event(event: Any) -> Literal["success", "timeout"]:
         return status  # type: ignore[no-any-return]
     if status == "error":
         raise WaitFailedError(str(event.get("message")), retry_helps=event.get("retry_helps") is not False)
-    raise strange_event(event)
+    raise unexpected_event(event)
 
 
-def strange_event(event: Any) -> WaitFailedError:
+def unexpected_event(event: Any) -> WaitFailedError:
     """Return the error for an event that no trigger of this package fires.
 
     :param event: the event.

@@ -213,7 +213,7 @@ class TestCancelled:
 
         return asyncio.run(work())
 
-    def test_an_asker_takes_its_question_along(self, portal: FakePortal) -> None:
+    def test_a_caller_takes_its_call_along(self, portal: FakePortal) -> None:
         outcomes = self.asked(portal, [1, 2, 3], [1])
         assert kinds(outcomes) == [Reply, asyncio.CancelledError, Reply]
         assert portal.requests == [[1, 3]]
@@ -286,7 +286,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         "kind", [InvalidCallError, AccessDeniedError, OperatingTimeLimitError, UnreadableReplyError]
     )
-    def test_a_command_that_fails_in_a_batch_fails_only_its_own_askers(
+    def test_a_command_that_fails_in_a_batch_fails_only_its_own_callers(
         self, portal: FakePortal, kind: type[ApiError]
     ) -> None:
         portal.one = lambda number: kind("bad") if number == 3 else None
@@ -294,7 +294,7 @@ class TestFailures:
         assert kinds(outcomes) == [Reply, Reply, kind, kind, Reply]
         assert portal.requests == [[1, 2, 3, 4]]
 
-    def test_each_asker_has_an_error_of_its_own_to_raise(self, portal: FakePortal) -> None:
+    def test_each_caller_has_an_error_of_its_own_to_raise(self, portal: FakePortal) -> None:
         portal.one = lambda number: ServerError("bad", code="x", http_status=500, text="text", retry_after=3)
         first, second = ask_all(portal, [1, 1])
         assert first is not second
@@ -344,7 +344,7 @@ class TestFailures:
 
         assert kinds(asyncio.run(work())) == [RateLimitError, Reply]
 
-    def test_an_error_that_nobody_foresaw_reaches_the_askers(self) -> None:
+    def test_an_error_that_nobody_foresaw_reaches_the_callers(self) -> None:
         async def attempt(call: Call) -> Reply:
             raise OSError("no space left on device")
 
@@ -355,7 +355,7 @@ class TestFailures:
 
         asyncio.run(work())
 
-    def test_closing_leaves_no_asker_waiting(self, portal: FakePortal) -> None:
+    def test_closing_leaves_no_caller_waiting(self, portal: FakePortal) -> None:
         async def work() -> None:
             portal.busy = lambda: hold(asyncio.Event())
             reads = RequestCoalescer(portal.attempt, IN_FLIGHT, delay=0.0)
@@ -437,7 +437,7 @@ PASSING = {"refused", "lost"}
     repeats=st.integers(0, 40),
     cancelled=st.integers(0, 20),
 )
-def test_every_asker_gets_exactly_the_answer_to_its_own_question(
+def test_every_caller_gets_exactly_the_answer_to_its_own_call(
     fates: list[str], chance: Any, repeats: int, cancelled: int
 ) -> None:
     portal = FakePortal()

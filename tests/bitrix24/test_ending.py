@@ -207,7 +207,7 @@ def test_a_command_that_the_reply_does_not_mention_is_settled_by_reading() -> No
     assert portal.story[ids[2]] == ["sent", "gone"]
 
 
-def test_a_refused_request_is_sent_again_with_growing_pauses() -> None:
+def test_a_refused_request_is_sent_again_with_exponential_backoff() -> None:
     ids = workflow_ids(2)
     portal = TinyPortal(set(ids), request_fates=[REFUSED] * 4)
     pauses: list[Pause] = []
@@ -404,7 +404,7 @@ def test_whatever_happens_nothing_is_sent_again_whose_end_is_known(
 
 
 class TestOnlyWhatStillMatches:
-    """Workflows that were chosen a while ago are looked at again shortly before they are ended."""
+    """Workflows that were chosen a while ago are checked again shortly before they are ended."""
 
     def end(self, portal: TinyPortal, ids: list[str], moved: Callable[[str], bool], **how: Any) -> EndReport:
         """End those that have not moved on."""
@@ -422,7 +422,7 @@ class TestOnlyWhatStillMatches:
         assert portal.running == set(ids[1:3])
         assert (report.json()["moved_on"], report.failed) == (2, {})
 
-    def test_of_many_the_last_are_looked_at_when_it_is_their_turn(self) -> None:
+    def test_of_many_the_last_are_checked_when_it_is_their_turn(self) -> None:
         ids = workflow_ids(2 * CHECK_SIZE)
         portal = TinyPortal(set(ids))
         # One that moves on while the first part is ended.
@@ -435,7 +435,7 @@ class TestOnlyWhatStillMatches:
         assert len(portal.requests) == 2 * CHECK_SIZE // 50
 
     @pytest.mark.parametrize(("seconds_ago", "requests"), [(FRESH - 1, 1), (FRESH + 1, 2)])
-    def test_what_was_seen_within_a_minute_is_not_looked_at_again(self, seconds_ago: float, requests: int) -> None:
+    def test_what_was_seen_within_a_minute_is_not_checked_again(self, seconds_ago: float, requests: int) -> None:
         portal = TinyPortal(set(workflow_ids(3)))
         self.end(portal, workflow_ids(3), lambda _: False, seen=run(now(), portal) - seconds_ago)
         assert len(portal.requests) == requests

@@ -175,7 +175,7 @@ class TestSwitchFlow:
 
         assert states(run(switch_flow(517, True), answer)) == (False, True)
 
-    def test_it_looks_again_before_it_toggles_again(self) -> None:
+    def test_it_reads_again_before_it_toggles_again(self) -> None:
         portal = OneFlow()
 
         def answer(call: Call) -> Reply | ApiError:

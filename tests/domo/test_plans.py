@@ -46,7 +46,7 @@ def instance_ids(count: int) -> list[str]:
 
 @dataclass
 class TinyHost:
-    """A Domo account in which a cancellation takes some looks to show.
+    """A Domo account in which a cancellation takes some polls to show.
 
     :param statuses: id to status.
     :param cancel_finished: the HTTP status that answers the cancellation of what has finished.
@@ -314,7 +314,7 @@ class TestWait:
         assert cancel(host, instance_ids(100), wait_for=0).failed == {}
         assert sum(sent.startswith("get") for sent in host.sent) == 101
 
-    def test_without_any_time_it_looks_once(self) -> None:
+    def test_without_any_time_it_polls_once(self) -> None:
         host = running(1, takes=None)
         assert list(cancel(host, instance_ids(1), wait_for=0).failed) == instance_ids(1)
         assert host.sent == ["cancel 0", "get 0"]

@@ -86,7 +86,7 @@ NEEDED = {"CleanUpWorkflowsOperator": ["filters"], "CleanUpEmployeeWorkflowsOper
 every = pytest.mark.parametrize("operator", classes())
 
 
-def test_every_class_is_looked_at() -> None:
+def test_every_class_is_checked() -> None:
     names = {one.__name__ for one in classes()}
     assert names >= {
         "TerminateWorkflowOperator",

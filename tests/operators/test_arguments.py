@@ -96,11 +96,11 @@ def test_what_cannot_be_right_is_refused_when_the_task_is_made(
         (DomoWorkflowSensor, {"instance_id": "{{ x }}"}),
     ],
 )
-def test_a_template_is_looked_at_when_the_task_runs(operator: type[BaseOperator], arguments: dict[str, Any]) -> None:
+def test_a_template_is_checked_when_the_task_runs(operator: type[BaseOperator], arguments: dict[str, Any]) -> None:
     operator(task_id="task", **arguments)
 
 
-def test_what_comes_from_another_task_is_looked_at_when_the_task_runs() -> None:
+def test_what_comes_from_another_task_is_checked_when_the_task_runs() -> None:
     with DAG("chained", schedule=None, start_date=datetime(2026, 1, 1)):
         first: Any = ListWorkflowsOperator(task_id="first")
         KillWorkflowOperator(task_id="end", workflow_id=first.output)

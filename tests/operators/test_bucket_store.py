@@ -1,4 +1,4 @@
-"""Tasks whose processes cannot share their pace any more: what is to be ended is ended all the same."""
+"""Tasks whose processes cannot share a bucket any more: what is to be ended is ended all the same."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ class TestMeanwhile:
 
 
 class TestAtTheLimits:
-    def test_many_are_ended_at_the_buckets_pace_and_never_refused(
+    def test_many_are_ended_at_the_buckets_rate_and_never_refused(
         self, control: Control, context: Any, clock: VirtualTime
     ) -> None:
         control.generate_workflows(6000, templates=1)
@@ -722,7 +722,7 @@ class TestWhatHasMovedOn:
         control.add_workflows([OLD] * 2000)
         assert clean_up(context)["requests"] == 2 + 40 + 1
 
-    def test_of_an_employee_is_looked_at_again_too(
+    def test_of_an_employee_is_checked_again_too(
         self, slow: Control, context: Any, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         slow.add_users([{"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])

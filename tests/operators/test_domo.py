@@ -150,7 +150,7 @@ class TestWait:
         assert statuses(control) == {one: None}
 
     @pytest.mark.parametrize("fault", ["refused", "lost_before", "lost_after", "error_500", "truncated", "empty_body"])
-    def test_looks_that_break_in_passing_are_repeated(self, control: Control, context: Any, fault: str) -> None:
+    def test_polls_that_break_in_passing_are_repeated(self, control: Control, context: Any, fault: str) -> None:
         control.configure(cancel_delay=33.0)
         ids = add(control, 2)
         control.inject(fault, vendor="domo", method="get", times=5)
@@ -346,7 +346,7 @@ class TestDeferred:
         assert (sorted(report["ended_ids"]), report["failed"], deferrals) == (sorted(ids), 0, 1)
         assert len(control.journal("cancel")) == 3
 
-    def test_what_is_cancelled_at_the_first_look_is_not_waited_for(self, control: Control, context: Any) -> None:
+    def test_what_is_cancelled_at_the_first_poll_is_not_waited_for(self, control: Control, context: Any) -> None:
         ids = add(control, 2)
         report, deferrals = self.cancel(context, ids)
         assert (sorted(report["ended_ids"]), deferrals) == (sorted(ids), 0)

@@ -118,7 +118,7 @@ def test_a_call_to_domo_has_an_outcome(response: Response, call: domo_calls.Call
 
 
 @given(st.lists(st.tuples(responses, st.sampled_from([READ, END, BOTH])), max_size=10))
-def test_whatever_the_portal_says_the_pace_is_one_to_live_with(said: list[tuple[Response, Call]]) -> None:
+def test_whatever_the_portal_says_the_rate_is_one_to_live_with(said: list[tuple[Response, Call]]) -> None:
     limiter = PortalRateLimiter(clock=lambda: 1_800_000_000.0)
     for response, call in said:
         try:

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.redaction import MASK, hide_frames, redact, register_secret, visible
+from airflow_provider_workflows.rest.redaction import MASK, escape_controls, hide_frames, redact, register_secret
 from tests.rest.loopback import http, loopback
 
 
@@ -90,7 +90,7 @@ class TestVisible:
         ],
     )
     def test_what_would_not_be_seen_is(self, text: str, seen: str) -> None:
-        assert visible(text) == seen
+        assert escape_controls(text) == seen
 
     def test_an_errors_texts_stay_on_one_line(self) -> None:
         forged = "no\n[2026-01-01] INFO - done\x1b[2K"

@@ -259,7 +259,7 @@ class TestTriggerer:
 
     @pytest.fixture(autouse=True)
     def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.0)
+        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.0)
         clock = Bitrix24Hook.clock
         monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=clock.asleep, timeout=asyncio.timeout))
         monkeypatch.setattr(polling, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))

@@ -155,7 +155,7 @@ class TestIds:
 
 class TestCost:
     @pytest.mark.parametrize("how", [{"min_count": 5000}, {"min_count": 0, "max_count": 0}])
-    def test_a_look_that_does_not_meet_it_is_one_request_for_one_small_page(
+    def test_a_poll_that_does_not_meet_it_is_one_request_for_one_small_page(
         self, control: Control, context: Any, how: dict
     ) -> None:
         control.generate_workflows(2000)
@@ -209,7 +209,7 @@ class TestModes:
         ids = add(control, 2)
         assert RunningWorkflowsSensor(task_id="watch", mode="poke").execute(context) == ids
 
-    def test_poking_it_looks_until_it_is_met(
+    def test_poking_it_polls_until_it_is_met(
         self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         naps: list[float] = []
@@ -224,7 +224,7 @@ class TestModes:
         assert sensor.execute(context) == ["66e412fdc9bd44.00000000"]
         assert naps == [30, 30, 30]
 
-    def test_rescheduled_it_gives_its_slot_back_and_looks_anew(self, control: Control, context: Any) -> None:
+    def test_rescheduled_it_gives_its_slot_back_and_polls_anew(self, control: Control, context: Any) -> None:
         def attempt() -> Any:
             sensor = RunningWorkflowsSensor(task_id="watch", mode="reschedule", poke_interval=600)
             return sensor.execute(context)
@@ -253,12 +253,12 @@ class TestDeferred:
         return RunningWorkflowsSensor(task_id="watch", **{"deferrable": True, "poke_interval": 0.05, **how})
 
     def deferred(self, context: Any, **how: Any) -> TaskDeferred:
-        """Have a sensor look in vain."""
+        """Have a sensor poll in vain."""
         with pytest.raises(TaskDeferred) as deferred:
             self.sensor(**how).execute(context)
         return deferred.value
 
-    def test_it_looks_before_it_defers(self, control: Control, context: Any) -> None:
+    def test_it_polls_before_it_defers(self, control: Control, context: Any) -> None:
         ids = add(control, 3)
         assert self.sensor().execute(context) == ids
 

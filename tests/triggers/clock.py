@@ -69,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in (polling, bitrix24_triggers, pause_trigger):
         monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=clock.nap, timeout=asyncio.timeout))
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))
-    monkeypatch.setattr(AsyncBitrix24Client, "window", 0.0)
+    monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.0)
     for hook in (Bitrix24Hook, DomoHook):
         monkeypatch.setattr(hook, "clock", clock)
     return clock

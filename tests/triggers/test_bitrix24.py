@@ -70,7 +70,7 @@ class TestRunningWorkflows:
         clock.events[1] = lambda: stuck.extend(control.add_workflows([{"TEMPLATE_ID": 7, "OWNED_UNTIL": LONG_AGO}]))
         assert fire(running(stuck_for=300.0))["workflow_ids"] == stuck
 
-    def test_after_the_deadline_it_looks_no_more(self, control: Control, clock: Clock) -> None:
+    def test_after_the_deadline_it_polls_no_more(self, control: Control, clock: Clock) -> None:
         assert fire(running(deadline=START + 100)) == {"status": "timeout"}
         # The next thirty-second marks after START are 20, 50 and 80 s later.
         assert len(control.requests()) == 3
@@ -188,7 +188,7 @@ class TestMany:
 
     @pytest.fixture(autouse=True)
     def wait_for_others(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(AsyncBitrix24Client, "window", 1.0)
+        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 1.0)
 
     @staticmethod
     def run(triggers: list[Any]) -> list[Any]:
@@ -203,7 +203,7 @@ class TestMany:
 
         return asyncio.run(work())
 
-    def test_share_their_looks_fifty_to_a_request(self, control: Control, clock: Clock) -> None:
+    def test_share_their_polls_fifty_to_a_request(self, control: Control, clock: Clock) -> None:
         control.add_workflows([{"TEMPLATE_ID": number} for number in range(1, 121)])
         events = self.run([running(filters={"TEMPLATE_ID": number}) for number in range(1, 121)])
         assert len(events) == 120
@@ -288,8 +288,8 @@ class Store:
 
 class TestWorkflowsAppeared:
     @staticmethod
-    def events(trigger: WorkflowsAppearedTrigger, clock: Clock, looks: int, store: Store | None = None) -> list[Any]:
-        """Run it for some looks, and give what it has said."""
+    def events(trigger: WorkflowsAppearedTrigger, clock: Clock, polls: int, store: Store | None = None) -> list[Any]:
+        """Run it for some polls, and give what it has said."""
         seen: list[Any] = []
 
         async def wait() -> None:
@@ -300,7 +300,7 @@ class TestWorkflowsAppeared:
 
         async def work() -> None:
             task = asyncio.create_task(wait())
-            while len(clock.naps) < looks and not task.done():
+            while len(clock.naps) < polls and not task.done():
                 await asyncio.sleep(0.01)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -310,7 +310,7 @@ class TestWorkflowsAppeared:
 
     @pytest.fixture
     def slow_clock(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
-        """Have an event loop come to its other work between two looks."""
+        """Have an event loop come to its other work between two polls."""
         nap = clock.nap
 
         async def sleep(seconds: float) -> None:
@@ -322,26 +322,26 @@ class TestWorkflowsAppeared:
 
     def test_what_is_there_at_first_is_reported_once(self, control: Control, slow_clock: Clock) -> None:
         ids = control.add_workflows([{"TEMPLATE_ID": 7}] * 3)
-        events = self.events(WorkflowsAppearedTrigger(filters={"TEMPLATE_ID": 7}), slow_clock, looks=5)
+        events = self.events(WorkflowsAppearedTrigger(filters={"TEMPLATE_ID": 7}), slow_clock, polls=5)
         assert events == [sorted(ids)]
 
     def test_each_appearance_is_reported(self, control: Control, slow_clock: Clock) -> None:
         ids: list[str] = []
-        for look in (1, 3):
-            slow_clock.events[look] = lambda: ids.extend(control.add_workflows([{"TEMPLATE_ID": 7}]))
-        events = self.events(WorkflowsAppearedTrigger(filters={"TEMPLATE_ID": 7}), slow_clock, looks=7)
+        for poll in (1, 3):
+            slow_clock.events[poll] = lambda: ids.extend(control.add_workflows([{"TEMPLATE_ID": 7}]))
+        events = self.events(WorkflowsAppearedTrigger(filters={"TEMPLATE_ID": 7}), slow_clock, polls=7)
         assert events == [[one] for one in ids]
 
     def test_many_come_a_thousand_to_an_event(self, control: Control, slow_clock: Clock) -> None:
         control.generate_workflows(2100)
-        events = self.events(WorkflowsAppearedTrigger(), slow_clock, looks=3)
+        events = self.events(WorkflowsAppearedTrigger(), slow_clock, polls=3)
         assert [len(ids) for ids in events] == [1000, 1000, 100]
 
     def test_none_is_reported_again_while_others_end(self, control: Control, slow_clock: Clock) -> None:
         control.generate_workflows(3000)
         there = set(control.state()["bitrix24"]["workflows"])
         control.inject("others", method="bizproc.workflow.instances", times=None, end=2, start=1)
-        events = self.events(WorkflowsAppearedTrigger(), slow_clock, looks=6)
+        events = self.events(WorkflowsAppearedTrigger(), slow_clock, polls=6)
         reported = Counter(one for ids in events for one in ids)
         assert set(reported.values()) == {1}
         running = {id for id, row in control.state()["bitrix24"]["workflows"].items() if row["state"] == "running"}
@@ -351,7 +351,7 @@ class TestWorkflowsAppeared:
     def test_errors_do_not_end_it(self, control: Control, slow_clock: Clock, fault: str) -> None:
         control.inject(fault, times=15)
         ids = control.add_workflows([{}])
-        assert self.events(WorkflowsAppearedTrigger(), slow_clock, looks=18) == [ids]
+        assert self.events(WorkflowsAppearedTrigger(), slow_clock, polls=18) == [ids]
 
     def test_nor_does_a_webhook_that_is_rotated(
         self, control: Control, slow_clock: Clock, connect: Callable[..., None]
@@ -363,13 +363,13 @@ class TestWorkflowsAppeared:
         ids: list[str] = []
         slow_clock.events[2] = rotate
         slow_clock.events[4] = lambda: ids.extend(control.add_workflows([{}]))
-        assert self.events(WorkflowsAppearedTrigger(), slow_clock, looks=8) == [ids]
+        assert self.events(WorkflowsAppearedTrigger(), slow_clock, polls=8) == [ids]
 
     def test_nor_does_a_right_that_is_taken_for_a_while(self, control: Control, slow_clock: Clock) -> None:
         control.configure(is_admin=False)
         slow_clock.events[3] = lambda: control.configure(is_admin=True)
         ids = control.add_workflows([{}])
-        assert self.events(WorkflowsAppearedTrigger(), slow_clock, looks=7) == [ids]
+        assert self.events(WorkflowsAppearedTrigger(), slow_clock, polls=7) == [ids]
 
     def test_a_restart_repeats_nothing_where_airflow_keeps_what_was_reported(
         self, control: Control, slow_clock: Clock

@@ -31,7 +31,7 @@ def test_every_end_is_an_end(control: Control, clock: Clock, status: str) -> Non
     assert len(control.requests()) == 1
 
 
-def test_it_waits_for_the_last_and_looks_no_more_at_those_that_have_ended(control: Control, clock: Clock) -> None:
+def test_it_waits_for_the_last_and_polls_no_more_those_that_have_ended(control: Control, clock: Clock) -> None:
     ended, running = control.add_domo_instances([{"status": "COMPLETED"}, {}])
 
     def end() -> None:

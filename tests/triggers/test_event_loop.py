@@ -88,7 +88,7 @@ class TestNotBlocked:
 
     @pytest.fixture(autouse=True)
     def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.02)
+        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.02)
 
     def beat(self, trigger: BaseTrigger) -> tuple[Any, float]:
         async def work() -> tuple[Any, float]:
@@ -129,7 +129,7 @@ class TestNotBlocked:
         assert event["status"] == "success"
         assert longest < STANDSTILL
 
-    def test_by_another_process_that_holds_the_file_of_the_pace(
+    def test_by_another_process_that_holds_the_file_of_the_bucket(
         self, control: Control, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         change = FileBucketStore.change
@@ -170,10 +170,10 @@ class TestCancelled:
     """A triggerer that is stopped, and a task that is cleared or killed, cancel the trigger with a message."""
 
     @pytest.mark.parametrize("make", [running, lambda: ended(["a.1"]), lambda: instances([INSTANCE])])
-    def test_in_the_middle_of_a_look_it_ends_at_once_with_the_message(
+    def test_in_the_middle_of_a_poll_it_ends_at_once_with_the_message(
         self, control: Control, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseTrigger]
     ) -> None:
-        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.0)
+        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.0)
         control.configure(latency_seconds=0.4)
 
         async def work() -> float:
@@ -194,7 +194,7 @@ class TestCancelled:
         assert asyncio.run(work()) < 0.3
 
     def test_its_question_is_not_asked_any_more(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.4)
+        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.4)
         control.add_workflows([{"TEMPLATE_ID": 8}])
 
         async def work() -> Any:
@@ -212,7 +212,7 @@ class TestCancelled:
         assert str(request["params"]["FILTER"]["TEMPLATE_ID"]) == "8"
 
     def test_when_the_last_is_gone_nothing_goes_on(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(AsyncBitrix24Client, "window", 0.1)
+        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.1)
 
         async def work() -> None:
             tasks = [asyncio.create_task(first_event(running(template))) for template in range(1, 6)]
@@ -229,13 +229,13 @@ class TestCancelled:
 
 
 class TestAppeared:
-    """What a row of looks makes of it, without a portal."""
+    """What a row of polls makes of it, without a portal."""
 
     @staticmethod
-    def fired(looks: list[list[str]]) -> list[list[str]]:
+    def fired(polls: list[list[str]]) -> list[list[str]]:
         async def stream() -> AsyncIterator[list[str]]:
-            for look in looks:
-                yield look
+            for poll in polls:
+                yield poll
 
         async def work() -> list[list[str]]:
             trigger = WorkflowsAppearedTrigger()
@@ -244,7 +244,7 @@ class TestAppeared:
         return asyncio.run(work())
 
     @pytest.mark.parametrize(
-        ("looks", "events"),
+        ("polls", "events"),
         [
             ([[], [], []], []),
             ([["a"], ["a"], ["a"]], [["a"]]),
@@ -254,8 +254,8 @@ class TestAppeared:
             ([["a"], ["b"], ["c"]], [["a"], ["b"], ["c"]]),
         ],
     )
-    def test_each_appearance_fires_once(self, looks: list[list[str]], events: list[list[str]]) -> None:
-        assert self.fired(looks) == events
+    def test_each_appearance_fires_once(self, polls: list[list[str]], events: list[list[str]]) -> None:
+        assert self.fired(polls) == events
 
     def test_exactly_a_thousand_are_one_event_and_one_more_is_another(self) -> None:
         ids = [f"id.{number}" for number in range(1001)]

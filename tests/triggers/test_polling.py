@@ -1,4 +1,4 @@
-"""What all polling triggers have in common, with a look that the test makes up."""
+"""What all polling triggers have in common, with a poll that the test makes up."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Scripted(PollTrigger):
     """Sees one thing after the other: an event's fields, ``None``, or an error; then ``None`` for ever."""
 
     script: Sequence[Any] = ()
-    looks = 0
+    polls = 0
     open = 0
     opened = 0
 
@@ -54,7 +54,7 @@ class Scripted(PollTrigger):
 
     async def _poll(self, client: None) -> Mapping[str, Any] | None:
         assert self.open == 1
-        self.looks += 1
+        self.polls += 1
         seen, *self.script = self.script or [None]
         if isinstance(seen, Exception):
             raise seen
@@ -84,21 +84,21 @@ class TestLooking:
     def test_it_waits_until_it_sees_something(self, clock: Clock) -> None:
         trigger = scripted(None, None, {"seen": 1})
         assert fire(trigger) == {"status": "success", "seen": 1}
-        assert trigger.looks == len(clock.naps) == 3
+        assert trigger.polls == len(clock.naps) == 3
 
     def test_seeing_nothing_in_particular_is_success_too(self, clock: Clock) -> None:
         assert fire(scripted({})) == {"status": "success"}
 
-    def test_it_looks_once_in_each_interval(self, clock: Clock) -> None:
+    def test_it_polls_once_in_each_interval(self, clock: Clock) -> None:
         fire(scripted(*[None] * 9, {}))
         assert 9 * 60 <= clock.now - START <= 10 * 60 + 0.5
 
-    def test_all_look_at_the_same_moments_whenever_they_began(self) -> None:
-        looks = {began + seconds_until_next_poll(60.0, began) for began in (START - 39, START + 1, START + 17.3)}
-        assert max(looks) - min(looks) <= 0.5
+    def test_all_poll_at_the_same_moments_whenever_they_began(self) -> None:
+        polls = {began + seconds_until_next_poll(60.0, began) for began in (START - 39, START + 1, START + 17.3)}
+        assert max(polls) - min(polls) <= 0.5
 
     @pytest.mark.parametrize("interval", [0.05, 1, 60, 3600])
-    def test_the_next_look_is_never_more_than_a_little_over_an_interval_away(self, interval: float) -> None:
+    def test_the_next_poll_is_never_more_than_a_little_over_an_interval_away(self, interval: float) -> None:
         for began in range(200):
             assert 0 < seconds_until_next_poll(interval, START + began * 0.37) <= interval + min(0.5, interval / 10)
 
@@ -107,7 +107,7 @@ class TestLooking:
         with pytest.raises(ValueError, match="poll_interval must be more than 0"):
             scripted(poll_interval=interval)
 
-    def test_what_it_looked_with_is_given_back_before_the_event(self, clock: Clock) -> None:
+    def test_what_it_polled_with_is_given_back_before_the_event(self, clock: Clock) -> None:
         async def work() -> int:
             trigger = scripted({})
             stream = trigger.run()
@@ -120,7 +120,7 @@ class TestLooking:
 class TestHandOver:
     """Airflow fails a task that goes on before its scheduler has heard that the worker let it go."""
 
-    @pytest.mark.parametrize("script", [[{"seen": 1}], [None, None, {"seen": 1}], [AccessDeniedError("look")]])
+    @pytest.mark.parametrize("script", [[{"seen": 1}], [None, None, {"seen": 1}], [AccessDeniedError("poll")]])
     def test_nothing_is_reported_in_the_first_ten_seconds(self, clock: Clock, script: list[Any]) -> None:
         fire(scripted(*script, poll_interval=1))
         assert clock.now == START + 10
@@ -128,7 +128,7 @@ class TestHandOver:
     def test_later_it_is_reported_at_once(self, clock: Clock) -> None:
         trigger = scripted(*[None] * 10, {"seen": 1}, poll_interval=1)
         fire(trigger)
-        assert trigger.looks == len(clock.naps) == 11
+        assert trigger.polls == len(clock.naps) == 11
 
 
 class TestDeadline:
@@ -137,15 +137,15 @@ class TestDeadline:
         assert fire(trigger) == {"status": "timeout"}
         assert clock.now == pytest.approx(START + 200)
 
-    def test_it_is_not_looked_any_more_at_the_deadline(self, clock: Clock) -> None:
+    def test_it_polls_no_more_at_the_deadline(self, clock: Clock) -> None:
         trigger = scripted({}, deadline=START + 5, poll_interval=10000)
         assert fire(trigger) == {"status": "timeout"}
-        assert trigger.looks == 0
+        assert trigger.polls == 0
 
-    def test_one_that_has_passed_long_ago_is_noticed_without_a_look(self, clock: Clock) -> None:
+    def test_one_that_has_passed_long_ago_is_noticed_without_a_poll(self, clock: Clock) -> None:
         trigger = scripted({}, deadline=START - 1000)
         assert fire(trigger) == {"status": "timeout"}
-        assert (trigger.looks, clock.naps) == (0, [0.0, 10.0])
+        assert (trigger.polls, clock.naps) == (0, [0.0, 10.0])
 
     def test_a_long_pause_does_not_reach_beyond_it(self, clock: Clock) -> None:
         trigger = scripted(due(3000), deadline=START + 100)
@@ -188,17 +188,17 @@ class TestFailedPolls:
         assert fire(trigger)["status"] == "error"
         assert clock.now - START <= 3800
 
-    def test_the_next_look_waits_for_as_long_as_was_asked(self, clock: Clock) -> None:
+    def test_the_next_poll_waits_for_as_long_as_was_asked(self, clock: Clock) -> None:
         fire(scripted(due(600), {}))
         assert clock.naps[1] > 600
 
     @pytest.mark.parametrize(
-        "error", [AccessDeniedError("look", text="not for you"), ApiError("look"), ArgumentError("field: wrong")]
+        "error", [AccessDeniedError("poll", text="not for you"), ApiError("poll"), ArgumentError("field: wrong")]
     )
     def test_one_that_waiting_cannot_mend_is_an_error_at_once(self, clock: Clock, error: Exception) -> None:
         trigger = scripted(error)
         assert fire(trigger) == {"status": "error", "message": str(error), "retry_helps": False}
-        assert trigger.looks == 1
+        assert trigger.polls == 1
 
     def test_a_mistake_in_the_program_is_not_hidden(self, clock: Clock) -> None:
         with pytest.raises(KeyError):
@@ -218,9 +218,9 @@ class TestRefusedCredential:
         trigger = scripted(*[AuthenticationError("poll", text="unknown")] * 50, poll_interval=poll_interval)
         event = fire(trigger)
         assert (event["status"], event["message"][:13]) == ("error", "poll: unknown")
-        assert trigger.opened == trigger.looks >= 2
+        assert trigger.opened == trigger.polls >= 2
         # Sparing: who guesses credentials is blocked somewhere.
-        assert trigger.looks <= 7
+        assert trigger.polls <= 7
 
     def test_one_that_is_accepted_again_starts_the_time_anew(self, clock: Clock) -> None:
         refused = [AuthenticationError("poll")] * 2

@@ -27,7 +27,7 @@ from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
 from airflow_provider_workflows.rest.progress import LONG_PAUSE, Stats
-from airflow_provider_workflows.rest.redaction import visible
+from airflow_provider_workflows.rest.redaction import escape_controls
 from airflow_provider_workflows.tasks.arguments import (
     as_bool,
     as_positive_int,
@@ -390,7 +390,7 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
     def _selector(self, work: CleanUp) -> Selector:
         user_id = None if self.user_id is None else as_positive_int(self.user_id, "user_id")
         user = self.hook.run(find_employee(user_id=user_id, name=self.name, last_name=self.last_name))
-        self.log.info("User %d, %s, is dismissed", user.id, visible(f"{user.name} {user.last_name}"))
+        self.log.info("User %d, %s, is dismissed", user.id, escape_controls(f"{user.name} {user.last_name}"))
         return waiting_for(user.id, recorded=self.record_path is not None)
 
     def _described(self) -> str:

@@ -23,7 +23,7 @@ from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, deadline_after
 from airflow_provider_workflows.tasks.reports import EndingTask, finish
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
-from airflow_provider_workflows.triggers.polling import strange_event, validate_event
+from airflow_provider_workflows.triggers.polling import unexpected_event, validate_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -132,7 +132,7 @@ class DomoCancelOperator(EndingTask, DomoOperator):
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Read how the instances ended and return the report."""
         if not isinstance(event, Mapping) or "checkpoint" not in event:
-            raise strange_event(event)
+            raise unexpected_event(event)
         report = EndReport.load(event["checkpoint"])
         with self._reported(context, report):
             waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0

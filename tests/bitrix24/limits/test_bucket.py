@@ -124,7 +124,7 @@ class TestTheTimeHeals:
     """A pace that refusals have slowed is as it was after a while, also when nothing was asked meanwhile."""
 
     @given(moments)
-    def test_after_a_quarter_of_an_hour_without_a_refusal_the_pace_is_the_portals(self, times: list[float]) -> None:
+    def test_after_a_quarter_of_an_hour_without_a_refusal_the_rate_is_the_portals(self, times: list[float]) -> None:
         bucket = refused_at([START, *times])
         assert pace(bucket, bucket.at + RECOVERY) == pytest.approx(2)
 
@@ -157,6 +157,6 @@ class TestAClockThatIsSet:
         bucket = EMPTY.refused(9_999_999.0, LIMITS, retry_after=60.0)
         assert next_place(bucket, START)[0] <= LONGEST_WAIT + 1
 
-    def test_one_that_was_set_back_does_not_keep_the_pace_up(self) -> None:
+    def test_one_that_was_set_back_does_not_keep_the_rate_up(self) -> None:
         bucket = Bucket(level=0, drain=2, at=START, slowed_at=9_999_999.0)
         assert refused_at([START], bucket).drain == 1.6

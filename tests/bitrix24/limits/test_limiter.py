@@ -82,7 +82,7 @@ class TestTheBucket:
         one.release(LIST, RateLimitError("batch"))
         assert wait_of(other, LIST) > 0
 
-    def test_time_brings_the_pace_back(self, now: Clock) -> None:
+    def test_time_brings_the_rate_back(self, now: Clock) -> None:
         limiter = PortalRateLimiter(clock=now)
         limiter.release(LIST, RateLimitError("x"))
 
@@ -105,7 +105,7 @@ class TestTheBucket:
             assert wait_of(limiter, END) == 0
             limiter.release(END, ReplyLostError("x"))
 
-    def test_who_waits_looks_again_and_goes_as_soon_as_it_may(self, now: Clock) -> None:
+    def test_who_waits_asks_again_and_goes_as_soon_as_it_may(self, now: Clock) -> None:
         """When it was first told how long to wait, the drain was slow; it has come back meanwhile."""
         limiter = PortalRateLimiter(clock=now)
         for _ in range(20):
