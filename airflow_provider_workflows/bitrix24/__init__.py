@@ -1,6 +1,6 @@
 """Bitrix24's REST API for workflows and flows, usable without Airflow.
 
-``calls`` are the methods, ``plans`` the jobs made of them, and a client runs a plan::
+Most functions here return plans, procedures made of the API's calls, and a client runs a plan::
 
     portal = Portal.from_webhook_url("https://acme.bitrix24.com/rest/1/<code>/")
     with Bitrix24Client(portal) as client:

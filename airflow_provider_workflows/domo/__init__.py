@@ -1,6 +1,6 @@
 """Domo's Workflows API, usable without Airflow.
 
-``calls`` are the endpoints, ``plans`` the jobs made of them, and a client runs a plan::
+The functions here return plans, procedures made of the API's calls, and a client runs a plan::
 
     account = Account.with_token("acme.domo.com", "<developer token>")
     with DomoClient(account) as client:
