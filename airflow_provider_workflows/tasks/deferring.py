@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 import zlib
 from datetime import timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_workflows.hooks.base import AccountHook
 
 #: Whether tasks wait in the triggerer unless they are told otherwise.
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -23,7 +24,7 @@ def deadline_after(seconds: float, execution_timeout: timedelta | None) -> float
     :param seconds: how long the task may wait.
     :param execution_timeout: how long Airflow lets it run.
     """
-    return time.time() + min(seconds, execution_timeout.total_seconds() if execution_timeout else seconds)
+    return AccountHook.clock.time() + min(seconds, execution_timeout.total_seconds() if execution_timeout else seconds)
 
 
 def pack(work: Any) -> str:

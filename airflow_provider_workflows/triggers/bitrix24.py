@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -19,6 +17,7 @@ from airflow_provider_workflows.bitrix24.calls import terminate_workflow
 from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, running_workflows, watch_workflows
+from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
@@ -172,13 +171,13 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
                     while True:
                         wanted = wanted_now(kwargs["filters"], kwargs["stuck_for"], interval)
                         yield await client.run(find_workflow_ids(wanted), longest_pause=0)
-                        await asyncio.sleep(seconds_until_next_poll(interval, time.time()))
+                        await AccountHook.clock.asleep(seconds_until_next_poll(interval, AccountHook.clock.time()))
             except PauseDueError as due:
                 log.warning("A poll failed, and polling goes on: %s", due.pause.reason)
                 pause = due.pause.seconds
             except ProviderError as error:
                 log.error("A poll failed, and polling goes on: %s", error)
-            await asyncio.sleep(pause + seconds_until_next_poll(interval, time.time() + pause))
+            await AccountHook.clock.asleep(pause + seconds_until_next_poll(interval, AccountHook.clock.time() + pause))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[list[str]]) -> AsyncIterator[TriggerEvent]:
         """Fire for those that were not there at the poll before."""
@@ -208,6 +207,6 @@ def wanted_now(filters: Mapping[str, Any], stuck_for: float | None, interval: fl
     :param interval: seconds between two polls.
     """
     age = None if stuck_for is None else timedelta(seconds=stuck_for)
-    moment = time.time() // interval * interval
+    moment = AccountHook.clock.time() // interval * interval
     wanted = WorkflowFilter.parse(filters, stuck_for=age, now=datetime.fromtimestamp(moment, UTC))
     return replace(wanted, by_clock=age is not None)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.triggers.polling import serialize_trigger
 
 
@@ -32,6 +31,6 @@ class PauseTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
-        await asyncio.sleep(max(0.0, self.until - time.time()))
+        await AccountHook.clock.asleep(max(0.0, self.until - AccountHook.clock.time()))
         checkpoint = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
         yield TriggerEvent({"status": "success", **checkpoint})

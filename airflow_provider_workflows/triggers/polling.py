@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 import random
-import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.rest.errors import AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 
@@ -128,10 +128,10 @@ class PollTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until there is something to report."""
-        earliest = time.monotonic() + MIN_DEFERRED_SECONDS
+        earliest = AccountHook.clock.monotonic() + MIN_DEFERRED_SECONDS
         event = await self._wait()
-        if (early := earliest - time.monotonic()) > 0:
-            await asyncio.sleep(early)
+        if (early := earliest - AccountHook.clock.monotonic()) > 0:
+            await AccountHook.clock.asleep(early)
         # Only now, as Airflow may take the event and leave this generator where it is.
         yield TriggerEvent({**self._carried(), **event})
 
@@ -152,7 +152,7 @@ class PollTrigger(BaseTrigger):
                 async with self._hook().shared_client() as client:
                     return await self._poll_until_found(client)
             except AuthenticationError as error:
-                now = time.time()
+                now = AccountHook.clock.time()
                 if self._refused_since is None:
                     self._refused_since = now
                 if now - self._refused_since >= REFUSED_SECONDS:
@@ -166,7 +166,7 @@ class PollTrigger(BaseTrigger):
     async def _poll_until_found(self, client: Any) -> dict[str, Any]:
         pause = 0.0
         while True:
-            await self._sleep(pause + self._seconds_until_next_poll(time.time() + pause))
+            await self._sleep(pause + self._seconds_until_next_poll(AccountHook.clock.time() + pause))
             if self._seconds_left() == 0:
                 return {"status": "timeout"}
             try:
@@ -184,7 +184,7 @@ class PollTrigger(BaseTrigger):
                 if found is not None:
                     return {"status": "success", **found}
                 continue
-            now = time.time()
+            now = AccountHook.clock.time()
             if self._failing_since is None:
                 self._failing_since = now
             failing = now - self._failing_since
@@ -199,12 +199,12 @@ class PollTrigger(BaseTrigger):
 
     def _seconds_left(self) -> float | None:
         """Return the seconds until the deadline."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.time())
+        return None if self.deadline is None else max(0.0, self.deadline - AccountHook.clock.time())
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, until the deadline at most."""
         left = self._seconds_left()
-        await asyncio.sleep(seconds if left is None else min(seconds, left))
+        await AccountHook.clock.asleep(seconds if left is None else min(seconds, left))
 
 
 def _error(message: str, *, retry_helps: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -15,8 +16,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.simulator import Control, Simulator
@@ -43,6 +43,12 @@ class VirtualTime(Clock):
         with self._lock:
             self.naps.append(seconds)
             self._ahead += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        """Let time pass for a trigger."""
+        with self._lock:
+            self._ahead += seconds
+        await asyncio.sleep(0)
 
 
 class TaskInstance:
@@ -124,8 +130,7 @@ def install(clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
     for name, module in list(sys.modules.items()):
         if name.startswith("airflow_provider_workflows.simulator.") and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", clock)
-    for hook in (Bitrix24Hook, DomoHook):
-        monkeypatch.setattr(hook, "clock", clock)
+    monkeypatch.setattr(AccountHook, "clock", clock)
     return clock
 
 

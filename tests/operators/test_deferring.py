@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.tasks.deferring import deadline_after
 
 SHOW = """
@@ -48,5 +49,5 @@ def test_airflows_option_is_the_default_of_everything_that_waits(option: str) ->
 def test_the_deadline_is_the_sooner_of_both_limits(
     monkeypatch: pytest.MonkeyPatch, seconds: float, execution_timeout: timedelta | None, expected: float
 ) -> None:
-    monkeypatch.setattr("airflow_provider_workflows.tasks.deferring.time.time", lambda: 1000.0)
+    monkeypatch.setattr(AccountHook.clock, "time", lambda: 1000.0)
     assert deadline_after(seconds, execution_timeout) == 1000 + expected

@@ -15,7 +15,6 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,7 +46,6 @@ from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import send
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
-from airflow_provider_workflows.triggers import polling
 from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from airflow_provider_workflows.triggers.polling import validate_event
@@ -260,9 +258,6 @@ class TestTriggerer:
     @pytest.fixture(autouse=True)
     def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.0)
-        clock = Bitrix24Hook.clock
-        monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=clock.asleep, timeout=asyncio.timeout))
-        monkeypatch.setattr(polling, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))
         # Airflow 3 has it speak of warnings only, Airflow 2 of everything.
         monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)
 

@@ -5,27 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
-from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.rest import clock as rest_clock
 from airflow_provider_workflows.simulator import Control, Simulator
-from airflow_provider_workflows.triggers import bitrix24 as bitrix24_triggers
-from airflow_provider_workflows.triggers import pause as pause_trigger
-from airflow_provider_workflows.triggers import polling
 from tests.operators.deferred import revive
 
 START = 1_900_000_000.0
 
 
 class Clock(rest_clock.Clock):
-    """Stands in for ``time`` and ``asyncio.sleep`` in the triggers' modules."""
+    """A clock that jumps."""
 
     def __init__(self) -> None:
         self.now = START
@@ -45,7 +40,7 @@ class Clock(rest_clock.Clock):
         """Return the Unix time."""
         return self.now
 
-    async def nap(self, seconds: float) -> None:
+    async def asleep(self, seconds: float) -> None:
         """Let time pass."""
         nap = len(self.naps)
         assert nap < self.most_naps, "this goes on for ever"
@@ -56,22 +51,13 @@ class Clock(rest_clock.Clock):
             if happens:
                 await asyncio.to_thread(happens)
 
-    async def asleep(self, seconds: float) -> None:
-        """Let time pass for a client that waits for its turn."""
-        self.now += seconds
-        await asyncio.sleep(0)
-
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Have no trigger really sleep, and none wait for others to share its request with."""
     clock = Clock()
-    for module in (polling, bitrix24_triggers, pause_trigger):
-        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=clock.nap, timeout=asyncio.timeout))
-        monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time, monotonic=clock.time))
     monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.0)
-    for hook in (Bitrix24Hook, DomoHook):
-        monkeypatch.setattr(hook, "clock", clock)
+    monkeypatch.setattr(AccountHook, "clock", clock)
     return clock
 
 

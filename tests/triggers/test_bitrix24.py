@@ -311,13 +311,13 @@ class TestWorkflowsAppeared:
     @pytest.fixture
     def slow_clock(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
         """Have an event loop come to its other work between two polls."""
-        nap = clock.nap
+        nap = clock.asleep
 
         async def sleep(seconds: float) -> None:
             await nap(seconds)
             await asyncio.sleep(0.02)
 
-        monkeypatch.setattr("airflow_provider_workflows.triggers.bitrix24.asyncio.sleep", sleep)
+        monkeypatch.setattr(clock, "asleep", sleep)
         return clock
 
     def test_what_is_there_at_first_is_reported_once(self, control: Control, slow_clock: Clock) -> None:

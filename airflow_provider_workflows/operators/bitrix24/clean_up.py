@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -79,7 +78,7 @@ class Effort:
     def json(self, stats: Stats) -> dict[str, Any]:
         """Return what the report tells of it."""
         return {
-            "seconds": round(time.time() - self.began, 1),
+            "seconds": round(Bitrix24Hook.clock.time() - self.began, 1),
             "requests": self.requests + stats.requests,
             "refusals": self.refusals + stats.refusals,
             "paused_seconds": round(self.paused + stats.paused, 1),
@@ -151,14 +150,14 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """End what was found and return the report."""
-        return self._go_on(context, CleanUp(), Effort(began=time.time()))
+        return self._go_on(context, CleanUp(), Effort(began=self.hook.clock.time()))
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after a pause in the triggerer."""
         validate_event(event)
         if not event.get("checkpoint"):
             # Deferred by an earlier version of this provider. What was ended then is not listed any more.
-            return self._go_on(context, CleanUp(), Effort(began=time.time()))
+            return self._go_on(context, CleanUp(), Effort(began=self.hook.clock.time()))
         saved = unpack(event["checkpoint"])
         return self._go_on(context, CleanUp.load(saved["work"]), Effort(**saved["effort"]))
 
@@ -220,7 +219,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
         # Nobody is there to push it if the task is ended while it is deferred.
         context["ti"].xcom_push(key="return_value", value=work.report.json())
         checkpoint = pack({"work": work.save(), "effort": asdict(effort)})
-        trigger = PauseTrigger(until=time.time() + pause.seconds, checkpoint=checkpoint)
+        trigger = PauseTrigger(until=self.hook.clock.time() + pause.seconds, checkpoint=checkpoint)
         self.defer(trigger=trigger, method_name="execute_complete")
 
     def _end(self, workflow_id: str) -> Call:
