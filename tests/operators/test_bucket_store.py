@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -60,13 +61,14 @@ def test_the_folder_is_cleared_or_unusable_in_the_middle(
     disturb: Callable[[Path], None],
     warned: int,
 ) -> None:
-    change, calls = FileBucketStore.change, Counter[str]()
+    change, calls, one_at_a_time = FileBucketStore.change, Counter[str](), Lock()
 
     def disturbed(self: FileBucketStore, step: Any) -> float:
-        calls["change"] += 1
-        if calls["change"] == 5:
-            disturb(folder)
-        return change(self, step)
+        with one_at_a_time:
+            calls["change"] += 1
+            if calls["change"] == 5:
+                disturb(folder)
+            return change(self, step)
 
     monkeypatch.setattr(FileBucketStore, "change", disturbed)
     kill_all(control, context)

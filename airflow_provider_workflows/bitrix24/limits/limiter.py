@@ -91,6 +91,7 @@ class PortalRateLimiter:
         def own(bucket: Bucket | None) -> tuple[float, Bucket]:
             return step(bucket or self._new_bucket(careful=True), self._clock())
 
+        was_shared = self._shared
         try:
             number = self._store.change(shared)
         except OSError as error:
@@ -100,7 +101,8 @@ class PortalRateLimiter:
                     "The rate limit is kept by this process alone, at half the rate, until it can be shared: %s", error
                 )
             return self._own.change(own)
-        if not self._shared:
+        # What another thread began before the store failed does not show that it works again.
+        if not was_shared and not self._shared:
             self._shared, self._own = True, MemoryBucketStore()
             log.info("The rate limit is shared with this host's other processes again")
         self._used = True
