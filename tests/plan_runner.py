@@ -14,10 +14,10 @@ from airflow_provider_workflows.rest.plans import (
     Collected,
     MaxInFlight,
     Now,
-    Patience,
     Pause,
     Plan,
     Progress,
+    RetryTimeout,
     Submit,
 )
 
@@ -30,7 +30,7 @@ def run(
     pauses: list[Pause] | None = None,
     chance: random.Random | None = None,
     in_flight: int = 4,
-    patience: float = 3600.0,
+    retry_timeout: float = 3600.0,
     now: Callable[[], float] = time.time,
 ) -> T:
     """Run a plan.
@@ -40,7 +40,7 @@ def run(
     :param pauses: where the plan's pauses are noted.
     :param in_flight: how many calls may be under way.
     :param now: gives the Unix time, to which the pauses are added.
-    :param patience: seconds for which a refused call is sent again.
+    :param retry_timeout: seconds for which a refused call is sent again.
     :param chance: picks which of the calls under way is done next; the first, if left out.
     """
     under_way: list[Submit] = []
@@ -68,8 +68,8 @@ def run(
                 pass
             case Now():
                 result = now() + slept
-            case Patience():
-                result = patience
+            case RetryTimeout():
+                result = retry_timeout
             case MaxInFlight():
                 result = in_flight
             case call:

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import BaseHook, Connection
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_workflows.rest.driver import PATIENCE
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import Wire
@@ -59,7 +59,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     clock: ClassVar[Clock] = SYSTEM_CLOCK
 
     #: Seconds for which calls that are refused are sent again.
-    patience: float = PATIENCE
+    retry_timeout: float = RETRY_TIMEOUT
 
     _shared: ClassVar[SharedClients[Any, Any]]
 
@@ -156,7 +156,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         :returns: what it returns.
         :raises ApiError: a failed call that the plan does not handle.
         """
-        return self.get_conn().run(plan, patience=self.patience)
+        return self.get_conn().run(plan, retry_timeout=self.retry_timeout)
 
     def test_connection(self) -> tuple[bool, str]:
         """Return what the credential can do, without asking for rights that it need not have."""

@@ -13,7 +13,7 @@ import httpx
 
 from airflow_provider_workflows.rest.certificates import named_certificates, trusting
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_workflows.rest.driver import PATIENCE, Driver
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.progress import Stats
@@ -66,17 +66,19 @@ class AsyncClient(Generic[C]):
         """Close the connections."""
         await self._runtime.close()
 
-    async def run(self, plan: Plan[T], *, longest_pause: float | None = None, patience: float = PATIENCE) -> T:
+    async def run(
+        self, plan: Plan[T], *, longest_pause: float | None = None, retry_timeout: float = RETRY_TIMEOUT
+    ) -> T:
         """Run a plan to its end.
 
         :param plan: a generator of the vendor's modules.
         :param longest_pause: seconds that the plan may pause at once; default: as it needs.
-        :param patience: seconds for which a call that the server refuses is sent again; an hour.
+        :param retry_timeout: seconds for which a call that the server refuses is sent again; an hour.
         :returns: what the plan returns.
         :raises ApiError: a failed call that the plan does not handle.
         :raises PauseDueError: if it has to pause for longer.
         """
-        return await self._driver.run(plan, longest_pause=longest_pause, patience=patience)
+        return await self._driver.run(plan, longest_pause=longest_pause, retry_timeout=retry_timeout)
 
 
 class LoopRuntime:

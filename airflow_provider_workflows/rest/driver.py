@@ -26,11 +26,11 @@ from airflow_provider_workflows.rest.plans import (
     Collected,
     MaxInFlight,
     Now,
-    Patience,
     Pause,
     PauseDueError,
     Plan,
     Progress,
+    RetryTimeout,
     Submit,
 )
 from airflow_provider_workflows.rest.progress import PauseLog, ProgressLog, Stats
@@ -39,7 +39,7 @@ from airflow_provider_workflows.rest.protocol import IN_FLIGHT, RateLimiter, Req
 log = logging.getLogger(__name__)
 
 #: Seconds for which a call that the server refuses is sent again, unless the task may run for longer.
-PATIENCE = 3600.0
+RETRY_TIMEOUT = 3600.0
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class _Run:
     """
 
     longest_pause: float | None
-    patience: float
+    retry_timeout: float
     progress: ProgressLog
     pauses: PauseLog
     over: Event = field(default_factory=Event)
@@ -139,18 +139,18 @@ class Driver(Generic[C]):
         self._stop_reason = reason
         self.stopped.set()
 
-    async def run(self, plan: Plan[T], *, longest_pause: float | None, patience: float) -> T:
+    async def run(self, plan: Plan[T], *, longest_pause: float | None, retry_timeout: float) -> T:
         """Run a plan to its end.
 
         :param plan: a generator of the vendor's modules.
         :param longest_pause: seconds that the plan may pause at once; ``None``: as it needs.
-        :param patience: seconds for which a call that the server refuses is sent again.
+        :param retry_timeout: seconds for which a call that the server refuses is sent again.
         :returns: what the plan returns.
         :raises ApiError: a failed call that the plan does not handle.
         :raises PauseDueError: if it has to pause for longer.
         """
         progress = ProgressLog(self.stats, self._clock.monotonic)
-        run = _Run(longest_pause, patience, progress, PauseLog(self._clock.monotonic))
+        run = _Run(longest_pause, retry_timeout, progress, PauseLog(self._clock.monotonic))
         try:
             step = next(plan)
             while True:
@@ -177,8 +177,8 @@ class Driver(Generic[C]):
                 return self._clock.time()
             case MaxInFlight():
                 return self._in_flight
-            case Patience():
-                return run.patience
+            case RetryTimeout():
+                return run.retry_timeout
             case Submit():
                 run.under_way[self._runtime.start(self.send(step.call, run.over))] = step.tag
             case Collect():

@@ -110,7 +110,7 @@ class MaxInFlight:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryTimeout:
     """Ask for how many seconds a call that the server refuses is to be sent again; its result is that number."""
 
 
@@ -130,7 +130,7 @@ class Progress:
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | MaxInFlight | Patience | Progress
+Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | MaxInFlight | RetryTimeout | Progress
 Plan: TypeAlias = Generator[Step, Any, T]
 
 
@@ -188,7 +188,7 @@ def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
     """Send one call until it is answered.
 
     A call that was not processed is always sent again, one of unknown outcome only if it is repeatable. While the
-    server refuses it, that goes on for as long as the client's patience lasts.
+    server refuses it, that goes on until the client's retry timeout.
 
     :param call: the call.
     :param attempts: how often it is sent at most; unless that is set, refusals do not count.
@@ -212,7 +212,7 @@ def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
 class RetryState:
     """Failures in a row, with nothing done between them.
 
-    :param attempts: how many of them end it; unless that is set, refusals end it only when patience is over.
+    :param attempts: how many of them end it; unless that is set, refusals end it only after the retry timeout.
     """
 
     attempts: int = ATTEMPTS
@@ -229,9 +229,9 @@ class RetryState:
         refused = isinstance(failure, NotProcessedError) and not isinstance(failure, NotConnectedError)
         if refused and self.attempts == ATTEMPTS:
             now: float = yield Now()
-            patience: float = yield Patience()
+            retry_timeout: float = yield RetryTimeout()
             self.refused_since = now if self.refused_since is None else self.refused_since
-            if now - self.refused_since >= patience:
+            if now - self.refused_since >= retry_timeout:
                 raise failure
         elif self.count >= self.attempts:
             raise failure

@@ -18,7 +18,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 
 from airflow_provider_workflows.rest.certificates import named_certificates
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_workflows.rest.driver import PATIENCE, Driver
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -103,7 +103,7 @@ class Client(Generic[C]):
         """
         self._driver.stop(reason)
 
-    def run(self, plan: Plan[T], *, longest_pause: float | None = None, patience: float = PATIENCE) -> T:
+    def run(self, plan: Plan[T], *, longest_pause: float | None = None, retry_timeout: float = RETRY_TIMEOUT) -> T:
         """Run a plan to its end.
 
         The plan runs in a thread: what strikes the caller's, such as Airflow's timeout, stops the plan as :meth:`stop`
@@ -111,14 +111,16 @@ class Client(Generic[C]):
 
         :param plan: a generator of the vendor's modules.
         :param longest_pause: seconds that the plan may pause at once; default: as it needs.
-        :param patience: seconds for which a call that the server refuses is sent again; an hour.
+        :param retry_timeout: seconds for which a call that the server refuses is sent again; an hour.
         :returns: what the plan returns.
         :raises ApiError: a failed call that the plan does not handle.
         :raises PauseDueError: if it has to pause for longer.
         """
         running: Future[T] | None = None
         try:
-            running = in_thread(lambda: finish(self._driver.run(plan, longest_pause=longest_pause, patience=patience)))
+            running = in_thread(
+                lambda: finish(self._driver.run(plan, longest_pause=longest_pause, retry_timeout=retry_timeout))
+            )
             while True:
                 # A signal that the system gives to another thread does not wake this one, which has to handle it.
                 with suppress(TimeoutError):

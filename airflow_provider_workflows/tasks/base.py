@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from airflow_provider_workflows.rest.driver import PATIENCE
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ProviderError
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ class ProviderTask(BaseOperator):
             setattr(cls, name, _failing_for_good(vars(cls)[name]))
 
     @property
-    def _patience(self) -> float:
+    def _retry_timeout(self) -> float:
         """Seconds for which calls that are refused are sent again: an hour, or for as long as the task may run."""
-        return max(PATIENCE, self.execution_timeout.total_seconds() if self.execution_timeout else 0.0)
+        return max(RETRY_TIMEOUT, self.execution_timeout.total_seconds() if self.execution_timeout else 0.0)
 
     def _check(self) -> None:
         """Refuse arguments that cannot be right. What holds a template, or comes from XCom, is passed over."""

@@ -26,7 +26,7 @@ class Bitrix24Task(ProviderTask):
     def hook(self) -> Bitrix24Hook:
         """The hook; the connection is read at its first use."""
         hook = Bitrix24Hook(self.bitrix24_conn_id)
-        hook.patience = self._patience
+        hook.retry_timeout = self._retry_timeout
         return hook
 
 

@@ -23,5 +23,5 @@ class DomoTask(ProviderTask):
     def hook(self) -> DomoHook:
         """The hook; the connection is read at its first use."""
         hook = DomoHook(self.domo_conn_id)
-        hook.patience = self._patience
+        hook.retry_timeout = self._retry_timeout
         return hook

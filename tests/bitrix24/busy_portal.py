@@ -16,10 +16,10 @@ from airflow_provider_workflows.rest.plans import (
     Collected,
     MaxInFlight,
     Now,
-    Patience,
     Pause,
     Plan,
     Progress,
+    RetryTimeout,
     Submit,
 )
 
@@ -115,7 +115,7 @@ class BusyPortal:
             match step:
                 case Now():
                     result = self.now
-                case Patience():
+                case RetryTimeout():
                     result = 3600.0
                 case Pause():
                     self.now += step.seconds

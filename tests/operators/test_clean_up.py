@@ -22,7 +22,7 @@ from airflow_provider_workflows.operators.bitrix24 import (
     CleanUpEmployeeWorkflowsOperator,
     CleanUpWorkflowsOperator,
 )
-from airflow_provider_workflows.rest.driver import PATIENCE
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.triggers.polling import WaitFailedError
@@ -576,7 +576,7 @@ class TestGivingUp:
         assert type(in_worker) is type(deferred)
         assert isinstance(deferred, OperatingTimeLimitError)
         assert waited == pytest.approx(worked, abs=650)
-        assert 1 <= deferrals <= PATIENCE / 300 + 1
+        assert 1 <= deferrals <= RETRY_TIMEOUT / 300 + 1
         assert control.journal() == []
 
     def test_a_list_that_takes_longer_than_the_method_may_run_is_read_in_parts(

@@ -29,7 +29,7 @@ from tests.rest.test_any_reply import DOMO, responses
 from tests.virtual import PortalRuntime, VirtualPortal
 
 #: Seconds for which refusals are borne here.
-PATIENCE = 900.0
+RETRY_TIMEOUT = 900.0
 
 
 class Lying(PortalRuntime):
@@ -57,10 +57,10 @@ def outcome(portal: VirtualPortal, runtime: Lying, wire: Any, plan: Plan[Any]) -
     limiter: Any = PortalRateLimiter(clock=portal.clock.time) if wire is portal.wire else None
     driver: Driver[Any] = Driver(wire, runtime, portal.clock, limiter=limiter)
     try:
-        result = portal.run(driver.run(plan, longest_pause=None, patience=PATIENCE))
+        result = portal.run(driver.run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     except ApiError as error:
         result = error
-    assert portal.clock.monotonic() < PATIENCE + 10 * LONGEST_WAIT
+    assert portal.clock.monotonic() < RETRY_TIMEOUT + 10 * LONGEST_WAIT
     return result
 
 

@@ -31,11 +31,11 @@ from airflow_provider_workflows.rest.plans import (
     Collect,
     MaxInFlight,
     Now,
-    Patience,
     Pause,
     PauseDueError,
     Plan,
     Progress,
+    RetryTimeout,
     Submit,
     send,
 )
@@ -162,10 +162,10 @@ class TestRun:
 
     def test_it_can_ask_for_the_time_and_for_what_is_allowed(self, world: World) -> None:
         def plan() -> Plan[list[Any]]:
-            return [(yield Now()), (yield MaxInFlight()), (yield Patience()), (yield Progress(1, 2, "things"))]
+            return [(yield Now()), (yield MaxInFlight()), (yield RetryTimeout()), (yield Progress(1, 2, "things"))]
 
         clock = VirtualTime()
-        found = world.run(plan(), clock=clock, in_flight=7, options={"patience": 90.0})
+        found = world.run(plan(), clock=clock, in_flight=7, options={"retry_timeout": 90.0})
         assert found == [clock.now, 7, 90.0, None]
 
 

@@ -25,9 +25,9 @@ from airflow_provider_workflows.rest.plans import (
     ATTEMPTS,
     LONGEST_DELAY,
     Now,
-    Patience,
     Pause,
     Plan,
+    RetryTimeout,
     exponential_backoff,
     read_as,
     read_list,
@@ -75,7 +75,7 @@ def run(plan: Plan[Any], *outcomes: Any) -> Run:
                 now += step.seconds
                 step = plan.send(None)
                 continue
-            if isinstance(step, (Now, Patience)):
+            if isinstance(step, (Now, RetryTimeout)):
                 step = plan.send(now if isinstance(step, Now) else 600.0)
                 continue
             seen.sent += 1

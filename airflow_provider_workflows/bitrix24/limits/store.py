@@ -24,7 +24,7 @@ from airflow_provider_workflows.rest.address import split_address
 #: Every writing covers the one before it, however long that was.
 SIZE = 256
 #: Seconds to wait for the file at most, and between two tries. Who holds it needs microseconds, unless it is frozen.
-PATIENCE, RETRY = 2.0, 0.005
+LOCK_TIMEOUT, LOCK_RETRY = 2.0, 0.005
 
 _bucket = TypeAdapter(Bucket)
 
@@ -93,7 +93,7 @@ class FileBucketStore:
             yield file
 
     def _lock(self, descriptor: int) -> None:
-        latest = self._monotonic() + (0.0 if self._frozen else PATIENCE)
+        latest = self._monotonic() + (0.0 if self._frozen else LOCK_TIMEOUT)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,7 +104,7 @@ class FileBucketStore:
             else:
                 self._frozen = False
                 return
-            self._sleep(random.uniform(0, 2 * RETRY))  # noqa: S311
+            self._sleep(random.uniform(0, 2 * LOCK_RETRY))  # noqa: S311
 
 
 def _make_private(folder: Path) -> None:

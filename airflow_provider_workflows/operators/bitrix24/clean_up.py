@@ -185,7 +185,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
             )
             longest = LONG_PAUSE if self.deferrable else None
             try:
-                client.run(plan, longest_pause=longest, patience=max(0.0, self.hook.patience - stalled))
+                client.run(plan, longest_pause=longest, retry_timeout=max(0.0, self.hook.retry_timeout - stalled))
             except PauseDueError as due:
                 since = effort.stalled_since if before == work.progress else None
                 since = clock.time() if since is None else since

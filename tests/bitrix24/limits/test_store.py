@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.limits.bucket import Bucket
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.limits.store import PATIENCE, FileBucketStore, MemoryBucketStore, store_for
+from airflow_provider_workflows.bitrix24.limits.store import LOCK_TIMEOUT, FileBucketStore, MemoryBucketStore, store_for
 
 PORTAL = "https://acme.bitrix24.com"
 
@@ -321,7 +321,7 @@ class TestAFrozenHolder:
     def test_it_is_waited_for_once_and_not_for_long(self, limiter, clock, caplog):
         waits = [wait_of(limiter) for _ in range(5)]
         assert all(0 <= wait < 10 for wait in waits)
-        assert PATIENCE <= clock.now <= PATIENCE + 1
+        assert LOCK_TIMEOUT <= clock.now <= LOCK_TIMEOUT + 1
         assert caplog.text.count("The rate limit is kept by this process alone") == 1
         assert "may be frozen" in caplog.text
 

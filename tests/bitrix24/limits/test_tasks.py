@@ -18,7 +18,7 @@ from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.limits.bucket import Bucket, Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import BucketStore, FileBucketStore, MemoryBucketStore
-from airflow_provider_workflows.rest.driver import PATIENCE, Driver
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.plans import Plan, send
 from airflow_provider_workflows.simulator.faults import Fault
 from tests.virtual import PortalRuntime, VirtualPortal
@@ -53,7 +53,7 @@ def run_all(portal: VirtualPortal, store: Callable[[], BucketStore | None], coun
 
     async def work() -> list[Any]:
         clients = [client(portal, store()) for _ in range(TASKS)]
-        running = [one.run(reads(count), longest_pause=None, patience=PATIENCE) for one in clients]
+        running = [one.run(reads(count), longest_pause=None, retry_timeout=RETRY_TIMEOUT) for one in clients]
         return await asyncio.gather(*running, return_exceptions=True)
 
     return portal.run(work())
@@ -115,7 +115,7 @@ def test_a_task_alone_is_never_refused_and_loses_little_time(portal: VirtualPort
     portal.world.settings.bucket_capacity = capacity
     ids = portal.add_workflows(5000)
     task = client(portal, MemoryBucketStore(), Limits(bucket_capacity=capacity))
-    portal.run(task.run(end_workflows(ids, calls.terminate_workflow), longest_pause=None, patience=PATIENCE))
+    portal.run(task.run(end_workflows(ids, calls.terminate_workflow), longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert statuses(portal) == {200: 100}
     assert portal.clock.monotonic() <= 1.05 * (100 - capacity) / 2
@@ -138,7 +138,7 @@ def test_at_the_limit_of_running_time_little_time_is_lost(
     portal.world.settings.change({"operating_model": "documented", **settings})
     ids = portal.add_workflows(900)
     plan = end_workflows(ids, calls.terminate_workflow)
-    portal.run(client(portal, MemoryBucketStore()).run(plan, longest_pause=None, patience=PATIENCE))
+    portal.run(client(portal, MemoryBucketStore()).run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert portal.clock.monotonic() <= 1.1 * allowed
 
@@ -180,7 +180,7 @@ def test_when_the_store_fails_in_the_middle_everything_is_killed_all_the_same(
     ids = portal.add_workflows(4000)
     store = Disturbed(tmp_path / "folder", disturb)
     plan = end_workflows(ids, calls.kill_workflow)
-    portal.run(client(portal, store).run(plan, longest_pause=None, patience=PATIENCE))
+    portal.run(client(portal, store).run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert store.changes > 60
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert statuses(portal) == {200: 80}
