@@ -105,7 +105,7 @@ class TestRefused:
         assert (went.sent, len(went.pauses), went.result) == (3, 2, "done")
 
     @pytest.mark.parametrize("call", [READ, START])
-    def test_a_refusal_for_as_long_as_patience_lasts(self, call: Call) -> None:
+    def test_a_refusal_until_the_retry_timeout(self, call: Call) -> None:
         last = RateLimitError("x", text="still too many")
         went = run(send(call), RateLimitError("x"), last)
         assert 600 <= sum(pause.seconds for pause in went.pauses) < 600 + LONGEST_DELAY
