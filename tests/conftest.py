@@ -24,6 +24,12 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that nobody waits for it at the end."""
+    longest = ("tests/secrets", "tests/example_dags", "tests/journeys/test_told_to_end")
+    items.sort(key=lambda item: not item.nodeid.startswith(longest))
+
+
 @pytest.fixture(autouse=True)
 def _own_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the buckets that a host's processes share inside the test: tests must not wait for each other."""

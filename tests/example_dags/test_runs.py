@@ -9,9 +9,13 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_workflows.simulator import Control
 from tests.example_dags.conftest import EXAMPLES, DagsTest
+
+#: Two runs show that the Dags run on Airflow 2 as well.
+once = pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 3 runs it")
 
 SUPPORT, PURCHASES, OTHER = 517, 518, 519
 WAITING, WORKING = "2052e10a-d142-4391-a731-2be1ab1c0188", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -43,6 +47,7 @@ def variant(dag_id: str, changes: dict[str, str], folder: Path) -> Path:
     return folder
 
 
+@once
 class TestNightlyCleanup:
     def test_ends_what_was_started_before_the_date_and_nothing_else(self, dags_test: DagsTest, control: Control):
         # Thirty days before the run is 1 September, midnight UTC.
@@ -60,6 +65,7 @@ class TestNightlyCleanup:
         assert len(control.journal()) == len(old)
 
 
+@once
 class TestHolidaySwitch:
     def test_switches_the_flow_off_for_the_holiday_and_on_after_it(self, dags_test: DagsTest, control: Control):
         control.add_flow(id=SUPPORT, name="Support", taskControl=True)
@@ -130,6 +136,7 @@ class TestCrossSystemCleanup:
         assert effects[-2:] == [("activate", True)] * 2
         assert len(effects) == 2 + 60 + 2 + 2
 
+    @once
     def test_switches_the_flows_on_again_and_fails_when_domo_refuses(
         self, dags_test: DagsTest, control: Control, stuck: set[str], tmp_path: Path
     ):
@@ -144,6 +151,7 @@ class TestCrossSystemCleanup:
         assert control.journal("cancel") == []
         assert switches(control) == [(SUPPORT, False), (SUPPORT, True), (PURCHASES, False), (PURCHASES, True)]
 
+    @once
     def test_touches_nothing_when_nothing_is_stuck(self, dags_test: DagsTest, control: Control, tmp_path: Path):
         control.generate_workflows(10)
         changes = {"poke_interval=300": "poke_interval=1", "hours=10": "seconds=1"}
@@ -156,6 +164,7 @@ class TestCrossSystemCleanup:
         assert {entry["method"] for entry in control.requests()} == {"bizproc.workflow.instances"}
 
 
+@once
 class TestMassEnding:
     def test_shows_first_and_ends_only_what_was_started_before_the_date(self, dags_test: DagsTest, control: Control):
         old = control.add_workflows([{"STARTED": "2025-12-31T23:59:59Z"}] * 60)
@@ -171,6 +180,7 @@ class TestMassEnding:
         assert states(control) == dict.fromkeys(old, "terminated") | dict.fromkeys(new, "running")
 
 
+@once
 class TestDismissedEmployee:
     def test_ends_the_workflows_that_wait_for_the_one_who_left(self, dags_test: DagsTest, control: Control):
         control.add_users([{"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])
@@ -186,6 +196,7 @@ class TestDismissedEmployee:
         assert states(control) == dict.fromkeys(waiting, "terminated") | dict.fromkeys(other, "running")
 
 
+@once
 class TestMisspeltFilter:
     def test_fails_names_the_field_ends_nothing_and_shows_no_secret(
         self, dags_test: DagsTest, control: Control, tmp_path: Path

@@ -26,8 +26,15 @@ def running(control: Control, **fields: Any) -> set[str]:
     return {id for id, row in rows.items() if row["state"] == "running" and fields.items() <= row.items()}
 
 
-@pytest.mark.parametrize("filters", [None, {"TEMPLATE_ID": 1}, {"<STARTED": "2030-01-01"}, {">MODIFIED": "2020-01-01"}])
-@pytest.mark.parametrize("limit", [None, 1000])
+@pytest.mark.parametrize(
+    ("filters", "limit"),
+    [
+        (None, None),
+        ({"TEMPLATE_ID": 1}, 1000),
+        ({"<STARTED": "2030-01-01"}, None),
+        ({">MODIFIED": "2020-01-01"}, 1000),
+    ],
+)
 def test_what_runs_before_and_after_a_listing_is_in_it(
     control: Control, context: Any, filters: Any, limit: int | None
 ) -> None:

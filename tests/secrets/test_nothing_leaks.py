@@ -20,6 +20,9 @@ import pytest
 from tests.rest.loopback import HANG, closed_port, http, loopback
 from tests.secrets.answers import FAILURES
 
+#: All look at one run of the scenarios.
+pytestmark = pytest.mark.xdist_group("secrets")
+
 ROOT = Path(__file__).parents[2]
 SCENARIOS = Path(__file__).with_name("failing_scenarios.py")
 
