@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,11 +14,14 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
+from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore
 from airflow_provider_workflows.hooks import base
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.simulator.bitrix24 import portal
+from airflow_provider_workflows.simulator.domo import host
 from airflow_provider_workflows.triggers import polling
 from airflow_provider_workflows.triggers.bitrix24 import (
     RunningWorkflowsTrigger,
@@ -28,8 +32,8 @@ from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from tests.triggers.clock import revive
 
 INSTANCE = "2052e10a-d142-4391-a731-2be1ab1c0188"
-#: Seconds that the simulator takes for an answer, and after which a loop that stood still is told apart for sure.
-SLOW, STANDSTILL = 0.5, 0.3
+#: Seconds after which what was waited for will not come, on the slowest machine.
+PATIENCE = 30.0
 
 
 def running(template: int = 7) -> RunningWorkflowsTrigger:
@@ -68,90 +72,124 @@ async def first_event(trigger: BaseTrigger) -> Any:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not await asyncio.to_thread(condition):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
 
-async def longest_beat(work: asyncio.Task[Any]) -> float:
-    """Return the longest time for which the event loop did nothing else while something was at work."""
-    longest, last = 0.0, time.monotonic()
-    while not work.done():
-        await asyncio.sleep(0.005)
-        longest, last = max(longest, time.monotonic() - last), time.monotonic()
-    return longest
+async def alone() -> None:
+    """Wait until nothing else goes on in the event loop."""
+    deadline = time.monotonic() + PATIENCE
+    while asyncio.all_tasks() != {asyncio.current_task()}:
+        assert time.monotonic() < deadline, asyncio.all_tasks()
+        await asyncio.sleep(0.01)
+
+
+class Others:
+    """What the event loop has to do besides: it goes on only while nothing blocks the loop."""
+
+    def __init__(self) -> None:
+        self._at_work = Event()
+
+    async def work(self) -> None:
+        """Go on for ever."""
+        while True:
+            self._at_work.set()
+            await asyncio.sleep(0.001)
+
+    def wait(self) -> None:
+        """Take long: until the others have gone on."""
+        self._at_work.clear()
+        assert self._at_work.wait(PATIENCE), "the event loop stands still"
+
+
+@pytest.fixture
+def before_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Return what has both systems do something before they answer."""
+
+    def before_answers(do: Callable[[], object]) -> None:
+        for module in (portal, host):
+            exchange: Any = module.exchange  # type: ignore[attr-defined]
+
+            async def slowly(*given: Any, exchange: Any = exchange) -> Any:
+                await asyncio.to_thread(do)
+                return await exchange(*given)
+
+            monkeypatch.setattr(module, "exchange", slowly)
+
+    return before_answers
 
 
 class TestNotBlocked:
-    """Nothing that takes long is done on the loop itself, so the others' beat goes on."""
+    """Nothing that takes long is done on the loop itself, so the others go on."""
 
     @pytest.fixture(autouse=True)
     def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.02)
 
-    def beat(self, trigger: BaseTrigger) -> tuple[Any, float]:
-        async def work() -> tuple[Any, float]:
-            task = asyncio.create_task(first_event(trigger))
-            longest = await longest_beat(task)
-            return task.result(), longest
+    @pytest.fixture
+    def others(self) -> Others:
+        return Others()
 
-        return asyncio.run(asyncio.wait_for(work(), 10))
+    def beside(self, others: Others, trigger: BaseTrigger) -> Any:
+        async def work() -> Any:
+            beside = asyncio.create_task(others.work())
+            try:
+                return await first_event(trigger)
+            finally:
+                beside.cancel()
 
-    def test_by_a_portal_that_is_slow(self, control: Control) -> None:
+        return asyncio.run(asyncio.wait_for(work(), 2 * PATIENCE))
+
+    def test_by_a_portal_that_is_slow(self, control: Control, others: Others, before_answers: Any) -> None:
         control.add_workflows([{"TEMPLATE_ID": 7}])
-        control.configure(latency_seconds=SLOW)
-        event, longest = self.beat(running())
-        assert event["status"] == "success"
-        assert longest < STANDSTILL
+        before_answers(others.wait)
+        assert self.beside(others, running())["status"] == "success"
 
-    def test_by_an_account_that_is_slow(self, control: Control) -> None:
+    def test_by_an_account_that_is_slow(self, control: Control, others: Others, before_answers: Any) -> None:
         ids = control.add_domo_instances([{"status": "COMPLETED"}])
-        control.configure(latency_seconds=SLOW)
-        event, longest = self.beat(instances(ids))
-        assert event["status"] == "success"
-        assert longest < STANDSTILL
+        before_answers(others.wait)
+        assert self.beside(others, instances(ids))["status"] == "success"
 
     @pytest.mark.parametrize("make", [lambda: ended([]), lambda: instances([])])
     def test_by_a_client_that_takes_long_to_be_made(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseTrigger]
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, others: Others, make: Callable[[], BaseTrigger]
     ) -> None:
         """Trusted certificates are read from disk for each one."""
         for hook in (Bitrix24Hook, DomoHook):
             original = hook._shared._make
 
             def make_slowly(settings: Any, original: Any = original) -> Any:
-                time.sleep(SLOW)
+                others.wait()
                 return original(settings)
 
             monkeypatch.setattr(hook._shared, "_make", make_slowly)
-        event, longest = self.beat(make())
-        assert event["status"] == "success"
-        assert longest < STANDSTILL
+        assert self.beside(others, make())["status"] == "success"
 
     def test_by_another_process_that_holds_the_file_of_the_bucket(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, others: Others
     ) -> None:
         change = FileBucketStore.change
 
         def held(self: FileBucketStore, step: Any) -> float:
-            time.sleep(SLOW)
+            others.wait()
             return change(self, step)
 
         monkeypatch.setattr(FileBucketStore, "change", held)
         control.add_workflows([{"TEMPLATE_ID": 7}])
-        event, longest = self.beat(running())
-        assert event["status"] == "success"
-        assert longest < STANDSTILL
+        assert self.beside(others, running())["status"] == "success"
 
-    def test_by_looking_up_the_connection(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_by_looking_up_the_connection(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, others: Others
+    ) -> None:
         """A secrets backend may be far away, and Airflow forbids a trigger to wait for it."""
         original = get_async_connection
         awaited: list[str] = []
 
         async def far_away(conn_id: str, **options: Any) -> Any:
             awaited.append(conn_id)
-            await asyncio.sleep(SLOW)
+            await asyncio.to_thread(others.wait)
             return await original(conn_id, **options)
 
         def synchronous(*args: Any) -> Any:
@@ -160,9 +198,7 @@ class TestNotBlocked:
         monkeypatch.setattr(base, "get_async_connection", far_away)
         monkeypatch.setattr(Bitrix24Hook, "get_conn", synchronous)
         control.add_workflows([{"TEMPLATE_ID": 7}])
-        event, longest = self.beat(running())
-        assert event["status"] == "success"
-        assert longest < STANDSTILL
+        assert self.beside(others, running())["status"] == "success"
         assert awaited == ["bitrix24_default"]
 
 
@@ -170,43 +206,56 @@ class TestCancelled:
     """A triggerer that is stopped, and a task that is cleared or killed, cancel the trigger with a message."""
 
     @pytest.mark.parametrize("make", [running, lambda: ended(["a.1"]), lambda: instances([INSTANCE])])
-    def test_in_the_middle_of_a_poll_it_ends_at_once_with_the_message(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseTrigger]
+    def test_in_the_middle_of_a_poll_it_ends_with_the_message_and_waits_for_no_answer(
+        self,
+        control: Control,
+        monkeypatch: pytest.MonkeyPatch,
+        before_answers: Any,
+        make: Callable[[], BaseTrigger],
     ) -> None:
         monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.0)
-        control.configure(latency_seconds=0.4)
+        asked, over = Event(), Event()
 
-        async def work() -> float:
+        def answer() -> None:
+            asked.set()
+            assert over.wait(PATIENCE), "the trigger waits for the answer"
+
+        before_answers(answer)
+
+        async def work() -> None:
             task = asyncio.create_task(first_event(make()))
-            await until(control.requests)
+            await until(asked.is_set)
             task.cancel("killed by a user")
-            began = time.monotonic()
             with pytest.raises(asyncio.CancelledError) as caught:
                 await task
             assert caught.value.args == ("killed by a user",)
-            took = time.monotonic() - began
-            # What was under way has a last word with the pace, which nobody waits for.
-            while asyncio.all_tasks() != {asyncio.current_task()}:
-                assert time.monotonic() < began + 0.3
-                await asyncio.sleep(0.005)
-            return took
+            # What was under way has a last word with the bucket, which nobody waits for.
+            await alone()
+            over.set()
 
-        assert asyncio.run(work()) < 0.3
+        asyncio.run(work())
 
     def test_its_question_is_not_asked_any_more(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 0.4)
+        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 2.0)
         control.add_workflows([{"TEMPLATE_ID": 8}])
+        asked: list[Any] = []
+        load = RequestCoalescer.load
+
+        async def counted(*given: Any) -> Any:
+            asked.append(given)
+            return await load(*given)
+
+        monkeypatch.setattr(RequestCoalescer, "load", counted)
 
         async def work() -> Any:
             gone = [asyncio.create_task(first_event(running(template))) for template in (7, 7, 9)]
             stays = asyncio.create_task(first_event(running(8)))
-            await asyncio.sleep(0.25)  # all ask by now, and nothing is sent yet
-            assert await asyncio.to_thread(control.requests) == []
+            await until(lambda: len(asked) == 4)
             for task in gone:
                 task.cancel()
             return await stays
 
-        assert asyncio.run(asyncio.wait_for(work(), 5))["status"] == "success"
+        assert asyncio.run(asyncio.wait_for(work(), PATIENCE))["status"] == "success"
         (request,) = control.requests()
         assert request["method"] == "bizproc.workflow.instances"
         assert str(request["params"]["FILTER"]["TEMPLATE_ID"]) == "8"
@@ -220,10 +269,7 @@ class TestCancelled:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            seen = len(await asyncio.to_thread(control.requests))
-            await asyncio.sleep(0.3)
-            assert len(await asyncio.to_thread(control.requests)) == seen
-            assert asyncio.all_tasks() == {asyncio.current_task()}
+            await alone()
 
         asyncio.run(work())
 
