@@ -102,8 +102,8 @@ class EndReport:
 
     def fail(self, id: str, error: ApiError, reason: str | None = None) -> None:
         """Note that one could not be ended. Errors that differ in their trace code only are one reason."""
-        alike = (type(error), error.code, error.http_status, error.text, reason is None)
-        self.failed[id] = self._reasons.setdefault(alike, reason or error.reason)
+        same = (type(error), error.code, error.http_status, error.text, reason is None)
+        self.failed[id] = self._reasons.setdefault(same, reason or error.reason)
         if not error.retry_helps:
             self._final.add(id)
 

@@ -58,7 +58,7 @@ class EndingTask(ProviderTask):
     _client: Any = None
     _killed = False
     #: Pushes what is known so far; there while the work goes on.
-    _tell_so_far: Callable[[], None] | None = None
+    _push_so_far: Callable[[], None] | None = None
 
     def __init__(self, *, record_path: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -70,9 +70,9 @@ class EndingTask(ProviderTask):
         self._killed = True
         if self._client is not None:
             self._client.stop(KILLED)
-        if self._tell_so_far is not None:
+        if self._push_so_far is not None:
             # Airflow 3 gives the task five seconds, and what is under way may take longer.
-            Thread(target=self._tell_so_far, daemon=True).start()
+            Thread(target=self._push_so_far, daemon=True).start()
 
     @contextmanager
     def _reported(
@@ -112,21 +112,21 @@ class EndingTask(ProviderTask):
             except Exception:
                 log.exception("The report could not be pushed: %s", report.json())
 
-        def tell_so_far() -> None:
+        def push_so_far() -> None:
             with lock:
-                if self._tell_so_far is not None:
+                if self._push_so_far is not None:
                     log.warning("Told to end; what is under way is waited for. %s", report)
                     push()
                     tries.keep(report, now=True)
 
-        self._tell_so_far = tell_so_far
+        self._push_so_far = push_so_far
         try:
             try:
                 yield Reporting(tries.ended, record)
             finally:
                 # From here on, what is pushed is the last word.
                 with lock:
-                    self._tell_so_far = None
+                    self._push_so_far = None
         except TaskDeferred:
             raise
         except BaseException as error:  # also a task's timeout, which strikes anywhere
