@@ -110,7 +110,7 @@ def before_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], ob
 
     def before_answers(do: Callable[[], object]) -> None:
         for module in (portal, host):
-            exchange: Any = module.exchange  # type: ignore[attr-defined]
+            exchange: Any = module.exchange
 
             async def slowly(*given: Any, exchange: Any = exchange) -> Any:
                 await asyncio.to_thread(do)
