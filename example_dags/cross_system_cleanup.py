@@ -67,7 +67,10 @@ with DAG(
     flows_off = FlowActivateOperator.partial(task_id="flows_off", active=False).expand(flow_id=flows)
 
     terminate = TerminateWorkflowOperator(
-        task_id="terminate_stuck", workflow_id=stuck.output, status="Stuck, ended by {{ dag.dag_id }}"
+        task_id="terminate_stuck",
+        workflow_id=stuck.output,
+        stuck_for=STUCK_FOR,
+        status="Stuck, ended by {{ dag.dag_id }}",
     )
     cancel = DomoCancelOperator(
         task_id="cancel_in_domo", instance_id="{{ params.instance_ids }}", wait_for_completion=True

@@ -43,6 +43,7 @@ with DAG(
     ended = TerminateWorkflowOperator(
         task_id="terminate_old",
         workflow_id=old.output,
+        filters=STARTED_TOO_LONG_AGO,
         status="Ended by {{ dag.dag_id }}, {{ ds }}",
     )
 
