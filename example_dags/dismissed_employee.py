@@ -34,7 +34,7 @@ with DAG(
         "dry_run": Param(True, type="boolean", description="Only show what would be ended."),
     },
     default_args={"owner": "data-platform", "retries": 3, "retry_delay": timedelta(minutes=2)},
-):
+) as dag:
     CleanUpEmployeeWorkflowsOperator(
         task_id="end_waiting",
         user_id="{{ params.user_id }}",

@@ -35,7 +35,7 @@ with DAG(
         "dry_run": Param(True, type="boolean", description="Only show what would be ended."),
     },
     default_args={"owner": "data-platform", "retries": 3, "retry_delay": timedelta(minutes=2)},
-):
+) as dag:
     CleanUpWorkflowsOperator(
         task_id="end_old",
         filters={"<STARTED": "{{ params.started_before }}"},

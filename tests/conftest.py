@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("unhurried")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that nobody waits for it at the end."""
-    longest = ("tests/secrets", "tests/example_dags", "tests/journeys/test_told_to_end")
+    longest = ("tests/secrets", "tests/example_dags/test_runs", "tests/journeys/test_told_to_end")
     items.sort(key=lambda item: not item.nodeid.startswith(longest))
 
 

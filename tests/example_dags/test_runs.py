@@ -165,38 +165,6 @@ class TestCrossSystemCleanup:
 
 
 @once
-class TestMassEnding:
-    def test_shows_first_and_ends_only_what_was_started_before_the_date(self, dags_test: DagsTest, control: Control):
-        old = control.add_workflows([{"STARTED": "2025-12-31T23:59:59Z"}] * 60)
-        new = control.add_workflows([{"STARTED": "2026-01-01T00:00:00Z"}] * 3)
-
-        shown = dags_test("mass_ending_by_date")
-        assert shown.returncode == 0, shown.stdout
-        assert "a dry run finds 60 running workflows" in shown.stdout
-        assert control.journal() == []
-
-        done = dags_test("mass_ending_by_date", conf={"dry_run": False, "max_workflows": 60})
-        assert done.returncode == 0, done.stdout
-        assert states(control) == dict.fromkeys(old, "terminated") | dict.fromkeys(new, "running")
-
-
-@once
-class TestDismissedEmployee:
-    def test_ends_the_workflows_that_wait_for_the_one_who_left(self, dags_test: DagsTest, control: Control):
-        control.add_users([{"ID": "9", "NAME": "Bob", "LAST_NAME": "Gone", "ACTIVE": False}])
-        waiting, other = control.add_workflows([{}] * 55), control.add_workflows([{}] * 2)
-        control.add_tasks(
-            [{"WORKFLOW_ID": id, "USER_ID": 9, "STATUS": 0} for id in waiting]
-            + [{"WORKFLOW_ID": id, "USER_ID": 1, "STATUS": 0} for id in other]
-        )
-
-        done = dags_test("dismissed_employee", conf={"dry_run": False})
-
-        assert done.returncode == 0, done.stdout
-        assert states(control) == dict.fromkeys(waiting, "terminated") | dict.fromkeys(other, "running")
-
-
-@once
 class TestMisspeltFilter:
     def test_fails_names_the_field_ends_nothing_and_shows_no_secret(
         self, dags_test: DagsTest, control: Control, tmp_path: Path

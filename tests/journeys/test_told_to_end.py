@@ -121,7 +121,7 @@ def workflows_ended(control: Control) -> set[str]:
 def test_nothing_new_is_sent_and_the_report_is_true(simulator: Simulator, tmp_path: Path, how: dict[str, bool]) -> None:
     control = simulator.control
     ids = control.add_workflows([{"TEMPLATE_ID": 7}] * COUNT)
-    control.inject("slow", containing="bizproc.workflow.kill", skip=8, seconds=4, times=None, done=True)
+    control.inject("slow", containing="bizproc.workflow.kill", skip=8, seconds=3, times=None, done=True)
     pushed, record = tmp_path / "xcoms", tmp_path / "record.jsonl"
     task = KILL.format(ids=ids, record=str(record))
     code = WORKER.format(vendor="bitrix24", pushed=str(pushed), task=task, **how)
