@@ -17,7 +17,7 @@ endif
 UV     := .uv/bin/uv-$(UV_VERSION)
 # As many tests side by side as there are processors, and one more, as some only wait.
 JOBS   := $(shell expr 1 + `nproc 2>/dev/null || getconf _NPROCESSORS_ONLN`)
-PARALLEL := -n $(JOBS) --dist loadgroup
+PARALLEL := -n $(JOBS) --maxschedchunk 1
 # What lies below these knows no Airflow, so it is tested once: both versions are pinned with the same HTTP libraries.
 WITH_AIRFLOW := $(addprefix tests/,docs example_dags hooks journeys links operators secrets sensors tasks triggers)
 VENV   := .venv

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,6 @@ import pytest
 
 from tests.rest.loopback import HANG, closed_port, http, loopback
 from tests.secrets.answers import FAILURES
-
-#: All look at one run of the scenarios.
-pytestmark = pytest.mark.xdist_group("secrets")
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = Path(__file__).with_name("failing_scenarios.py")
@@ -161,40 +157,55 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(done.stdout + done.stderr + report.read_text(), ended, counts)
 
 
-class TestScenarios:
-    """The grep is worth something only if everything went wrong as it was meant to."""
-
-    def test_every_one_fails(self, run: Run) -> None:
-        assert run.counts == {"tests": len(run.ended), "failures": len(run.ended), "errors": 0, "skipped": 0}
-
-    def test_each_ends_in_the_exception_that_it_is_about(self, run: Run) -> None:
-        assert {name: outcome for name, outcome in run.ended.items() if outcome[0] != outcome[1]} == {}
-
-    def test_every_way_to_fail_is_met_by_every_credential(self, run: Run) -> None:
-        met = "\n".join(run.ended)
-        for failure in set(FAILURES) - {"running"}:
-            for credential in ("webhook", "token", "domo"):
-                assert f"test_client[{failure}-{credential}]" in met
-                assert f"test_async_client[{failure}-{credential}]" in met
-
-    def test_the_http_librarys_debug_lines_are_among_what_is_printed(self, run: Run) -> None:
-        assert '"POST /rest/1/***/bizproc.workflow.instances HTTP/1.1" 401' in run.printed
-        assert "Starting new HTTP connection" in run.printed
-        assert re.search(r"HTTP Request: POST http://127.0.0.1:\d+/rest/1/\*\*\*/", run.printed), "httpx's"
-        assert "send_request_headers.started" in run.printed, "httpcore's"
-
-    def test_so_are_the_variables_of_frames_of_this_package(self, run: Run) -> None:
-        assert re.search(r"^step +\= Call\(method='bizproc\.workflow\.instances'", run.printed, re.MULTILINE)
-        assert re.search(r"^error +\= .*Error\(", run.printed, re.MULTILINE)
-
-    @pytest.mark.parametrize("name", CONTROLS)
-    def test_a_leak_is_found(self, run: Run, name: str) -> None:
-        assert control(name) in run.printed
+def every_one_fails(run: Run) -> None:
+    assert run.counts == {"tests": len(run.ended), "failures": len(run.ended), "errors": 0, "skipped": 0}
 
 
-class TestNothingLeaks:
-    @pytest.mark.parametrize("secret", [WEBHOOK, TOKEN, DOMO])
-    @pytest.mark.parametrize("form", [str, quote, lambda secret: quote(secret, safe=""), repr, json.dumps])
-    def test_no_credential_is_printed_anywhere(self, run: Run, secret: str, form: Callable[[str], str]) -> None:
-        lines = run.printed.splitlines()
-        assert [line[:300] for line in lines if form(secret).strip("'\"") in line] == []
+def each_ends_in_the_exception_that_it_is_about(run: Run) -> None:
+    assert {name: outcome for name, outcome in run.ended.items() if outcome[0] != outcome[1]} == {}
+
+
+def every_way_to_fail_is_met_by_every_credential(run: Run) -> None:
+    met = "\n".join(run.ended)
+    for failure in set(FAILURES) - {"running"}:
+        for credential in ("webhook", "token", "domo"):
+            assert f"test_client[{failure}-{credential}]" in met
+            assert f"test_async_client[{failure}-{credential}]" in met
+
+
+def the_http_librarys_debug_lines_are_among_what_is_printed(run: Run) -> None:
+    assert '"POST /rest/1/***/bizproc.workflow.instances HTTP/1.1" 401' in run.printed
+    assert "Starting new HTTP connection" in run.printed
+    assert re.search(r"HTTP Request: POST http://127.0.0.1:\d+/rest/1/\*\*\*/", run.printed), "httpx's"
+    assert "send_request_headers.started" in run.printed, "httpcore's"
+
+
+def so_are_the_variables_of_frames_of_this_package(run: Run) -> None:
+    assert re.search(r"^step +\= Call\(method='bizproc\.workflow\.instances'", run.printed, re.MULTILINE)
+    assert re.search(r"^error +\= .*Error\(", run.printed, re.MULTILINE)
+
+
+def a_leak_is_found(run: Run) -> None:
+    assert [name for name in CONTROLS if control(name) not in run.printed] == []
+
+
+def no_credential_is_printed_anywhere(run: Run) -> None:
+    lines = run.printed.splitlines()
+    for secret in (WEBHOOK, TOKEN, DOMO):
+        for form in {str(secret), quote(secret), quote(secret, safe="")}:
+            assert [line[:300] for line in lines if form in line] == []
+
+
+def test_nothing_leaks(run: Run, subtests: pytest.Subtests) -> None:
+    """One run is looked at in many ways; the grep is worth something only if everything went wrong as it was meant."""
+    for look in (
+        every_one_fails,
+        each_ends_in_the_exception_that_it_is_about,
+        every_way_to_fail_is_met_by_every_credential,
+        the_http_librarys_debug_lines_are_among_what_is_printed,
+        so_are_the_variables_of_frames_of_this_package,
+        a_leak_is_found,
+        no_credential_is_printed_anywhere,
+    ):
+        with subtests.test(look.__name__):
+            look(run)
