@@ -16,7 +16,7 @@ endif
 
 UV     := .uv/bin/uv-$(UV_VERSION)
 # As many tests side by side as there are processors, and one more, as some only wait.
-JOBS   := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+JOBS   := $(shell expr 1 + `nproc 2>/dev/null || getconf _NPROCESSORS_ONLN`)
 PARALLEL := -n $(JOBS) --maxschedchunk 1
 # What lies below these knows no Airflow, so it is tested once: both versions are pinned with the same HTTP libraries.
 # Journeys are about what becomes of the remote systems, whatever Airflow it is.
