@@ -22,7 +22,7 @@ def revive(trigger: BaseTrigger) -> BaseTrigger:
     return revived
 
 
-def fire(trigger: BaseTrigger, seconds: float = 10.0) -> Any:
+def fire(trigger: BaseTrigger, seconds: float = 300.0) -> Any:
     """Run a trigger until its first event, and give what that says."""
 
     async def first() -> Any:

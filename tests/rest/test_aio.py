@@ -43,7 +43,7 @@ def client_of(wire: Any, *, sleep: Any = asyncio.sleep, limiter: Any = None, **h
     return AsyncClient(wire, clock=Sleeping(sleep), limiter=limiter, http=HttpSettings(**http))
 
 
-def on_loop(work: Callable[[], Coroutine[Any, Any, Any]], seconds: float = 10.0) -> Any:
+def on_loop(work: Callable[[], Coroutine[Any, Any, Any]], seconds: float = 300.0) -> Any:
     """Run a coroutine, and see that it leaves nothing behind."""
 
     async def watched() -> Any:

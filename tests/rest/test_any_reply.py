@@ -149,7 +149,7 @@ def test_whatever_the_portal_says_who_shares_a_request_is_answered(said: list[Re
     async def work() -> list[Any]:
         coalescer = RequestCoalescer(attempt, 4, delay=0.0)
         reads = [bitrix24_calls.list_workflows(start=50 * nth) for nth in range(waiters)]
-        return await asyncio.wait_for(asyncio.gather(*(coalescer.load(call) for call in reads)), 60)
+        return await asyncio.wait_for(asyncio.gather(*(coalescer.load(call) for call in reads)), 300)
 
     outcomes = asyncio.run(work())
     assert len(outcomes) == waiters

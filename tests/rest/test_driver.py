@@ -98,7 +98,7 @@ class World:
             finally:
                 await client.close()
 
-        return asyncio.run(asyncio.wait_for(work(), 20))
+        return asyncio.run(asyncio.wait_for(work(), 300))
 
 
 @pytest.fixture(params=["worker", "triggerer"])

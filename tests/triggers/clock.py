@@ -71,7 +71,7 @@ def control(simulator: Simulator, connect: Callable[..., None]) -> Control:
     return simulator.control
 
 
-def fire(trigger: BaseTrigger, seconds: float = 10.0) -> Any:
+def fire(trigger: BaseTrigger, seconds: float = 300.0) -> Any:
     """Run a trigger to its end, and give its only event's payload."""
 
     async def work() -> list[Any]:

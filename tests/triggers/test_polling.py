@@ -75,7 +75,7 @@ def fire(trigger: Scripted) -> Any:
     async def work() -> list[Any]:
         return [event.payload async for event in trigger.run()]
 
-    (payload,) = asyncio.run(asyncio.wait_for(work(), 10))
+    (payload,) = asyncio.run(asyncio.wait_for(work(), 300))
     assert trigger.open == 0
     return json.loads(json.dumps(payload))
 
@@ -255,7 +255,7 @@ class TestCancelled:
             await asyncio.sleep(0.01)
             running.cancel("the user did it")
             with pytest.raises(asyncio.CancelledError, match="the user did it"):
-                await asyncio.wait_for(running, 1)
+                await asyncio.wait_for(running, 300)
             return trigger.open
 
         assert asyncio.run(work()) == 0
