@@ -14,7 +14,12 @@ from typing import Any
 
 import pytest
 import trustme
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from airflow_provider_workflows.bitrix24 import Portal, calls
+from airflow_provider_workflows.bitrix24.calls import Reply
+from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.errors import (
@@ -506,6 +511,42 @@ class TestBounds:
             pytest.raises(UnreadableReplyError, match="no valid gzip"),
         ):
             world.run(say(), at(server))
+
+
+HEADS = [
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 503 X\r\n",
+    b"HTTP/1.1 302 X\r\nLocation: https://[x\r\n",
+    b"HTTP/1.0 200\r\n",
+    b"",
+]
+LENGTHS = [b"Content-Length: %d\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Encoding: gzip\r\n", b""]
+BODIES = [
+    b"[" * 5000,
+    b'{"result": [{"ID": 1}], "total": 1e999, "time": {"operating": "x"}}',
+    b'{"result": [], "total": 0}',
+    b'{"error": 5}',
+]
+
+
+class TestAnyReply:
+    @pytest.mark.parametrize("kind", ["worker", "triggerer"])
+    @settings(max_examples=60)
+    @given(st.sampled_from(HEADS), st.sampled_from(LENGTHS), st.binary(max_size=200) | st.sampled_from(BODIES))
+    def test_ends_in_a_result_or_a_typed_error(self, kind: str, head: bytes, length: bytes, body: bytes) -> None:
+        header = length % len(body) if b"%d" in length else length
+        with loopback(lambda request: head + header + b"\r\n" + body) as server:
+            portal = Portal.from_webhook_url(f"http://127.0.0.1:{server.port}/rest/1/c0de/")
+            try:
+                outcome = World(kind).run(one_page(), wire=Bitrix24Wire(portal), http=HttpSettings(read_timeout=30))
+            except ApiError as error:
+                outcome = error
+            assert isinstance(outcome, (Reply, ApiError))
+            assert len(server.requests) == 1
+
+
+def one_page() -> Plan[Any]:
+    return (yield calls.list_workflows())
 
 
 class TestWithTheServer:
