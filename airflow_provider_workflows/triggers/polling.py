@@ -32,8 +32,7 @@ JITTER = 0.5
 #: that is failed by it (Airflow's issue 72716).
 MIN_DEFERRED_SECONDS = 10.0
 
-
-#: Characters that are shown of a strange event.
+#: Characters that are shown of an unexpected event.
 SHOWN = 200
 
 
