@@ -1,0 +1,35 @@
+"""The provider on the command line: ``python -m airflow_provider_workflows <command>``.
+
+Each command is a module of :mod:`.commands` with ``run(options)``, which returns the exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command.
+
+    :param arguments: the command line without the program's name.
+    :returns: the exit status.
+    """
+    options = _parser().parse_args(arguments)
+    # Only now, as a command may import Airflow, which takes seconds.
+    command = import_module(f"airflow_provider_workflows.commands.{options.command}")
+    return int(command.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_workflows",
+        description="Set up and check the connections of the Airflow provider for Bitrix24 and Domo.",
+    )
+    parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
