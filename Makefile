@@ -24,6 +24,8 @@ WITH_AIRFLOW := $(addprefix tests/,docs example_dags hooks links operators secre
 VENV   := .venv
 VENV_2 := .venv-2.11
 VENV_B := .venv-bench
+VENV_D := .venv-docs
+SITE   := docs/_build/html
 READY   := $(VENV)/.ready
 READY_2 := $(if $(PYTHON_2),$(VENV_2)/.ready)
 
@@ -37,7 +39,7 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 test-e2e demo bench reference lock clean
+.PHONY: help test lint test-3.3 test-2.11 test-e2e demo docs bench reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +69,10 @@ demo: RUN := demo
 demo: $(READY) ## Run the example Dags against the simulator: no account needed
 	$(VENV)/bin/python example_dags/demo.py
 
+docs: $(VENV_D)/.ready ## Build the documentation as a site of static files; any warning is an error
+	$(VENV_D)/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --doctree-dir docs/_build/doctrees docs $(SITE)
+	@echo "Open $(SITE)/index.html, or serve the folder: $(VENV_D)/bin/python -m http.server --directory $(SITE)"
+
 bench: $(VENV_B)/.ready ## Compare with other clients, in 40 minutes; BENCH="--quick" takes three
 	$(VENV_B)/bin/python -m benchmarks.run $(BENCH)
 
@@ -78,9 +84,10 @@ lock: $(UV) ## Pin the environments again, with hashes; with UPGRADE=1 to the ne
 	$(call pin,airflow-3.3,$(AIRFLOW_3))
 	$(call pin,airflow-2.11,$(AIRFLOW_2))
 	$(call pin,bench,$(AIRFLOW_3),.ci/requirements-bench.in -c .ci/requirements-airflow-3.3.txt)
+	$(call pin,docs,$(AIRFLOW_3),.ci/requirements-docs.in -c .ci/requirements-airflow-3.3.txt)
 
 clean: ## Remove all that make has made
-	rm -rf .airflow .uv $(VENV) $(VENV_2) $(VENV_B) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .airflow .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_D) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 define compile
 	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --generate-hashes \
@@ -108,6 +115,9 @@ $(VENV_2)/.ready: .ci/requirements-airflow-2.11.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON_2),$<)
 
 $(VENV_B)/.ready: .ci/requirements-bench.txt pyproject.toml | $(UV)
+	$(call install,$(PYTHON),$<)
+
+$(VENV_D)/.ready: .ci/requirements-docs.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON),$<)
 
 $(UV):

@@ -1,0 +1,56 @@
+"""How Sphinx makes the site: ``make docs``."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+from sphinx.application import Sphinx  # type: ignore[import-not-found]
+
+from airflow_provider_workflows import __version__
+
+ROOT = Path(__file__).parents[1]
+# Before autodoc does it: pydantic cannot make its models while that imports them.
+import_module("airflow_provider_workflows.operators.bitrix24")
+
+project = "airflow-provider-workflows"
+release = __version__
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"{project} {release}"
+# As GitHub makes them, which shows the same pages.
+myst_heading_anchors = 4
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+
+#: Pages of the site that show a file of the checkout's top, and what is said of it there.
+TOP = {"README.md": "/index.md", "CONTRIBUTING.md": "/contributing.md", "CHANGELOG.md": "/changelog.md"}
+TOP["SECURITY.md"] = "/reporting.md"
+
+
+def show_files_of_the_top(_: Sphinx, _docname: str, source: list[str]) -> None:
+    """Put such a file where a page includes it, and lead links to it, and to example Dags, to their pages."""
+    text = re.sub(
+        r"```\{include\} \.\./(\w+\.md)\n```", lambda match: _as_a_page((ROOT / match[1]).read_text()), source[0]
+    )
+    source[0] = re.sub(r"\]\((?:\.\./)+([\w./-]+)", lambda match: f"]({_page(match[1])}", text)
+
+
+def _as_a_page(text: str) -> str:
+    """Have a text's links begin in ``docs``."""
+    return re.sub(r"\]\((?!\w+:|#)", "](../", text)
+
+
+def _page(path: str) -> str:
+    """Return the page on a file or folder, by its path from the checkout's top."""
+    if path.startswith("example_dags"):
+        return f"/examples.md#{Path(path).stem}" if path.endswith(".py") else "/examples.md"
+    return TOP.get(path) or f"/{path.removeprefix('docs/')}"
+
+
+def setup(app: Sphinx) -> None:
+    """Have Sphinx do it."""
+    app.connect("source-read", show_files_of_the_top)
