@@ -38,6 +38,7 @@ def application() -> web.Application:
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_called_by_loopback_name])
     app.router.add_route("*", "/rest/{tail:.+}", portal.rest)
     app.router.add_route("*", "/oauth/token/", portal.token)
+    app.router.add_get("/oauth/authorize/", portal.authorize)
     app.router.add_route("*", "/api/{tail:.+}", host.api)
     app.router.add_get("/auth/whitelist/blocked", _blocked)
     app.router.add_route("*", "/_simulator/{action}", control.handle)

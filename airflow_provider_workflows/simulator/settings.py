@@ -17,6 +17,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "flow_unknown": ("access_denied", "not_found"),
     "flow_update_requires": ("documented", "source"),
     "operating_model": ("off", "documented", "ban"),
+    "refresh_rotation": ("none", "strict", "grace"),
+    "old_access": ("dies", "lives", "cached"),
     "request_cut_reply": ("html", "reset"),
     "final_status": ("COMPLETED", "FAILED"),
     "cancel_finished": ("ok", "400", "409"),
@@ -47,8 +49,17 @@ class Settings:
     client_id: str = "local.sim0client"
     client_secret: str = "sim0client0secret"  # noqa: S105
     access_token_seconds: float = 3600.0
-    refresh_rotates: bool = True  # a refresh token works once
+    refresh_token_seconds: float = 180 * 86400.0
+    refresh_rotation: str = "strict"  # a refresh token works for ever, once, or for some seconds after its first use
+    refresh_grace_seconds: float = 30.0
+    old_access: str = "lives"  # what a refresh makes of the access token before it; "cached": checks are kept
+    token_check_seconds: float = 3600.0  # for how long the portal keeps what a check of an access token said
+    token_server_away: bool = False  # the portal cannot reach it; calls with a token get CONNECTION_ERROR
+    token_post_refused: bool = False  # the token server takes GET only
+    wrong_client_in_200: bool = False  # a wrong ID or secret is told with HTTP 200
     oauth_error_status: int = 400
+    oauth_redirect: str = "https://localhost/"  # where a browser is sent with the code
+    server_endpoint: str = ""  # what the token server calls itself; its own address unless set
 
     # Bitrix24: what the account has
     commercial_plan: bool = True

@@ -9,8 +9,7 @@ import pytest
 import requests
 
 LIST = "bizproc.workflow.instances"
-GRANT = {"grant_type": "refresh_token", "client_id": "local.sim0client", "client_secret": "sim0client0secret"}
-ACCESS, REFRESH = "sim0access0token", "sim0refresh0token"
+ACCESS = "sim0access0token"
 
 
 @pytest.fixture
@@ -22,14 +21,6 @@ def with_token(simulator, control):
         return requests.post(f"{simulator.url}/rest/{method}", json=body, headers=headers, timeout=10)
 
     return call
-
-
-@pytest.fixture
-def oauth(simulator, control):
-    def grant(**params):
-        return requests.get(f"{simulator.url}/oauth/token/", params={**GRANT, **params}, timeout=10)
-
-    return grant
 
 
 def test_the_envelope_tells_the_time_it_took(rest, control):
@@ -142,43 +133,6 @@ def test_a_bearer_header_works_for_flows_only_unless_set_otherwise(with_token, c
     control.configure(bearer_everywhere=True)
     assert with_token(LIST, token=None, headers=bearer).ok
     assert [entry["auth"] for entry in control.requests()] == ["bearer", None, "bearer"]
-
-
-def test_an_expired_token_is_renewed_with_the_refresh_token(with_token, oauth, control):
-    control.expire_tokens()
-    reply = with_token(LIST)
-    assert (reply.status_code, reply.json()["error"]) == (401, "expired_token")
-    fresh = oauth(refresh_token=REFRESH).json()
-    assert fresh["expires_in"] == 3600
-    assert with_token(LIST, token=fresh["access_token"]).ok
-    assert requests.post(f"{fresh['client_endpoint']}{LIST}", json={"auth": fresh["access_token"]}, timeout=10).ok
-
-
-def test_a_token_expires_by_itself(with_token, oauth, control):
-    control.configure(access_token_seconds=0.4)
-    token = oauth(refresh_token=REFRESH).json()["access_token"]
-    assert with_token(LIST, token=token).ok
-    time.sleep(0.45)
-    assert with_token(LIST, token=token).json()["error"] == "expired_token"
-
-
-def test_a_refresh_token_works_once(oauth, control):
-    second = oauth(refresh_token=REFRESH).json()["refresh_token"]
-    reply = oauth(refresh_token=REFRESH)
-    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_grant")
-    control.configure(refresh_rotates=False)
-    assert [oauth(refresh_token=second).status_code for _ in range(2)] == [200, 200]
-
-
-def test_a_revoked_refresh_token_and_a_wrong_secret(oauth, control):
-    assert oauth(refresh_token=REFRESH, client_secret="wrong").json()["error"] == "invalid_client"
-    control.revoke_refresh_tokens()
-    assert oauth(refresh_token=REFRESH).json()["error"] == "invalid_grant"
-
-
-def test_an_authorization_code_gives_tokens(oauth, with_token):
-    token = oauth(grant_type="authorization_code", code="sim0authorization0code").json()["access_token"]
-    assert with_token(LIST, token=token).ok
 
 
 def test_users_are_found_by_name(rest, control):

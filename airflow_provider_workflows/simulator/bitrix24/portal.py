@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -19,17 +20,18 @@ from airflow_provider_workflows.simulator.bitrix24.execution import (
     batch_commands,
     split,
 )
-from airflow_provider_workflows.simulator.bitrix24.tokens import OAuthError
+from airflow_provider_workflows.simulator.bitrix24.tokens import EXPIRED, SUPERSEDED, VALID, OAuthError
 from airflow_provider_workflows.simulator.exchange import LostConnection, exchange, html
 from airflow_provider_workflows.simulator.faults import Fault
 from airflow_provider_workflows.simulator.world import World
 
+MEMBER = "sim0member"
 CUT_PAGE = html("504 Gateway Time-out", "nginx")
 
 
 class Portal:
     """
-    Answers requests to ``/rest/`` and ``/oauth/token/``.
+    Answers requests to ``/rest/`` and ``/oauth/``.
 
     :param world: the state to work on
     """
@@ -75,10 +77,12 @@ class Portal:
 
         async def perform(_: Fault | None) -> web.Response:
             settings = self.world.settings
+            if settings.token_post_refused and request.method == "POST":
+                return web.Response(status=405, text=html("405 Not Allowed", "nginx"), content_type="text/html")
             try:
                 access, refresh, expires = self.world.tokens.grant(params)
             except OAuthError as error:
-                return _reply({"error": error.code, "error_description": error.code}, settings.oauth_error_status)
+                return _reply({"error": error.code, "error_description": error.code}, error.status)
             self.world.record("bitrix24", "token", settings.client_id)
             return _reply(
                 {
@@ -87,9 +91,9 @@ class Portal:
                     "expires": int(expires),
                     "expires_in": int(settings.access_token_seconds),
                     "client_endpoint": f"{request.scheme}://{request.host}/rest/",
-                    "server_endpoint": f"{request.scheme}://{request.host}/rest/",
+                    "server_endpoint": settings.server_endpoint or f"{request.scheme}://{request.host}/rest/",
                     "domain": request.host,
-                    "member_id": "sim0member",
+                    "member_id": MEMBER,
                     "scope": ",".join(settings.scopes),
                     "status": "L",
                     "user_id": settings.webhook_user,
@@ -97,6 +101,28 @@ class Portal:
             )
 
         return await exchange(self.world, request, entry, perform, _failure)
+
+    async def authorize(self, request: web.Request) -> web.StreamResponse:
+        """
+        Send a browser back to the application with a code, as if a person had agreed.
+
+        :param request: the HTTP request
+        """
+        params = await _parameters(request)
+        settings = self.world.settings
+        try:
+            code = self.world.tokens.authorize(params)
+        except OAuthError as error:
+            return web.Response(status=error.status, text=html("Bitrix24", error.code), content_type="text/html")
+        answer = {
+            "code": code,
+            "state": str(params.get("state", "")),
+            "domain": request.host,
+            "member_id": MEMBER,
+            "scope": ",".join(settings.scopes),
+            "server_domain": request.host,
+        }
+        return web.Response(status=302, headers={"Location": f"{settings.oauth_redirect}?{urlencode(answer)}"})
 
     async def _run(self, execution: Execution, method: str, params: dict[str, Any]) -> web.Response:
         settings = self.world.settings
@@ -152,10 +178,14 @@ class Portal:
             and (settings.bearer_everywhere or method.startswith("tasks.flow."))
         ):
             token, auth = bearer, "bearer"
+        if settings.token_server_away:
+            raise ApiError(401, "CONNECTION_ERROR", "Error connecting to authorization server")
         status = self.world.tokens.status(str(token))
-        if status == "expired":
+        if status == EXPIRED:
             raise ApiError(401, "expired_token", "The access token provided has expired.")
-        if status != "valid":
+        if status == SUPERSEDED:
+            raise ApiError(401, "invalid_token", "Unable to get application by token")
+        if status != VALID:
             raise ApiError(401, "NO_AUTH_FOUND", "Wrong authorization data")
         return Caller(app=settings.client_id, user=settings.webhook_user, auth=auth)
 
