@@ -9,6 +9,8 @@ import argparse
 import sys
 from importlib import import_module
 
+from airflow_provider_workflows.commands import doctor
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command.
@@ -27,7 +29,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m airflow_provider_workflows",
         description="Set up and check the connections of the Airflow provider for Bitrix24 and Domo.",
     )
-    parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    doctor.add_arguments(commands.add_parser("doctor", help="say what is well and what is not with connections"))
     return parser
 
 

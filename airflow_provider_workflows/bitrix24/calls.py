@@ -69,6 +69,24 @@ def list_scopes() -> Call:
     return Call("scope", repeatable=True)
 
 
+def get_profile() -> Call:
+    """``profile``: whose credential it is, and whether that is an administrator. Needs no scope."""
+    return Call("profile", repeatable=True)
+
+
+def get_server_time() -> Call:
+    """``server.time``: the portal's clock. Needs no scope."""
+    return Call("server.time", repeatable=True)
+
+
+def find_method(name: str) -> Call:
+    """``method.get``: whether the portal has a method, and whether it can be called. Needs no scope.
+
+    :param name: the method's name in lower case.
+    """
+    return Call("method.get", {"name": name}, repeatable=True)
+
+
 def list_workflows(
     *,
     select: Sequence[str] = WORKFLOW_FIELDS,

@@ -83,6 +83,15 @@ def list_instances(model_id: str, limit: int = 100, offset: int = 0) -> Call:
     return Call("list instances", "GET", f"/api/workflow/v1/instances?{query}", repeatable=True, gives_list=True)
 
 
+def get_permissions(model_id: str) -> Call:
+    """Read who has which rights on a workflow model. Undocumented by Domo.
+
+    :param model_id: the workflow model's id.
+    """
+    path = f"/api/workflow/v1/models/{path_part(model_id)}/permissions"
+    return Call(f"read permissions of model {model_id}", "GET", path, repeatable=True)
+
+
 def get_current_user() -> Call:
     """Read the token's own user: the cheapest way to find out whether the token works. Undocumented by Domo."""
     return Call("read current user", "GET", "/api/content/v2/users/me", repeatable=True)

@@ -16,6 +16,7 @@ from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.findings import Finding, defect_of
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import Wire
 from airflow_provider_workflows.rest.redaction import hide_frames
@@ -93,11 +94,15 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """Return an asynchronous client; Airflow hides its credential from then on. May block."""
 
     @abstractmethod
-    def _try_out(self) -> str:
-        """Return in a sentence what the credential can do.
+    def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:
+        """Return the plan that finds out what the credential can do.
 
-        :raises ApiError: if it cannot be used.
+        :param model_id: Domo: a workflow model whose rights are looked at too.
         """
+
+    def _check_here(self) -> list[Finding]:
+        """Return what is well and what is not with this machine, after the plan was run."""
+        return []
 
     @property
     def _conn_id(self) -> str:
@@ -158,9 +163,24 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """
         return self.get_conn().run(plan, retry_timeout=self.retry_timeout)
 
-    def test_connection(self) -> tuple[bool, str]:
-        """Return what the credential can do, without asking for rights that it need not have."""
+    def check(self, model_id: str | None = None) -> list[Finding]:
+        """Return what is well and what is not with the connection, without asking for rights that it need not have.
+
+        Reads only, and sends each request once.
+
+        :param model_id: Domo: a workflow model whose rights are looked at too.
+        """
         try:
-            return True, self._try_out()
-        except (ApiError, ValueError) as error:
-            return False, str(error)
+            address = self.read_settings(self.get_connection(self._conn_id)).account.base_url
+            found = self.run(self._check_plan(model_id))
+        except ConnectionFieldError as error:
+            return [Finding("connection", "defect", error.fault)]
+        except ApiError as error:
+            return [defect_of(error)]
+        return [Finding("address", "ok", f"{address} answers"), *found, *self._check_here()]
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Return whether :meth:`check` finds no defect, and what it finds, in a line."""
+        found = self.check()
+        ok = all(one.level != "defect" for one in found)
+        return ok, "; ".join(f"{one.check}: {one.text}" for one in found if ok or one.level == "defect")

@@ -11,17 +11,20 @@ from airflow.providers.common.compat.sdk import Connection, mask_secret
 from pydantic import Field, SecretStr
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
+from airflow_provider_workflows.bitrix24.checks import check_portal
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.limits.store import store_for
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
-from airflow_provider_workflows.bitrix24.rights import describe_rights
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
+from airflow_provider_workflows.hooks.deployment import check_pace
 from airflow_provider_workflows.rest.address import Address
+from airflow_provider_workflows.rest.findings import Finding
+from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
 
@@ -135,9 +138,11 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
         return PortalRateLimiter(settings.limits, store_for(settings.account.base_url), cls.clock.time)
 
-    def _try_out(self) -> str:
-        client = self.get_conn()
-        return f"Connected to {client.portal.base_url}: {client.run(describe_rights())}"
+    def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:  # noqa: ARG002 Domo's.
+        return check_portal()
+
+    def _check_here(self) -> list[Finding]:
+        return [check_pace(shared=False)]
 
 
 @hide_frames

@@ -8,17 +8,18 @@ from typing import Any
 from airflow.providers.common.compat.sdk import Connection, mask_secret
 from pydantic import Field
 
-from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
+from airflow_provider_workflows.domo.checks import check_account
 from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
-from airflow_provider_workflows.rest.plans import send
+from airflow_provider_workflows.rest.findings import Finding
+from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
-from airflow_provider_workflows.rest.redaction import escape_controls, hide_frames
+from airflow_provider_workflows.rest.redaction import hide_frames
 
 
 class DomoExtra(HttpExtra):
@@ -99,12 +100,8 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         mask_secret(settings.account.token)
         return AsyncDomoClient(settings.account, in_flight=settings.in_flight, http=settings.http, clock=cls.clock)
 
-    def _try_out(self) -> str:
-        # Rights on workflows are given per workflow: the token may have any.
-        client = self.get_conn()
-        user = client.run(send(calls.get_current_user(), attempts=1))
-        name = escape_controls(str(user.get("displayName") or user.get("id")))
-        return f"Connected to {client.account.base_url} as {name}"
+    def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:
+        return check_account(model_id)
 
 
 @hide_frames

@@ -119,6 +119,7 @@ class Settings:
     null_status: str = "json"
     version_required: bool = True
     domo_blocked: str = ""
+    domo_permissions: list[str] = field(default_factory=lambda: ["READ", "EXECUTE"])  # of its user, on each model
     domo_forbidden: list[str] = field(default_factory=list)  # methods answered with 403, e.g. ["cancel"]
 
     def change(self, values: dict[str, Any]) -> None:

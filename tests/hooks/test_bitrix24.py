@@ -11,15 +11,12 @@ from airflow.providers.common.compat.sdk import Connection, redact
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
-from airflow_provider_workflows.bitrix24.flows import switch_flow
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.rest.errors import AuthenticationError
 from airflow_provider_workflows.rest.plans import send
 from airflow_provider_workflows.rest.protocol import HttpSettings
-from airflow_provider_workflows.simulator import Simulator
-from tests.rest.loopback import closed_port
 
 CODE = "h00kc0de0facme"
 TOKEN = "h00kt0ken0facme"
@@ -356,111 +353,3 @@ class TestMasking:
 
     def test_what_is_no_secret_is_not_masked(self) -> None:
         assert redact("maskN0thing") == "maskN0thing"
-
-
-SCOPE = "https://acme.bitrix24.com/rest/17/{code}/scope"
-LIST = "https://acme.bitrix24.com/rest/17/{code}/bizproc.workflow.instances"
-
-
-class TestTestConnection:
-    def answer(
-        self, monkeypatch: pytest.MonkeyPatch, scopes: Any, status: int = 0, body: Any = None
-    ) -> tuple[bool, str]:
-        """Answer with scopes, and with a list if there is one; whatever else is asked for is an error."""
-        with responses.RequestsMock() as web:
-            web.post(SCOPE.format(code=CODE), json={"result": scopes})
-            if status:
-                content = body if isinstance(body, str) else json.dumps(body)
-                web.post(LIST.format(code=CODE), body=content, status=status)
-            ok, said = hook_of(monkeypatch, **GOOD).test_connection()
-        assert "\n" not in said
-        assert CODE not in said
-        return ok, said
-
-    def test_it_tells_what_an_administrators_webhook_can_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        reply = {"result": [{"ID": "1"}], "total": 3}
-        assert self.answer(monkeypatch, ["bizproc", "task"], 200, reply) == (
-            True,
-            "Connected to https://acme.bitrix24.com: workflows can be listed, started and ended (3 are running); "
-            "its user's flows can be switched",
-        )
-
-    def test_a_webhook_for_flows_alone_passes_and_no_workflow_is_asked_for(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ok, said = self.answer(monkeypatch, ["task"])
-        assert ok
-        assert said.endswith(
-            "workflows cannot be seen, for lack of the scope 'bizproc'; its user's flows can be switched"
-        )
-
-    def test_a_webhook_for_workflows_alone_passes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        ok, said = self.answer(monkeypatch, ["bizproc"], 200, {"result": [], "total": 0})
-        assert ok
-        assert "(0 are running)" in said
-        assert said.endswith("its user's flows cannot be switched, for lack of the scope 'task'")
-
-    def test_the_flows_creator_needs_no_more_than_the_scope_for_flows(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with Simulator() as simulator:
-            simulator.control.configure(scopes=["task"], is_admin=False, webhook_user=17)
-            simulator.control.add_flow(id=517, active=True, creatorId=17)
-            hook = hook_from(monkeypatch, simulator.connections()["bitrix24_default"])
-            assert hook.test_connection()[0]
-            assert hook.run(switch_flow(517, active=False)).after.active is False
-
-    @pytest.mark.parametrize("scopes", [[], ["crm", "user"], [7]])
-    def test_a_webhook_for_neither_fails(self, monkeypatch: pytest.MonkeyPatch, scopes: Any) -> None:
-        ok, said = self.answer(monkeypatch, scopes)
-        assert not ok
-        assert "neither the scope 'bizproc' nor the scope 'task'" in said
-        assert "Add the scope" in said
-
-    @pytest.mark.parametrize("scopes", [None, "bizproc", {"0": "bizproc"}, 7])
-    def test_a_reply_that_is_no_list_fails(self, monkeypatch: pytest.MonkeyPatch, scopes: Any) -> None:
-        ok, said = self.answer(monkeypatch, scopes)
-        assert not ok
-        assert "not the list" in said
-
-    @pytest.mark.parametrize(
-        ("status", "body", "advice"),
-        [
-            (401, {"error": "NO_AUTH_FOUND", "error_description": "Wrong authorization data"}, "Check the credential"),
-            (401, {"error": "expired_token"}, "fresh access token"),
-            (403, {"error": "insufficient_scope"}, "Add the scope 'bizproc'"),
-            (403, {"error": "ACCESS_DENIED", "error_description": "Access denied!"}, "not an administrator"),
-            (404, {"error": "ERROR_METHOD_NOT_FOUND"}, "lack workflows"),
-            (503, {"error": "QUERY_LIMIT_EXCEEDED"}, "run fewer tasks at once"),
-            (503, {"error": "OVERLOAD_LIMIT"}, "Only Bitrix24's support"),
-            (500, f"<html>{CODE}</html>", "not the JSON object"),
-            (200, f"<html>{CODE}</html>", "not the JSON object"),
-        ],
-    )
-    def test_what_is_wrong_and_what_to_do_is_said_in_a_line(
-        self, monkeypatch: pytest.MonkeyPatch, status: int, body: Any, advice: str
-    ) -> None:
-        ok, said = self.answer(monkeypatch, ["bizproc", "task"], status, body)
-        assert not ok
-        assert said.startswith("bizproc.workflow.instances: ")
-        assert advice in said
-
-    def test_the_portal_was_renamed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with responses.RequestsMock() as web:
-            location = SCOPE.format(code=CODE).replace("acme", "new")
-            web.post(SCOPE.format(code=CODE), status=302, headers={"Location": location})
-            ok, said = hook_of(monkeypatch, **GOOD).test_connection()
-        assert not ok
-        assert "redirected to new.bitrix24.com" in said
-        assert CODE not in said
-
-    def test_the_host_cannot_be_reached_and_nobody_waits_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hook = hook_of(monkeypatch, **(GOOD | {"host": "127.0.0.1", "port": closed_port(), "schema": "http"}))
-        monkeypatch.setattr(type(hook).clock, "sleep", lambda *_: pytest.fail("it waits"))
-        ok, said = hook.test_connection()
-        assert not ok
-        assert "no connection to the host" in said
-        assert "Check the connection's host" in said
-
-    def test_a_field_is_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        ok, said = hook_of(monkeypatch, **(GOOD | {"login": ""})).test_connection()
-        assert not ok
-        assert said.startswith("Connection 'b24': login must be")

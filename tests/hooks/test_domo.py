@@ -16,7 +16,6 @@ from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.rest.plans import send
 from airflow_provider_workflows.rest.protocol import HttpSettings
-from tests.rest.loopback import closed_port
 
 TOKEN = "DDCIh00kt0ken0facme"
 ACCOUNT = Account("https://acme.domo.com", TOKEN)
@@ -153,60 +152,3 @@ class TestClient:
         assert redact("x maskD0mo") == "x maskD0mo"
         DomoHook("domo").get_conn()
         assert redact("x maskD0mo") == "x ***"
-
-
-ME = "https://acme.domo.com/api/content/v2/users/me"
-BLOCKED = "<html><head><title>Domo - Blocked</title></head></html>"
-
-
-class TestTestConnection:
-    @pytest.mark.parametrize(
-        ("user", "name"),
-        [
-            ({"displayName": "Ann", "id": 7}, "Ann"),
-            ({"id": 7}, "7"),
-            ({"displayName": "", "id": 7}, "7"),
-            ({"displayName": "A\n\x1b[2K"}, r"A\n\x1b[2K"),
-        ],
-    )
-    def test_it_works(self, monkeypatch: pytest.MonkeyPatch, user: dict[str, Any], name: str) -> None:
-        with responses.RequestsMock() as web:
-            web.get(ME, json=user)
-            answer = hook_of(monkeypatch, **GOOD).test_connection()
-        assert answer == (True, f"Connected to https://acme.domo.com as {name}")
-
-    @pytest.mark.parametrize(
-        ("status", "body", "advice"),
-        [
-            (401, json.dumps({"status": 401, "message": f"Bad {TOKEN}"}), "Check the credential"),
-            (403, json.dumps({"status": 403, "message": "Forbidden"}), "Forbidden"),
-            (403, BLOCKED, "allowlist"),
-            (200, BLOCKED, "allowlist"),
-            (429, json.dumps({"status": 429}), "run fewer tasks at once"),
-            (500, f"<html>{TOKEN}</html>", "not the JSON object"),
-            (200, f"<html>{TOKEN}</html>", "not the JSON object"),
-        ],
-    )
-    def test_what_is_wrong_and_what_to_do_is_said_in_a_line(
-        self, monkeypatch: pytest.MonkeyPatch, status: int, body: str, advice: str
-    ) -> None:
-        with responses.RequestsMock() as web:
-            web.get(ME, body=body, status=status)
-            ok, said = hook_of(monkeypatch, **GOOD).test_connection()
-        assert not ok
-        assert said.startswith("read current user: ")
-        assert advice in said
-        assert "\n" not in said
-        assert TOKEN not in said
-
-    def test_the_host_cannot_be_reached_and_nobody_waits_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hook = hook_of(monkeypatch, host="127.0.0.1", port=closed_port(), schema="http", password=TOKEN)
-        monkeypatch.setattr(type(hook).clock, "sleep", lambda *_: pytest.fail("it waits"))
-        ok, said = hook.test_connection()
-        assert not ok
-        assert "Check the connection's host" in said
-
-    def test_a_field_is_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        ok, said = hook_of(monkeypatch, host="acme.domo.com").test_connection()
-        assert not ok
-        assert said.startswith("Connection 'domo': password must be")

@@ -73,3 +73,8 @@ def profile(call: Call) -> Answer:
 def scope(call: Call) -> Answer:
     """List what the caller may use."""
     return Answer(list(call.world.settings.scopes))
+
+
+def server_time(call: Call) -> Answer:
+    """Tell the time by the portal's clock."""
+    return Answer(listing.iso(call.world.portal_time(), call.world.settings.server_offset))

@@ -45,6 +45,9 @@ METHODS: dict[str, Method] = {
     "user.get": Method(list_methods.users, "user"),
     "profile": Method(list_methods.profile),
     "scope": Method(list_methods.scope),
+    "server.time": Method(list_methods.server_time),
+    # It looks into this very table.
+    "method.get": Method(lambda call: _existence(call)),
 }
 _ANY_CASE = {name.lower(): name for name in METHODS}
 
@@ -68,6 +71,16 @@ def find(name: str, world: World) -> tuple[str, Method]:
     ):
         raise ApiError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
     return proper, method
+
+
+def _existence(call: Call) -> Answer:
+    """Whether there is a method, and whether the caller's scopes cover it. The name may be in lower case."""
+    method = METHODS.get(_ANY_CASE.get(str(call.params.get("name", "")).lower(), ""))
+    settings = call.world.settings
+    has = {"bizproc": settings.has_bizproc, "task": settings.has_flows}
+    exists = method is not None and has.get(method.scope, True)
+    available = exists and method is not None and (not method.scope or method.scope in settings.scopes)
+    return Answer({"isExisting": exists, "isAvailable": available})
 
 
 def run(method: Method, call: Call) -> Answer:

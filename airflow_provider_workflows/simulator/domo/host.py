@@ -86,9 +86,17 @@ class Host:
                 return web.Response(text=self._visible(id).status() or "null", content_type="text/plain")
             case "list":
                 return self._list(query)
+            case "permissions":
+                return self._permissions(id)
             case "me":
                 return _json({"id": int(self.world.settings.domo_user), "displayName": "Ada Admin", "role": "Admin"})
         raise DomoError(404)
+
+    def _permissions(self, model_id: str) -> web.Response:
+        settings = self.world.settings
+        if model_id not in self.world.instances.models:
+            raise DomoError(404)
+        return _json({"USER": [{"id": settings.domo_user, "permissions": settings.domo_permissions}], "GROUP": []})
 
     def _start(self, body: Any) -> web.Response:
         settings = self.world.settings
@@ -167,6 +175,9 @@ def _address(verb: str, path: str) -> tuple[str, str]:
     """Return a name for the method that is called, and the instance it is called on."""
     if (verb, path) == ("GET", "/api/content/v2/users/me"):
         return "me", ""
+    match [verb, *path.removeprefix("/api/workflow/v1/models/").split("/")]:
+        case ["GET", model_id, "permissions"]:
+            return "permissions", model_id
     base, _, rest = path.partition("/api/workflow/v1/instances")
     match [verb, *rest.strip("/").split("/")]:
         case _ if base or not path.startswith("/api/workflow/v1/instances"):
