@@ -13,9 +13,11 @@ from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 MARGIN = 0.25
 #: Seconds from one slowing down to the next: requests that were on their way are refused all the same.
 SLOWING = 5.0
-#: Seconds in which a drain that was lowered to nothing comes back in full: slowly, as what is left by another
-#: application is overstepped at the end of each such way back.
-RECOVERY = 900.0
+#: Seconds after which a measured drain is gone beyond at the latest, to see whether others use less of it by now.
+LONGEST_PERIOD = 60.0
+
+#: Seconds to which a wait is computed.
+PRECISION = 0.01
 
 _Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -43,20 +45,28 @@ class Limits:
 class Bucket:
     """What is known of a portal's leaky bucket.
 
+    Other applications use it too, and a refusal tells that it is full. From one refusal to the next it lets through
+    just what drains, so that is measured. After that the rate goes on as TCP's does (CUBIC, RFC 9438): at first a
+    little lower, for long as measured, then more and more, up to the portal's.
+
     :param level: requests in it; those above its capacity wait for their turn, the first to come first.
-    :param drain: requests a second that are ours; lower than the portal's when other applications use it too.
+    :param drain: requests a second that were left to us when the portal refused last; all, if it never did.
     :param at: when that was so, as a Unix time.
-    :param slowed_at: when the drain was last lowered, as a Unix time.
+    :param period: seconds after the last refusal at which the rate is the drain again.
+    :param slowed_at: when the drain was last measured, as a Unix time.
     :param held_until: when the portal takes requests again, as a Unix time, if it told.
     :param places: how many places were taken so far; the last one's number.
+    :param passed: how many of them had had their turn by then; those that were refused are left out.
     """
 
     level: _Number
     drain: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     at: _Number
+    period: Annotated[float, Field(ge=SLOWING, le=LONGEST_PERIOD)] = SLOWING
     slowed_at: _Number = 0.0
     held_until: _Number = 0.0
     places: int = 0
+    passed: float = 0.0
 
     def reserve(self, now: float, limits: Limits) -> Bucket:
         """Take the next place."""
@@ -70,7 +80,19 @@ class Bucket:
         :param limits: the portal's limits.
         """
         over = self.level - (self.places - place) + MARGIN - limits.bucket_capacity
-        return max(0.0, self.held_until - self.at) + max(0.0, over / self.drain)
+        since = max(self.at, self.held_until)
+        sooner, later = since, since + max(0.0, over / self.rate(since, limits))
+        while later - sooner > PRECISION:
+            middle = (sooner + later) / 2
+            enough = self._let_through(since, middle, limits) >= over
+            sooner, later = (sooner, middle) if enough else (middle, later)
+        return later - self.at
+
+    def rate(self, now: float, limits: Limits) -> float:
+        """Return how many requests a second may go at a time."""
+        # The drain was measured to a request or so in a period.
+        grown = self.drain + 2 / self.period * (max(0.0, now - self.slowed_at) / self.period - 1) ** 3
+        return min(limits.bucket_drain, max(grown, self.drain / 2, limits.lowest_drain))
 
     def refused(self, now: float, limits: Limits, retry_after: float = 0.0) -> Bucket:
         """Note a refusal: the bucket is full, so others fill it too.
@@ -78,23 +100,30 @@ class Bucket:
         :param retry_after: seconds for which the portal told to send nothing.
         """
         bucket = self.drained(now, limits)
-        drain, slowed_at = bucket.drain, bucket.slowed_at
-        if abs(now - slowed_at) > SLOWING:  # The clock may have been set back.
-            drain, slowed_at = max(limits.lowest_drain, drain * 0.8), now
-        return replace(
-            bucket,
-            level=max(bucket.level, limits.bucket_capacity),
-            drain=drain,
-            slowed_at=slowed_at,
-            held_until=max(bucket.held_until, now + retry_after) if retry_after else bucket.held_until,
-        )
+        passed = bucket.places - max(0.0, bucket.level - limits.bucket_capacity)
+        bucket = replace(bucket, level=max(bucket.level, limits.bucket_capacity), passed=bucket.passed + 1)
+        if retry_after:
+            bucket = replace(bucket, held_until=max(bucket.held_until, now + retry_after))
+        elapsed = now - bucket.slowed_at
+        if elapsed < SLOWING:
+            return bucket
+        drain, period = (passed - bucket.passed) / elapsed, min(2 * elapsed, LONGEST_PERIOD)
+        if drain < bucket.drain / 2:
+            # Perhaps the bucket was not full all the while, so that nothing was measured.
+            drain, period = bucket.drain / 2, SLOWING
+        drain = max(limits.lowest_drain, min(drain, bucket.rate(now, limits)))
+        return replace(bucket, drain=drain, period=period, slowed_at=now, passed=passed)
 
     def drained(self, now: float, limits: Limits) -> Bucket:
-        """Return the bucket as it is by now; its drain comes back with the time."""
+        """Return the bucket as it is by now."""
         # A clock that was set back must not leave everybody waiting for the old time.
         held_until = min(self.held_until, now + LONGEST_WAIT)
-        elapsed = max(0.0, now - max(self.at, held_until))
-        recovered = self.drain + max(0.0, now - self.at) * limits.bucket_drain / RECOVERY
-        drain = min(limits.bucket_drain, recovered)
-        level = max(0.0, self.level - elapsed * (self.drain + drain) / 2)
-        return replace(self, level=level, drain=drain, at=now, held_until=held_until)
+        slowed_at = self.slowed_at if self.slowed_at <= now else now - SLOWING
+        drained = self._let_through(max(self.at, held_until), now, limits)
+        level = max(0.0, self.level - drained)
+        return replace(self, level=level, at=now, slowed_at=slowed_at, held_until=held_until)
+
+    def _let_through(self, since: float, until: float, limits: Limits) -> float:
+        """Return how many requests may go between two times, by Simpson's rule: the rate is a cubic."""
+        begin, middle, end = (self.rate(at, limits) for at in (since, (since + until) / 2, until))
+        return max(0.0, until - since) * (begin + 4 * middle + end) / 6

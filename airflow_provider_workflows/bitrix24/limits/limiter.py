@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
-from airflow_provider_workflows.bitrix24.limits.bucket import Bucket, Limits
+from airflow_provider_workflows.bitrix24.limits.bucket import LONGEST_PERIOD, Bucket, Limits
 from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingTime
 from airflow_provider_workflows.bitrix24.limits.store import BucketStore, MemoryBucketStore
 from airflow_provider_workflows.rest.errors import ApiError, RateLimitError
@@ -110,9 +110,10 @@ class PortalRateLimiter:
 
     def _new_bucket(self, *, careful: bool) -> Bucket:
         """Return a bucket to begin with: empty, or if others may just have filled it full and with half the drain."""
-        limits = self._limits
-        level, drain = (limits.bucket_capacity, limits.bucket_drain / 2) if careful else (0.0, limits.bucket_drain)
-        return Bucket(level=level, drain=drain, at=self._clock())
+        limits, now = self._limits, self._clock()
+        if not careful:
+            return Bucket(level=0.0, drain=limits.bucket_drain, at=now)
+        return Bucket(limits.bucket_capacity, limits.bucket_drain / 2, now, period=LONGEST_PERIOD, slowed_at=now)
 
     def _learn(self, call: Call, outcome: Reply | ApiError) -> None:
         now = self._clock()

@@ -22,7 +22,7 @@ from airflow_provider_workflows.bitrix24.limits.bucket import Bucket
 from airflow_provider_workflows.rest.address import split_address
 
 #: Every writing covers the one before it, however long that was.
-SIZE = 256
+SIZE = 512
 #: Seconds to wait for the file at most, and between two tries. Who holds it needs microseconds, unless it is frozen.
 LOCK_TIMEOUT, LOCK_RETRY = 2.0, 0.005
 
