@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-import time
 from collections.abc import Coroutine
 from threading import Event
 from typing import Any, Self, TypeVar
 
-import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from airflow_provider_workflows.bitrix24.portal import Portal as Account
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.rest.aio import LoopRuntime
 from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.errors import ReplyLostError
 from airflow_provider_workflows.rest.protocol import Request, Response
 from airflow_provider_workflows.simulator.bitrix24.portal import Portal
+from airflow_provider_workflows.simulator.clock import Clock as SimulatorClock
 from airflow_provider_workflows.simulator.control_path import ControlPath
 from airflow_provider_workflows.simulator.world import World
 
@@ -49,7 +48,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock(Clock):
-    """The loop's clock, for clients and, in place of the ``time`` module, for the simulator."""
+    """The loop's clock, for clients and simulator."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -85,22 +84,19 @@ class PortalRuntime(LoopRuntime):
         received = make_mocked_request("POST", f"/rest/{path}", headers, match_info={"tail": path})
         received._read_bytes = json.dumps(request.body).encode()
         answer: Any = await self._portal.rest(received)
+        transport: Any = received.transport
+        if transport.abort.called:
+            raise ReplyLostError(call, text="the portal closed the connection")
         return Response(answer.status, answer.headers, answer.body)
 
 
 class VirtualPortal:
-    """A simulated portal in a loop of its own.
+    """A simulated portal in a loop of its own."""
 
-    :param patch: has the simulator go by the loop's time.
-    """
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.loop = VirtualLoop()
         self.clock = VirtualClock(self.loop)
-        for name, module in list(sys.modules.items()):
-            if name.startswith("airflow_provider_workflows.simulator.") and getattr(module, "time", None) is time:
-                patch.setattr(module, "time", self.clock)
-        self.world = World()
+        self.world = World(SimulatorClock(self.clock))
         settings = self.world.settings
         self.wire = Bitrix24Wire(
             Account.with_webhook("127.0.0.1", settings.webhook_user, settings.webhook_code, "http")

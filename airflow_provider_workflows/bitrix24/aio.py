@@ -49,7 +49,7 @@ class AsyncBitrix24Client(AsyncClient[Call]):
         )
         self.portal = portal
         self._reads = RequestCoalescer(
-            lambda call: self._driver.attempt(call, Event()), in_flight, delay=self.batch_delay
+            lambda call: self._driver.attempt(call, Event()), in_flight, delay=self.batch_delay, clock=clock
         )
         self._driver.send = self._send
 

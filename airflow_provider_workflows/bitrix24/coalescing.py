@@ -13,6 +13,7 @@ from typing import TypeAlias
 from airflow_provider_workflows.bitrix24.batches import fit_batch_size, make_batch
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -36,10 +37,19 @@ class RequestCoalescer:
     :param attempt: sends a call and returns its result or error.
     :param in_flight: requests under way at once.
     :param delay: seconds for which a call waits for others to go with.
+    :param clock: the time.
     """
 
-    def __init__(self, attempt: Callable[[Call], Awaitable[Outcome]], in_flight: int, *, delay: float) -> None:
+    def __init__(
+        self,
+        attempt: Callable[[Call], Awaitable[Outcome]],
+        in_flight: int,
+        *,
+        delay: float,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._attempt = attempt
+        self._clock = clock
         self._delay = delay
         self._queue: dict[str, _PendingCall] = {}
         self._under_way: set[_PendingCall] = set()
@@ -82,7 +92,7 @@ class RequestCoalescer:
         task.add_done_callback(self._tasks.discard)
 
     async def _send_all(self) -> None:
-        await asyncio.sleep(self._delay)
+        await self._clock.asleep(self._delay)
         while self._queue:
             await self._slots.acquire()
             some = [self._queue.pop(key) for key in list(islice(self._queue, self._size.next_size(len(self._queue))))]

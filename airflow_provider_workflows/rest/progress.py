@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK
 from airflow_provider_workflows.rest.plans import Pause, Progress
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class ProgressLog:
     :param clock: seconds; for tests.
     """
 
-    def __init__(self, stats: Stats, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stats: Stats, clock: Callable[[], float] = SYSTEM_CLOCK.monotonic) -> None:
         self._stats = stats
         self._clock = clock
         self._what = ""
@@ -69,7 +69,7 @@ class PauseLog:
     :param clock: seconds; for tests.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = SYSTEM_CLOCK.monotonic) -> None:
         self._clock = clock
         self._shown: float | None = None
 

@@ -37,7 +37,7 @@ class Control:
         self._do("configure", settings)
 
     def reset(self) -> None:
-        """Empty the state and the logs, drop the faults and go back to the default settings."""
+        """Empty the state and the logs, drop the faults and go back to the default settings and the source's time."""
         self._do("reset")
 
     def add_workflows(self, rows: list[dict[str, Any]]) -> list[str]:
@@ -146,6 +146,14 @@ class Control:
         """
         ids: list[str] = self._do("add_domo_instances", rows)
         return ids
+
+    def advance(self, seconds: float) -> None:
+        """
+        Move the simulator's clock on, so that nobody has to wait.
+
+        :param seconds: by how much; what lasts so long is over, and requests under way are answered
+        """
+        self._do("advance", {"seconds": seconds})
 
     def expire_tokens(self) -> None:
         """Let all OAuth access tokens expire now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,6 +39,7 @@ class ControlPath:
             "add_domo_models": self._add_domo_models,
             "add_domo_instances": self._add_domo_instances,
             "inject": self._inject,
+            "advance": self._advance,
         }
         # reset replaces what is in the world, so these look it up when they are called
         self._plain: dict[str, Callable[[], Any]] = {
@@ -75,11 +75,12 @@ class ControlPath:
         self.world.settings.change(given)
 
     def _add_workflows(self, given: list[dict[str, Any]]) -> list[str]:
+        now = int(self.world.clock.time())
         rows = []
         for fields in given:
             fields = dict(fields)
             ends_after = fields.pop("ends_after", None)
-            rows.append((from_fields(fields, self.world.settings.server_offset), ends_after))
+            rows.append((from_fields(fields, self.world.settings.server_offset, now), ends_after))
         self._check_new(row.id for row, _ in rows)
         for row, ends_after in rows:
             self.world.workflows.add(row, ends_after)
@@ -87,8 +88,8 @@ class ControlPath:
         return [row.id for row, _ in rows]
 
     def _generate_workflows(self, given: dict[str, Any]) -> dict[str, int]:
-        now = int(time.time())
-        given = dict(given)
+        now = int(self.world.clock.time())
+        given = {**given, "now": now}
         for name, default in (("started_from", now - 90 * DAY), ("started_to", now - DAY)):
             text = given.get(name)
             seconds = timestamp(text, self.world.settings.server_offset) if text else default
@@ -109,7 +110,8 @@ class ControlPath:
             raise ValueError(f"There is a workflow {there} already; another seed generates others")
 
     def _change_workflows(self, given: dict[str, Any]) -> None:
-        changed = from_fields(given["fields"], self.world.settings.server_offset)
+        now = int(self.world.clock.time())
+        changed = from_fields(given["fields"], self.world.settings.server_offset, now)
         for id in given["ids"]:
             self.world.workflows.change(id, {name.lower(): getattr(changed, name.lower()) for name in given["fields"]})
 
@@ -151,3 +153,9 @@ class ControlPath:
 
     def _inject(self, given: dict[str, Any]) -> None:
         self.world.faults.add(Fault(**given))
+
+    def _advance(self, given: dict[str, Any]) -> None:
+        seconds = given["seconds"]
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
+            raise ValueError(f"The clock is moved on by seconds, 0 or more, not by {seconds!r}")
+        self.world.clock.advance(seconds)

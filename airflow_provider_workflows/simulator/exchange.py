@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -52,9 +51,9 @@ async def exchange(
     try:
         delay = slow.options["seconds"] if slow else 0.0
         early = delay if slow and not slow.options["done"] else 0.0
-        await asyncio.sleep(world.settings.latency_seconds + early)
+        await world.clock.sleep(world.settings.latency_seconds + early)
         response = await _answer(fault, perform, failure)
-        await asyncio.sleep(delay - early)
+        await world.clock.sleep(delay - early)
     except LostConnection:
         if request.transport is not None:
             request.transport.abort()

@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from airflow_provider_workflows.simulator.bitrix24.portal import Portal
+from airflow_provider_workflows.simulator.clock import Clock, TimeSource
 from airflow_provider_workflows.simulator.control import Control
 from airflow_provider_workflows.simulator.control_path import ControlPath
 from airflow_provider_workflows.simulator.domo.host import Host
@@ -31,9 +32,13 @@ NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 LARGEST_BODY = 64 * 1024**2
 
 
-def application() -> web.Application:
-    """Both systems and the control path as one application."""
-    world = World()
+def application(clock: TimeSource | None = None) -> web.Application:
+    """
+    Both systems and the control path as one application.
+
+    :param clock: tells the time, the machine by default
+    """
+    world = World(Clock(clock))
     portal, host, control = Portal(world), Host(world), ControlPath(world)
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_called_by_loopback_name])
     app.router.add_route("*", "/rest/{tail:.+}", portal.rest)
@@ -62,10 +67,14 @@ class Simulator:
 
     :param port: the port, 0 for any that is free
     :param ssl_context: speak TLS with this certificate
+    :param clock: tells the time, the machine by default: anything with ``time()`` and ``monotonic()``
     """
 
-    def __init__(self, port: int = 0, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, port: int = 0, ssl_context: ssl.SSLContext | None = None, clock: TimeSource | None = None
+    ) -> None:
         self._port = port
+        self._clock = clock
         self._ssl_context = ssl_context
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -119,7 +128,7 @@ class Simulator:
     async def _serve(self, ready: Future[int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        runner = web.AppRunner(application(), access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(application(self._clock), access_log=None, shutdown_timeout=0.1)
         try:
             await runner.setup()
             await web.TCPSite(runner, LOOPBACK, self._port, ssl_context=self._ssl_context).start()

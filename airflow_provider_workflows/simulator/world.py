@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -11,34 +10,41 @@ from airflow_provider_workflows.simulator.bitrix24.flows import Flows
 from airflow_provider_workflows.simulator.bitrix24.limits import LeakyBucket, OperatingTime
 from airflow_provider_workflows.simulator.bitrix24.tokens import Tokens
 from airflow_provider_workflows.simulator.bitrix24.workflows import Workflows
+from airflow_provider_workflows.simulator.clock import Clock
 from airflow_provider_workflows.simulator.domo.instances import Instances
 from airflow_provider_workflows.simulator.faults import Faults
 from airflow_provider_workflows.simulator.settings import Settings
 
 
 class World:
-    """The state behind one simulator; only its event loop touches it, so there are no locks."""
+    """
+    The state behind one simulator; only its event loop touches it, so there are no locks.
 
-    def __init__(self) -> None:
+    :param clock: the time it goes by
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.reset()
 
     def reset(self) -> None:
-        """Empty everything and go back to the default settings."""
+        """Empty everything and go back to the default settings and the time."""
+        self.clock.reset()
         self.settings = Settings()
         self.faults = Faults()
         self.requests: list[dict[str, Any]] = []
         self.journal: list[dict[str, Any]] = []
-        self.workflows = Workflows()
+        self.workflows = Workflows(self.clock)
         self.directory = Directory()
-        self.flows = Flows()
-        self.tokens = Tokens(self.settings)
-        self.bucket = LeakyBucket()
-        self.operating = OperatingTime()
-        self.instances = Instances()
+        self.flows = Flows(self.clock)
+        self.tokens = Tokens(self.settings, self.clock)
+        self.bucket = LeakyBucket(self.clock)
+        self.operating = OperatingTime(self.clock)
+        self.instances = Instances(self.clock)
 
     def portal_time(self) -> float:
         """Return the Unix time by the portal's clock."""
-        return time.time() + self.settings.clock_ahead
+        return self.clock.time() + self.settings.clock_ahead
 
     def record(self, vendor: str, what: str, id: str | int, **details: Any) -> None:
         """
@@ -49,7 +55,7 @@ class World:
         :param id: to which workflow, flow or instance
         :param details: anything else
         """
-        self.journal.append({"at": time.time(), "vendor": vendor, "what": what, "id": id, **details})
+        self.journal.append({"at": self.clock.time(), "vendor": vendor, "what": what, "id": id, **details})
 
     def seen(self, vendor: str, method: str, params: Any, commands: Any = None) -> dict[str, Any]:
         """
@@ -61,7 +67,7 @@ class World:
         :param commands: of a batch: key, method and parameters of each command
         """
         entry = {
-            "at": time.time(),
+            "at": self.clock.time(),
             "vendor": vendor,
             "method": method,
             "auth": None,
@@ -75,18 +81,19 @@ class World:
 
     def state(self) -> dict[str, Any]:
         """Return the full state of both systems."""
-        offset = self.settings.server_offset
+        offset, now = self.settings.server_offset, self.clock.time()
         self.workflows.settle()
         return {
             "bitrix24": {
                 "workflows": {row.id: row.full(offset) for row in self.workflows.rows.values()},
                 "flows": {str(id): dict(flow) for id, flow in self.flows.rows.items()},
             },
-            "domo": {"instances": {row.id: row.full() for row in self.instances.rows.values()}},
+            "domo": {"instances": {row.id: row.full(now) for row in self.instances.rows.values()}},
         }
 
     def summary(self) -> dict[str, Any]:
         """Return counts only, which stays cheap with many workflows."""
+        now = self.clock.time()
         self.workflows.settle()
         return {
             "bitrix24": {
@@ -94,7 +101,7 @@ class World:
                 "stuck": self.workflows.stuck(),
                 "flows": Counter("active" if flow["active"] else "inactive" for flow in self.flows.rows.values()),
             },
-            "domo": {"instances": Counter(str(row.status()) for row in self.instances.rows.values())},
+            "domo": {"instances": Counter(str(row.status(now)) for row in self.instances.rows.values())},
             "requests": Counter(entry["vendor"] for entry in self.requests),
             "effects": Counter(effect["what"] for effect in self.journal),
         }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.tasks.run_state import RunState
 
@@ -28,14 +28,16 @@ class EarlierTries:
     They count for the retries of one run of the task. When the task is cleared, it starts anew.
 
     :param context: the task's context.
+    :param clock: the time.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, clock: Clock) -> None:
+        self._clock = clock
         self._state = RunState(context)
         self._ids: list[str] = self._read()
         self._known = set(self._ids)
         self._seen = 0
-        self._kept_at = time.monotonic()
+        self._kept_at = self._clock.monotonic()
         self._lock = Lock()
 
     @property
@@ -53,10 +55,10 @@ class EarlierTries:
         """
         with self._lock:
             fresh = len(report.ended) - self._seen
-            if not now and fresh < IDS_PER_KEY and time.monotonic() - self._kept_at < INTERVAL:
+            if not now and fresh < IDS_PER_KEY and self._clock.monotonic() - self._kept_at < INTERVAL:
                 return
             news = [id for id in report.ended[max(0, self._seen) :] if id not in self._known]
-            self._seen, self._kept_at = len(report.ended), time.monotonic()
+            self._seen, self._kept_at = len(report.ended), self._clock.monotonic()
             if not news:
                 return
             first = len(self._ids) // IDS_PER_KEY

@@ -95,7 +95,7 @@ class EndingTask(ProviderTask):
         self._client = self.hook.get_conn()
         if self._killed:
             self._client.stop(KILLED)
-        tries = EarlierTries(context)
+        tries = EarlierTries(context, self.hook.clock)
         record = EndRecord(self.record_path, _place(context)) if self.record_path else None
         if record is not None:
             record.go_on(report)

@@ -1,10 +1,9 @@
-"""Several requests under way at once, on a portal over HTTP that is slow, refuses, or cuts what takes too long."""
+"""Several requests under way at once, on a portal that is slow, refuses, or cuts what takes too long."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,43 +16,32 @@ from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.simulator.bitrix24 import portal as simulated_portal
-from tests.operators.remote import VirtualTime, install
+from airflow_provider_workflows.simulator.faults import Fault
+from tests.operators.remote import INSTALLED, VirtualTime, install
+from tests.virtual import PortalRuntime, VirtualPortal
 
 TERMINATE = "bizproc.workflow.terminate"
 
 
-class FastTime(VirtualTime):
-    """Stands in for the ``time`` module: so many seconds pass in one, for all alike, whoever sleeps or works."""
-
-    def __init__(self, speed: float) -> None:
-        super().__init__()
-        self.speed = speed
-        self._from = time.time()
-
-    def time(self) -> float:
-        return self._from + (time.time() - self._from) * self.speed
-
-    def monotonic(self) -> float:
-        return self.time()
-
-    def sleep(self, seconds: float, until: Any = None) -> None:
-        with self._lock:
-            self.naps.append(seconds)
-        time.sleep(seconds / self.speed)
-
-
 @pytest.fixture
 def control() -> Iterator[Control]:
-    with Simulator() as simulator:
+    with Simulator(clock=INSTALLED) as simulator:
         yield simulator.control
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
     return install(VirtualTime(), monkeypatch)
+
+
+@pytest.fixture
+def virtual() -> Iterator[VirtualPortal]:
+    with VirtualPortal() as portal:
+        yield portal
 
 
 def terminate(control: Control, ids: list[str], in_flight: int = 4, limits: Limits | None = None) -> EndReport:
@@ -73,9 +61,18 @@ def assert_ended_once(control: Control, ids: list[str], report: EndReport) -> No
     assert Counter(entry["id"] for entry in control.journal()) == dict.fromkeys(ids, 1)
 
 
-def sizes(control: Control) -> list[int]:
+def assert_all_ended(virtual: VirtualPortal, ids: list[str], in_flight: int) -> None:
+    """Terminate workflows where no time passes."""
+    limiter = PortalRateLimiter(clock=virtual.clock.time)
+    driver = Driver(virtual.wire, PortalRuntime(virtual), virtual.clock, limiter=limiter, in_flight=in_flight)
+    plan = end_workflows(ids, terminate_workflow)
+    report = virtual.run(driver.run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
+    assert (sorted(report.ended), report.failed, report.already_ended) == (sorted(ids), {}, [])
+    assert Counter(effect["id"] for effect in virtual.world.journal) == dict.fromkeys(ids, 1)
+
+
+def sizes(requests: list[dict[str, Any]]) -> list[int]:
     """Return the number of commands of each request that ends workflows."""
-    requests = control.requests()
     batches = [[name for _, name, _ in request["commands"]] for request in requests if request["commands"]]
     return [len(names) for names in batches if names[0] == TERMINATE]
 
@@ -100,9 +97,9 @@ def company(monkeypatch: pytest.MonkeyPatch, in_flight: int) -> list[int]:
         nonlocal under_way
         arrivals.append(under_way)
         under_way += 1
-        latest = time.monotonic() + 30
-        while len(arrivals) < in_flight and time.monotonic() < latest:
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(300):
+            while len(arrivals) < in_flight:
+                await asyncio.sleep(0.005)
         try:
             return await exchange(*arguments)
         finally:
@@ -153,13 +150,13 @@ class TestUnderWay:
 
     @pytest.mark.parametrize("in_flight", [1, 4])
     def test_a_block_that_several_requests_meet_is_waited_out_once(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch, company: list[int], in_flight: int
+        self, virtual: VirtualPortal, in_flight: int
     ) -> None:
-        clock = install(FastTime(300), monkeypatch)
-        ids = control.add_workflows([{} for _ in range(50 * in_flight)])
-        control.inject("operating_limit", method="batch", times=in_flight)
-        assert_ended_once(control, ids, terminate(control, ids, in_flight))
-        assert 200 <= sum(clock.naps) < 400
+        ids = virtual.add_workflows(50 * in_flight)
+        virtual.world.settings.latency_seconds = 0.3
+        virtual.world.faults.add(Fault("operating_limit", method="batch", times=in_flight))
+        assert_all_ended(virtual, ids, in_flight)
+        assert 300 <= virtual.clock.monotonic() < 320
 
     def test_a_portal_that_refuses_for_ever_is_left_alone_after_an_hour(
         self, control: Control, clock: VirtualTime
@@ -176,31 +173,21 @@ class TestUnderWay:
 class TestTheSizeOfABatch:
     @pytest.mark.parametrize("reply", ["html", "reset"])
     def test_what_the_portal_cuts_after_60_s_is_sent_in_batches_of_half_a_minute(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch, reply: str
+        self, virtual: VirtualPortal, reply: str
     ) -> None:
         # 2 s a command; 50 of them are cut.
-        clock = FastTime(200)
-        install(clock, monkeypatch)
-        control.configure(
-            method_seconds={TERMINATE: 2 / clock.speed},
-            request_cut_seconds=60 / clock.speed,
-            request_cut_reply=reply,
-        )
-        ids = control.add_workflows([{}] * 200)
-        assert_ended_once(control, ids, terminate(control, ids, in_flight=2))
-        cut = [size for size in sizes(control) if size * 2 > 60]
+        virtual.world.settings.change({"method_seconds": {TERMINATE: 2.0}, "request_cut_reply": reply})
+        assert_all_ended(virtual, virtual.add_workflows(200), in_flight=2)
+        sent = sizes(virtual.world.requests)
+        cut = [size for size in sent if size * 2 > 60]
         assert cut == [50, 50], "those that were under way before anything was known"
-        assert max(sizes(control)[2:4]) <= 25
+        assert max(sent[2:4]) <= 25
         # From the first one on that was answered, none is expected to pass 30 s.
-        assert max(sizes(control)[4:]) <= 15
+        assert max(sent[4:]) <= 15
 
-    def test_a_slow_portal_gets_smaller_batches_before_it_cuts_one(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        clock = FastTime(200)
-        install(clock, monkeypatch)
-        control.configure(method_seconds={TERMINATE: 1 / clock.speed}, request_cut_seconds=60 / clock.speed)
-        ids = control.add_workflows([{}] * 150)
-        assert_ended_once(control, ids, terminate(control, ids, in_flight=1))
-        assert sizes(control)[0] == 50
-        assert max(sizes(control)[1:]) <= 30
+    def test_a_slow_portal_gets_smaller_batches_before_it_cuts_one(self, virtual: VirtualPortal) -> None:
+        virtual.world.settings.change({"method_seconds": {TERMINATE: 1.0}})
+        assert_all_ended(virtual, virtual.add_workflows(150), in_flight=1)
+        sent = sizes(virtual.world.requests)
+        assert sent[0] == 50
+        assert max(sent[1:]) <= 30

@@ -20,7 +20,7 @@ from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.simulator import Simulator
-from tests.operators.remote import VirtualTime, install
+from tests.operators.remote import INSTALLED, VirtualTime, install
 from tests.plan_runner import run
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -197,7 +197,7 @@ def test_whatever_two_things_go_wrong_over_http_each_is_ended_once(
     monkeypatch: pytest.MonkeyPatch, one: Any, other: Any, action: str, in_flight: int
 ) -> None:
     end = {"terminate": calls.terminate_workflow, "kill": calls.kill_workflow}[action]
-    with monkeypatch.context() as patch, Simulator() as simulator:
+    with monkeypatch.context() as patch, Simulator(clock=INSTALLED) as simulator:
         install(VirtualTime(), patch)
         control = simulator.control
         ids = control.add_workflows([{"TEMPLATE_ID": 7}] * 300)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +16,13 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from airflow_provider_workflows.hooks.base import AccountHook
-from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.simulator import Control, Simulator
 
 
 class VirtualTime(Clock):
-    """Stands in for the ``time`` module: who sleeps is there at once, and the simulator is there with them."""
+    """Who sleeps is there at once, and the simulator is there with them."""
 
     def __init__(self) -> None:
         self.naps: list[float] = []
@@ -49,6 +48,23 @@ class VirtualTime(Clock):
         with self._lock:
             self._ahead += seconds
         await asyncio.sleep(0)
+
+
+class InstalledTime:
+    """Tells simulators that outlast a test the time of the clock that the test has installed."""
+
+    clock: Clock = SYSTEM_CLOCK
+
+    def time(self) -> float:
+        """Return the Unix time."""
+        return self.clock.time()
+
+    def monotonic(self) -> float:
+        """Return the time of a clock that is never set."""
+        return self.clock.monotonic()
+
+
+INSTALLED = InstalledTime()
 
 
 class TaskInstance:
@@ -94,7 +110,7 @@ def refused(
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
     """Return a simulator that lasts for the session."""
-    with Simulator() as simulator:
+    with Simulator(clock=INSTALLED) as simulator:
         yield simulator
 
 
@@ -122,14 +138,12 @@ def render(operator: BaseOperator, **values: Any) -> None:
 
 
 def install(clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
-    """Have the clients sleep by a clock, and the simulator go by it.
+    """Have the clients sleep by a clock, and their simulator go by it.
 
     :param clock: the clock.
     :param monkeypatch: puts everything back.
     """
-    for name, module in list(sys.modules.items()):
-        if name.startswith("airflow_provider_workflows.simulator.") and getattr(module, "time", None) is time:
-            monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(INSTALLED, "clock", clock)
     monkeypatch.setattr(AccountHook, "clock", clock)
     return clock
 

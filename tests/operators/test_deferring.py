@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_provider_workflows.hooks.base import AccountHook
+from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.tasks.deferring import deadline_after
 
 SHOW = """
@@ -42,6 +43,11 @@ def test_airflows_option_is_the_default_of_everything_that_waits(option: str) ->
     assert shown.stdout.splitlines()[-1] == f"{{{option}}}"
 
 
+class FixedTime(Clock):
+    def time(self) -> float:
+        return 1000.0
+
+
 @pytest.mark.parametrize(
     ("seconds", "execution_timeout", "expected"),
     [(60, None, 60), (60, timedelta(seconds=20), 20), (60, timedelta(hours=1), 60)],
@@ -49,5 +55,5 @@ def test_airflows_option_is_the_default_of_everything_that_waits(option: str) ->
 def test_the_deadline_is_the_sooner_of_both_limits(
     monkeypatch: pytest.MonkeyPatch, seconds: float, execution_timeout: timedelta | None, expected: float
 ) -> None:
-    monkeypatch.setattr(AccountHook.clock, "time", lambda: 1000.0)
+    monkeypatch.setattr(AccountHook, "clock", FixedTime())
     assert deadline_after(seconds, execution_timeout) == 1000 + expected

@@ -67,7 +67,7 @@ def outcome(portal: VirtualPortal, runtime: Lying, wire: Any, plan: Plan[Any]) -
 @settings(max_examples=60)
 @given(lies)
 def test_each_workflow_that_was_killed_is_accounted_for(replies: list[Response | None]) -> None:
-    with pytest.MonkeyPatch.context() as patch, VirtualPortal(patch) as portal:
+    with VirtualPortal() as portal:
         ids = portal.add_workflows(120)
         report = outcome(portal, Lying(portal, replies), portal.wire, end_workflows(ids, calls.kill_workflow))
         assert isinstance(report, EndReport)
@@ -88,8 +88,8 @@ def test_each_workflow_that_was_killed_is_accounted_for(replies: list[Response |
     ],
     ids=["deep", "not a number", "html", "empty", "one of fifty", "not a batch"],
 )
-def test_what_was_done_before_a_strange_reply_is_told_as_done(reply: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    with VirtualPortal(monkeypatch) as portal:
+def test_what_was_done_before_a_strange_reply_is_told_as_done(reply: bytes) -> None:
+    with VirtualPortal() as portal:
         ids = portal.add_workflows(200)
         runtime = Lying(portal, [Response(200, {}, reply)] * 2)
         report = outcome(portal, runtime, portal.wire, end_workflows(ids, calls.kill_workflow))
@@ -101,8 +101,8 @@ def test_what_was_done_before_a_strange_reply_is_told_as_done(reply: bytes, monk
     "strange",
     [{"operating": "abc", "operating_reset_at": "x", "duration": "y"}, {"operating": 1e300, "duration": 1e-320}, 7, []],
 )
-def test_strange_times_cost_nothing(strange: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with VirtualPortal(monkeypatch) as portal:
+def test_strange_times_cost_nothing(strange: Any) -> None:
+    with VirtualPortal() as portal:
         ids = portal.add_workflows(600)
         portal.world.faults.add(Fault("strange_time", times=None, options={"time": strange}))
         report = outcome(portal, Lying(portal, []), portal.wire, end_workflows(ids, calls.terminate_workflow))
@@ -113,7 +113,7 @@ def test_strange_times_cost_nothing(strange: Any, monkeypatch: pytest.MonkeyPatc
 @settings(max_examples=60)
 @given(lies)
 def test_a_list_is_one_or_a_typed_error(replies: list[Response | None]) -> None:
-    with pytest.MonkeyPatch.context() as patch, VirtualPortal(patch) as portal:
+    with VirtualPortal() as portal:
         ids = portal.add_workflows(230)
         wanted = WorkflowFilter.parse({})
         rows = outcome(portal, Lying(portal, replies), portal.wire, list_workflows(wanted))
@@ -136,7 +136,7 @@ def test_so_is_what_domo_is_asked(replies: list[Response | None], plan: Callable
     async def cancelled(call: str, request: Request) -> Response:
         return Response(200, {}, json.dumps({"id": "i1", "modelId": "m", "status": "CANCELED"}).encode())
 
-    with pytest.MonkeyPatch.context() as patch, VirtualPortal(patch) as portal:
+    with VirtualPortal() as portal:
         result = outcome(portal, Lying(portal, replies, cancelled), DOMO, plan())
         if isinstance(result, EndReport):
             assert sorted([*result.ended, *result.already_ended, *result.failed]) == ["i1", "i2"]
@@ -145,5 +145,5 @@ def test_so_is_what_domo_is_asked(replies: list[Response | None], plan: Callable
 @settings(max_examples=60)
 @given(lies)
 def test_a_flow_is_switched_or_not_but_never_left_untold(replies: list[Response | None]) -> None:
-    with pytest.MonkeyPatch.context() as patch, VirtualPortal(patch) as portal:
+    with VirtualPortal() as portal:
         outcome(portal, Lying(portal, replies), portal.wire, switch_flow(7, active=True))

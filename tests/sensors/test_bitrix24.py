@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,6 +41,20 @@ def add(control: Control, count: int, **fields: Any) -> list[str]:
 def poke(context: Any, **how: Any) -> PokeReturnValue:
     """Look once."""
     return RunningWorkflowsSensor(task_id="watch", **how).poke(context)
+
+
+def watched(happens: Callable[[], object], **how: Any) -> RunningWorkflowsSensor:
+    """Return a sensor after each poll of which something happens."""
+    sensor = RunningWorkflowsSensor(task_id="watch", poke_interval=0.01, **how)
+    poke = sensor.poke
+
+    def and_then(context: Any) -> PokeReturnValue:
+        value = poke(context)
+        happens()
+        return value
+
+    setattr(sensor, "poke", and_then)  # noqa: B010 - mypy minds the other way
+    return sensor
 
 
 class TestRange:
@@ -209,20 +224,17 @@ class TestModes:
         ids = add(control, 2)
         assert RunningWorkflowsSensor(task_id="watch", mode="poke").execute(context) == ids
 
-    def test_poking_it_polls_until_it_is_met(
-        self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        naps: list[float] = []
+    def test_poking_it_polls_until_it_is_met(self, control: Control, context: Any) -> None:
+        polls: list[int] = []
 
-        def nap(seconds: float) -> None:
-            naps.append(seconds)
-            if len(naps) == 3:
+        def happens() -> None:
+            polls.append(1)
+            if len(polls) == 3:
                 add(control, 1)
 
-        monkeypatch.setattr("time.sleep", nap)
-        sensor = RunningWorkflowsSensor(task_id="watch", mode="poke", poke_interval=30)
+        sensor = watched(happens, mode="poke")
         assert sensor.execute(context) == ["66e412fdc9bd44.00000000"]
-        assert naps == [30, 30, 30]
+        assert len(control.requests()) == 4
 
     def test_rescheduled_it_gives_its_slot_back_and_polls_anew(self, control: Control, context: Any) -> None:
         def attempt() -> Any:
@@ -339,10 +351,9 @@ class TestSoftAndNeverFail:
         return context
 
     @staticmethod
-    def poked(happens: Any, context: Any, monkeypatch: pytest.MonkeyPatch, **how: Any) -> str:
-        monkeypatch.setattr("time.sleep", lambda seconds: happens())
+    def poked(happens: Any, context: Any, **how: Any) -> str:
         try:
-            RunningWorkflowsSensor(task_id="watch", **how).execute(context)
+            watched(happens, **how).execute(context)
         except Exception as error:
             return type(error).__name__.replace("WaitFailedError", "NotAdministratorError")
         return "success"
@@ -362,21 +373,19 @@ class TestSoftAndNeverFail:
         return "success"
 
     @pytest.mark.parametrize("how", [{}, {"soft_fail": True}, {"never_fail": True}])
-    def test_an_error_that_waiting_cannot_mend(
-        self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch, how: Any
-    ) -> None:
+    def test_an_error_that_waiting_cannot_mend(self, control: Control, context: Any, how: Any) -> None:
         def happens() -> None:
             control.configure(is_admin=False)
 
         ended = self.deferred(happens, context, **how)
         control.configure(is_admin=True)
-        assert ended == self.poked(happens, context, monkeypatch, **how)
+        assert ended == self.poked(happens, context, **how)
         assert (ended == "AirflowSkipException") >= ("never_fail" in how)
 
     @pytest.mark.parametrize("how", [{}, {"soft_fail": True}])
-    def test_time_that_is_up(self, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch, how: Any) -> None:
+    def test_time_that_is_up(self, control: Control, context: Any, how: Any) -> None:
         ended = self.deferred(lambda: None, context, timeout=0.05, **how)
-        assert ended == self.poked(lambda: None, context, monkeypatch, timeout=0, **how)
+        assert ended == self.poked(lambda: None, context, timeout=0, **how)
         assert ended == ("AirflowSkipException" if how else "AirflowSensorTimeout")
 
     def test_never_is_never(self, control: Control, context: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,14 @@ DOMO_TOKEN = "sim-domo-developer-token"
 MODEL = "a8afdc89-9491-4ee4-b7c3-b9e9b86c0138"
 
 Rest = Callable[..., requests.Response]
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Wait for what is to happen soon, for as long as the slowest machine may need."""
+    latest = time.monotonic() + 300
+    while not happened():
+        assert time.monotonic() < latest
+        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")

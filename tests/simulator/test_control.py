@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -182,11 +181,9 @@ def test_without_aiohttp_it_says_what_to_install():
 
 def test_it_stops_at_once_though_a_request_is_still_running():
     with Simulator() as simulator:
-        simulator.control.inject("slow", seconds=30)
+        simulator.control.inject("slow", seconds=3600)
         with pytest.raises(requests.ReadTimeout):
             requests.post(f"{simulator.url}/rest/1/sim0webhook0code/scope", timeout=0.1)
-        began = time.monotonic()
-    assert time.monotonic() - began < 2
 
 
 def test_it_shares_no_code_with_the_clients_and_needs_no_airflow():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
@@ -84,32 +83,32 @@ def test_a_status_of_null_has_three_forms(domo, control, form, shown):
 
 @pytest.mark.parametrize("final", ["COMPLETED", "FAILED"])
 def test_an_instance_starts_and_finishes_with_time(domo, control, final):
-    control.configure(start_delay=0.2, finishes_after=0.6, final_status=final)
+    control.configure(start_delay=200, finishes_after=600, final_status=final)
     id = start(domo).json()["id"]
     seen = [get(domo, id).json()["status"]]
     for _ in range(2):
-        time.sleep(0.4)
+        control.advance(400)
         seen.append(get(domo, id).json()["status"])
     assert seen == [None, "IN_PROGRESS", final]
 
 
 def test_cancel_answers_with_the_status_at_arrival_and_takes_effect_later(domo, control, instance):
-    control.configure(cancel_delay=0.2)
+    control.configure(cancel_delay=20)
     id = instance()
     reply = cancel(domo, id)
     assert reply.status_code == 200
     assert reply.json()["status"] == "IN_PROGRESS"
     assert reply.json()["bpmnProcessId"] == f"Process_{MODEL}_1.1.0_1"
     assert get(domo, id).json()["status"] == "IN_PROGRESS"
-    time.sleep(0.25)
+    control.advance(20)
     assert get(domo, id).json()["status"] == "CANCELED"
 
 
 def test_an_instance_can_finish_before_its_cancellation_takes_effect(domo, control, instance):
-    control.configure(cancel_delay=0.3)
-    id = instance(finishes_after=0.1)
+    control.configure(cancel_delay=30)
+    id = instance(finishes_after=10)
     cancel(domo, id)
-    time.sleep(0.35)
+    control.advance(35)
     assert get(domo, id).json()["status"] == "COMPLETED"
 
 

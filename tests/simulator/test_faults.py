@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from airflow_provider_workflows.simulator import SimulatorError
+from tests.simulator.conftest import until
 
 KILL = "bizproc.workflow.kill"
 
@@ -103,24 +104,32 @@ def test_an_empty_body_after_the_call_is_done(rest, control, workflow):
 
 
 def test_a_slow_reply_is_for_a_call_that_is_done_early_or_late(rest, control, workflow):
-    control.inject("slow", seconds=0.2)
-    began = time.monotonic()
-    rest(KILL, {"ID": workflow})
-    assert time.monotonic() - began > 0.2
+    control.inject("slow", seconds=1000)
+    with pytest.raises(requests.ReadTimeout):
+        rest(KILL, {"ID": workflow}, timeout=0.1)
+    assert killed(control) == []
+    control.advance(1000)
+    until(lambda: killed(control) == ["w"])
     [id] = control.add_workflows([{}])
-    control.inject("slow", seconds=0.4, done=True)
+    control.inject("slow", seconds=1000, done=True)
     with pytest.raises(requests.ReadTimeout):
         rest(KILL, {"ID": id}, timeout=0.1)
-    assert killed(control) == ["w", id]
+    until(lambda: killed(control) == ["w", id])
+    assert control.requests(method=KILL)[-1]["http_status"] is None
+    control.advance(1000)
 
 
 def test_slow_comes_together_with_another_fault(rest, control, workflow):
-    control.inject("slow", seconds=0.1)
+    control.inject("slow", seconds=1000)
     control.inject("lost_after")
-    began = time.monotonic()
-    with pytest.raises(requests.ConnectionError):
-        rest(KILL, {"ID": workflow})
-    assert time.monotonic() - began > 0.1
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(rest, KILL, {"ID": workflow}, timeout=300)
+        until(lambda: control.requests(method=KILL))
+        assert killed(control) == []
+        control.advance(1000)
+        with pytest.raises(requests.ConnectionError):
+            waiting.result()
+    assert killed(control) == ["w"]
 
 
 @pytest.mark.parametrize(("done", "effects"), [(True, 3), (False, 2)])

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import requests
+
+from airflow_provider_workflows.rest.errors import ReplyLostError
+from airflow_provider_workflows.rest.protocol import Request
+from airflow_provider_workflows.simulator import Simulator, SimulatorError
+from tests.simulator.conftest import until
+from tests.virtual import PortalRuntime, VirtualPortal
 
 LIST, KILL = "bizproc.workflow.instances", "bizproc.workflow.kill"
 
@@ -29,7 +36,7 @@ def test_the_bucket_takes_its_capacity_and_then_refuses_without_running(rest, co
 def test_the_bucket_drains(rest, control):
     control.configure(bucket_capacity=1, bucket_drain=2.0)
     assert [rest("scope").status_code for _ in range(2)] == [200, 503]
-    time.sleep(0.55)
+    control.advance(0.55)
     assert rest("scope").status_code == 200
 
 
@@ -43,7 +50,7 @@ def test_a_batch_counts_once(rest, control):
 def test_another_application_can_use_the_bucket_up(rest, control):
     control.configure(bucket_capacity=5, bucket_drain=2.0, bucket_other=200.0)
     rest("scope")
-    time.sleep(0.05)
+    control.advance(0.05)
     assert rest("scope").status_code == 503
 
 
@@ -68,14 +75,15 @@ class TestDocumentedOperatingLimit:
         assert last.status_code == 429
         assert requests.post(f"{simulator.url}/rest/{LIST}", json={"auth": "sim0access0token"}, timeout=10).ok
 
-    def test_the_reply_says_when_the_oldest_time_leaves_the_window(self, rest, control):
-        control.configure(operating_window=600.0)
-        assert rest(LIST).json()["time"]["operating_reset_at"] == pytest.approx(time.time() + 600, abs=2)
+    def test_the_reply_says_when_the_oldest_time_leaves_the_window(self, rest):
+        first = rest(LIST).json()["time"]
+        assert first["operating_reset_at"] == pytest.approx(first["start"] + 600, abs=1)
+        assert rest(LIST).json()["time"]["operating_reset_at"] == first["operating_reset_at"]
 
     def test_the_time_leaves_the_window(self, rest, control):
-        control.configure(operating_window=0.6)
+        control.configure(operating_window=60)
         assert [rest(LIST).status_code for _ in range(3)] == [200, 200, 429]
-        time.sleep(0.65)
+        control.advance(60)
         assert rest(LIST).ok
 
     def test_commands_of_a_batch_are_charged_and_blocked_one_by_one(self, rest):
@@ -89,20 +97,21 @@ class TestDocumentedOperatingLimit:
 class TestBanningOperatingLimit:
     @pytest.fixture(autouse=True)
     def model(self, control):
-        control.configure(operating_model="ban", operating_limit=10.0, operating_per_command=6.0, operating_ban=0.4)
+        control.configure(operating_model="ban", operating_limit=10.0, operating_per_command=6.0, operating_ban=300)
 
-    def test_going_over_the_limit_bans_the_method_for_a_fixed_time(self, rest):
+    def test_going_over_the_limit_bans_the_method_for_a_fixed_time(self, rest, control):
         assert [rest(LIST).status_code for _ in range(3)] == [200, 200, 429]
-        time.sleep(0.45)
+        control.advance(299)
+        assert rest(LIST).status_code == 429
+        control.advance(1)
         assert [rest(LIST).status_code for _ in range(3)] == [200, 200, 429]
 
     def test_a_batch_is_charged_half_its_time_and_refused_as_a_whole(self, rest, control):
-        control.configure(operating_ban=300.0)
         first = rest("batch", {"cmd": {"a": LIST, "b": LIST}})
         assert {part["operating"] for part in first.json()["result"]["result_time"].values()} == {0.0}
         assert first.json()["time"]["operating"] == 6.0
-        second = rest("batch", {"cmd": {"a": LIST, "b": LIST}})
-        assert second.json()["time"]["operating_reset_at"] == pytest.approx(time.time() + 300, abs=2)
+        second = rest("batch", {"cmd": {"a": LIST, "b": LIST}}).json()["time"]
+        assert second["operating_reset_at"] == pytest.approx(second["finish"] + 300, abs=1)
         assert error(rest("batch", {"cmd": {"a": LIST}})) == (429, "OPERATION_TIME_LIMIT")
         assert rest(LIST).json()["time"]["operating"] == 6.0
 
@@ -113,30 +122,64 @@ class TestBanningOperatingLimit:
 
 def test_commands_take_their_time_one_after_another(rest, control):
     control.configure(command_seconds=0.05, method_seconds={"scope": 0.0})
-    began = time.monotonic()
-    rest("batch", {"cmd": ["profile"] * 4 + ["scope"] * 40})
-    assert 0.2 <= time.monotonic() - began < 0.5
+    reply = rest("batch", {"cmd": ["profile"] * 4 + ["scope"] * 40}).json()
+    assert reply["time"]["duration"] >= 0.2
+    assert [reply["result"]["result_time"][key]["duration"] >= 0.05 for key in range(4)] == [True] * 4
 
 
 @pytest.mark.parametrize("how", ["html", "reset"])
-def test_a_request_that_takes_too_long_is_cut_and_what_was_done_stays_done(rest, control, how):
-    ids = control.add_workflows([{} for _ in range(5)])
-    control.configure(command_seconds=0.2, request_cut_seconds=0.5, request_cut_reply=how)
-    cmd = {id: f"{KILL}?ID={id}" for id in ids}
-    if how == "html":
-        reply = rest("batch", {"cmd": cmd})
-        assert (reply.status_code, reply.headers["Content-Type"]) == (504, "text/html; charset=utf-8")
-    else:
-        with pytest.raises(requests.ConnectionError):
-            rest("batch", {"cmd": cmd})
-    time.sleep(0.3)
-    assert [effect["id"] for effect in control.journal()] == ids[:2]
+def test_a_request_that_takes_too_long_is_cut_and_what_was_done_stays_done(how):
+    with VirtualPortal() as portal:
+        ids = portal.add_workflows(5)
+        portal.world.settings.change({"command_seconds": 20.0, "request_cut_seconds": 50.0, "request_cut_reply": how})
+        runtime = PortalRuntime(portal)
+        body = {"cmd": {id: f"{KILL}?ID={id}" for id in ids}}
+        request = Request("POST", "http://portal/rest/1/sim0webhook0code/batch", {}, body)
+        if how == "html":
+            reply = portal.run(runtime.exchange("batch", request))
+            assert (reply.http_status, reply.headers["Content-Type"]) == (504, "text/html; charset=utf-8")
+        else:
+            with pytest.raises(ReplyLostError):
+                portal.run(runtime.exchange("batch", request))
+        assert portal.clock.monotonic() == 50
+        assert [effect["id"] for effect in portal.world.journal] == ids[:2]
 
 
 def test_what_a_client_no_longer_waits_for_is_done_all_the_same(rest, control):
     control.add_workflows([{"ID": "a"}])
-    control.configure(command_seconds=0.2)
+    control.configure(command_seconds=1000)
     with pytest.raises(requests.ReadTimeout):
         rest(KILL, {"ID": "a"}, timeout=0.1)
-    time.sleep(0.2)
-    assert [effect["id"] for effect in control.journal()] == ["a"]
+    control.advance(1000)
+    until(lambda: [effect["id"] for effect in control.journal()] == ["a"])
+
+
+class TestTheClock:
+    def test_moving_it_answers_who_waits(self, rest, control):
+        control.inject("slow", seconds=1000)
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(rest, "scope", timeout=300)
+            until(lambda: control.requests(method="scope"))
+            control.advance(999)
+            assert rest("profile").json()["time"]["start"] > control.requests()[0]["at"] + 990
+            assert not waiting.done()
+            control.advance(1)
+            assert waiting.result().ok
+
+    def test_emptying_the_simulator_puts_it_back(self, rest, control):
+        before = rest("scope").json()["time"]["start"]
+        control.advance(86_400)
+        assert rest("scope").json()["time"]["start"] > before + 86_400
+        control.reset()
+        assert rest("scope").json()["time"]["start"] < before + 3600
+
+    @pytest.mark.parametrize("seconds", [-1, "10", None, float("nan"), float("inf")])
+    def test_it_only_goes_on(self, control, seconds):
+        with pytest.raises(SimulatorError, match="The clock is moved on by seconds"):
+            control.advance(seconds)
+
+    def test_it_goes_by_the_clock_that_a_test_gives_it(self):
+        with Simulator(clock=SimpleNamespace(time=lambda: 1_000_000.0, monotonic=lambda: 5.0)) as simulator:
+            simulator.control.add_workflows([{}])
+            [row] = simulator.control.state()["bitrix24"]["workflows"].values()
+        assert row["STARTED"] == "1970-01-12T15:46:40+02:00"

@@ -27,7 +27,7 @@ def test_the_envelope_tells_the_time_it_took(rest, control):
     reply = rest(LIST)
     timing = reply.json()["time"]
     assert timing["finish"] - timing["start"] == pytest.approx(timing["duration"])
-    assert abs(time.time() - timing["start"]) < 5
+    assert abs(time.time() - timing["start"]) < 300
     assert datetime.fromisoformat(timing["date_start"]).utcoffset() == timedelta(hours=2)
     assert timing["operating"] == 0
     assert {name for name in reply.headers if name.startswith("X-Bitrix-Rest")} == {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -49,10 +48,10 @@ def test_a_request_may_also_come_as_a_query(simulator, control):
 
 
 def test_a_token_expires_by_itself(called, grant, control):
-    control.configure(access_token_seconds=0.4)
+    control.configure(access_token_seconds=40)
     token = grant(refresh_token=REFRESH).json()["access_token"]
     assert called(token) == ""
-    time.sleep(0.45)
+    control.advance(40)
     assert called(token) == "expired_token"
 
 

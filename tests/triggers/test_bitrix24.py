@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_workflows.bitrix24 import listing
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
+from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.rest.aio import LoopRuntime
 from airflow_provider_workflows.simulator import Control
@@ -188,12 +189,28 @@ class TestMany:
     """Triggers of one portal in one event loop."""
 
     @pytest.fixture(autouse=True)
-    def wait_for_others(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 1.0)
+    def asked(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """Return what was asked so far; the second for which the first waits for others is over when all have asked."""
+        asked: list[Any] = []
+        load, nap = RequestCoalescer.load, clock.asleep
 
-    @staticmethod
-    def run(triggers: list[Any]) -> list[Any]:
+        async def counted(*given: Any) -> Any:
+            asked.append(given)
+            return await load(*given)
+
+        async def asleep(seconds: float) -> None:
+            while seconds == 1.0 and len(asked) < self.most:
+                await asyncio.sleep(0.005)
+            await nap(seconds)
+
+        monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 1.0)
+        monkeypatch.setattr(RequestCoalescer, "load", counted)
+        monkeypatch.setattr(clock, "asleep", asleep)
+        return asked
+
+    def run(self, triggers: list[Any]) -> list[Any]:
         """Run triggers until all have fired, and give what they have said."""
+        self.most = len(triggers)
 
         async def wait(trigger: Any) -> Any:
             (payload,) = [event.payload async for event in revive(trigger).run()]

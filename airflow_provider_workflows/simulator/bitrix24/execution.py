@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +55,7 @@ class Execution:
     spent: float = 0.0  # running time of its commands
 
     def __post_init__(self) -> None:
-        self.started = time.time()
+        self.started = self.world.clock.time()
 
     async def single(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         """
@@ -68,7 +66,7 @@ class Execution:
         :returns: the reply's body
         :raises ApiError: if the reply is an error
         """
-        started = time.time()
+        started = self.world.clock.time()
         self._check_cut(0)
         proper, answer = await self._command(name, params, charge=True)
         self._check_cut(1)
@@ -108,7 +106,7 @@ class Execution:
             drops = self._drops(number)
             if drops and not drops.options["done"]:
                 continue
-            started = time.time()
+            started = self.world.clock.time()
             name, query = split(line)
             try:
                 given = php.resolve(query, outcome["result"])
@@ -165,15 +163,15 @@ class Execution:
             if fault.kind == "operating_limit":
                 raise ApiError(*OPERATION_TIME_LIMIT)
             raise ApiError(fault.options["status"], fault.options["code"], fault.options["description"])
-        started = time.monotonic()
+        started = world.clock.monotonic()
         try:
             seconds = settings.method_seconds.get(proper, settings.command_seconds)
             if seconds:
-                await asyncio.sleep(seconds)
+                await world.clock.sleep(seconds)
             return proper, run(method, Call(world, params, self.caller.user))
         finally:
             spent = settings.operating_by_method.get(proper, settings.operating_per_command)
-            spent = time.monotonic() - started if spent is None else spent
+            spent = world.clock.monotonic() - started if spent is None else spent
             self.spent += spent
             if charge:
                 world.operating.charge(key, spent, settings)

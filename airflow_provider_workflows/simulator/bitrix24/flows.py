@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from airflow_provider_workflows.simulator import php
 from airflow_provider_workflows.simulator.bitrix24.listing import iso
+from airflow_provider_workflows.simulator.clock import Clock
 
 DISTRIBUTION_TYPES = ("manually", "queue", "himself")
 INTEGERS = ("groupId", "ownerId", "templateId", "plannedCompletionTime")
@@ -34,9 +34,14 @@ def defaults() -> dict[str, Any]:
 
 
 class Flows:
-    """All flows by ID, and which of them are pinned."""
+    """
+    All flows by ID, and which of them are pinned.
 
-    def __init__(self) -> None:
+    :param clock: the time at which they are made
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.rows: dict[int, dict[str, Any]] = {}
         self.pinned: set[int] = set()
         self._groups = 100
@@ -57,7 +62,7 @@ class Flows:
             "efficiency": 100,
             "active": True,
             "plannedCompletionTime": 3600,
-            "activity": iso(time.time(), offset),
+            "activity": iso(self._clock.time(), offset),
             "name": "",
             "distributionType": "manually",
             "responsibleList": [["user", str(creator)]],

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from airflow_provider_workflows.simulator.clock import Clock
 from airflow_provider_workflows.simulator.settings import Settings
 
 BUCKETS = 10
@@ -11,11 +10,16 @@ Key = tuple[str, str]  # application, method
 
 
 class LeakyBucket:
-    """Each request adds one, the bucket drains all the time; a request that would overflow it is refused."""
+    """
+    Each request adds one, the bucket drains all the time; a request that would overflow it is refused.
 
-    def __init__(self) -> None:
+    :param clock: the time it drains by
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._level = 0.0
-        self._at = time.monotonic()
+        self._at = self._clock.monotonic()
 
     def admits(self, settings: Settings) -> bool:
         """
@@ -23,7 +27,7 @@ class LeakyBucket:
 
         :param settings: the bucket's size and drain
         """
-        now = time.monotonic()
+        now = self._clock.monotonic()
         elapsed, self._at = now - self._at, now
         if not settings.bucket_capacity:
             self._level = 0.0
@@ -48,9 +52,12 @@ class OperatingTime:
     ``ban``
         A sum above the limit bans the method for a fixed time and starts again from nothing. A batch is charged
         as the method ``batch`` with half its time, its commands are not charged.
+
+    :param clock: the time that windows and bans go by
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._buckets: dict[Key, list[list[float]]] = {}
         self._banned: dict[Key, float] = {}
 
@@ -63,7 +70,7 @@ class OperatingTime:
         """
         if settings.operating_model == "documented":
             return self.used(key, settings) > settings.operating_limit
-        return settings.operating_model == "ban" and self._banned.get(key, 0) > time.time()
+        return settings.operating_model == "ban" and self._banned.get(key, 0) > self._clock.time()
 
     def charge(self, key: Key, seconds: float, settings: Settings) -> None:
         """
@@ -73,7 +80,7 @@ class OperatingTime:
         :param seconds: how long it ran
         :param settings: the model and its figures
         """
-        now = time.time()
+        now = self._clock.time()
         if settings.operating_model == "off":
             return
         if settings.operating_model == "ban" and seconds <= settings.operating_minimum:
@@ -103,14 +110,14 @@ class OperatingTime:
         :param key: application and method
         :param settings: the window
         """
-        now = time.time()
+        now = self._clock.time()
         if self._banned.get(key, 0) > now:
             return int(self._banned[key])
         buckets = self._current(key, settings)
         return int((buckets[0][0] if buckets else now) + settings.operating_window)
 
     def _current(self, key: Key, settings: Settings) -> list[list[float]]:
-        oldest = time.time() - settings.operating_window
+        oldest = self._clock.time() - settings.operating_window
         buckets = self._buckets.setdefault(key, [])
         while buckets and buckets[0][0] <= oldest:
             buckets.pop(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -138,7 +137,7 @@ class Portal:
             if settings.request_cut_reply == "reset":
                 raise LostConnection from None
             return web.Response(status=504, text=CUT_PAGE, content_type="text/html")
-        seconds = f"{time.time() - execution.started:.6f}"
+        seconds = f"{self.world.clock.time() - execution.started:.6f}"
         response = _reply(body)
         response.headers["X-Bitrix-Rest-Time"] = seconds
         response.headers["X-Bitrix-Rest-User-Time"] = seconds

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_workflows.simulator.clock import Clock
 from airflow_provider_workflows.simulator.settings import Settings
 
 FIRST_ACCESS_TOKEN = "sim0access0token"  # noqa: S105
@@ -50,15 +50,17 @@ class Tokens:
     The codes and tokens that are valid; one pair of tokens exists from the start.
 
     :param settings: the client's ID and secret, how long tokens live, and what becomes of the old ones
+    :param clock: the time at which codes and tokens expire
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
+        self._clock = clock
         self._codes: dict[str, float] = {}
-        self._access = {FIRST_ACCESS_TOKEN: time.time() + settings.access_token_seconds}
+        self._access = {FIRST_ACCESS_TOKEN: self._clock.time() + settings.access_token_seconds}
         self._superseded: set[str] = set()
         self._checked: dict[str, tuple[str, float]] = {}
-        expires = time.time() + settings.refresh_token_seconds
+        expires = self._clock.time() + settings.refresh_token_seconds
         self._refresh = {FIRST_REFRESH_TOKEN: RefreshToken(FIRST_ACCESS_TOKEN, expires)}
 
     def status(self, access_token: str) -> str:
@@ -72,9 +74,9 @@ class Tokens:
         if self._settings.old_access != "cached":
             return self._status(access_token)
         status, until = self._checked.get(access_token, ("", 0.0))
-        if time.time() >= until:
+        if self._clock.time() >= until:
             status = self._status(access_token)
-            self._checked[access_token] = status, time.time() + self._settings.token_check_seconds
+            self._checked[access_token] = status, self._clock.time() + self._settings.token_check_seconds
         return status
 
     def _status(self, access_token: str) -> str:
@@ -83,7 +85,7 @@ class Tokens:
         expires = self._access.get(access_token)
         if expires is None:
             return UNKNOWN
-        return VALID if time.time() < expires else EXPIRED
+        return VALID if self._clock.time() < expires else EXPIRED
 
     def expire(self) -> None:
         """Let every access token be expired from now on."""
@@ -104,7 +106,7 @@ class Tokens:
         if params.get("client_id") != self._settings.client_id:
             raise OAuthError("invalid_client", 400)
         code = secrets.token_hex(16)
-        self._codes[code] = time.time() + CODE_SECONDS
+        self._codes[code] = self._clock.time() + CODE_SECONDS
         return code
 
     def grant(self, params: dict[str, Any]) -> tuple[str, str, float]:
@@ -124,18 +126,18 @@ class Tokens:
                 raise OAuthError("invalid_grant", status)
         elif kind != "authorization_code":
             raise OAuthError("invalid_request", status)
-        elif self._codes.pop(str(params.get("code")), 0.0) <= time.time():
+        elif self._codes.pop(str(params.get("code")), 0.0) <= self._clock.time():
             raise OAuthError("invalid_grant", status)
         access, refresh = secrets.token_hex(16), secrets.token_hex(16)
-        expires = time.time() + settings.access_token_seconds
+        expires = self._clock.time() + settings.access_token_seconds
         self._access[access] = expires
-        self._refresh[refresh] = RefreshToken(access, time.time() + settings.refresh_token_seconds)
+        self._refresh[refresh] = RefreshToken(access, self._clock.time() + settings.refresh_token_seconds)
         return access, refresh, expires
 
     def _use(self, refresh_token: str) -> bool:
         """Use a refresh token; whether it was good."""
         token = self._refresh.get(refresh_token)
-        now = time.time()
+        now = self._clock.time()
         if token is None or now >= token.expires:
             return False
         settings = self._settings

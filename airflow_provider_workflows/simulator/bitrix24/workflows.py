@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import random
-import time
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
@@ -18,6 +17,7 @@ from airflow_provider_workflows.simulator.bitrix24.listing import (
     ordered,
     timestamp,
 )
+from airflow_provider_workflows.simulator.clock import Clock
 
 STUCK_SECONDS = 300
 VIEWS = 16
@@ -99,9 +99,12 @@ class Workflows:
 
     Listing 100,000 of them page by page must not sort them for each page, so each filter and order that is asked for
     leaves a sorted view, which loses its ended workflows when it is next read.
+
+    :param clock: the time at which they end
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.rows: dict[str, Workflow] = {}
         self._running: dict[str, Workflow] = {}
         self._ends: list[tuple[float, str]] = []
@@ -120,7 +123,7 @@ class Workflows:
         if row.state == "running":
             self._running[row.id] = row
             if ends_after is not None:
-                heapq.heappush(self._ends, (time.time() + ends_after, row.id))
+                heapq.heappush(self._ends, (self._clock.time() + ends_after, row.id))
 
     def change(self, id: str, fields: dict[str, Any]) -> None:
         """
@@ -150,7 +153,7 @@ class Workflows:
         :param state: ``terminated``, ``killed`` or ``finished``
         :param status_text: what to show as its status
         """
-        row.state, row.status_text, row.modified = state, status_text, int(time.time())
+        row.state, row.status_text, row.modified = state, status_text, int(self._clock.time())
         self._running.pop(row.id, None)
         self._ended += 1
 
@@ -170,7 +173,7 @@ class Workflows:
 
     def settle(self) -> None:
         """Finish the workflows whose time has come."""
-        while self._ends and self._ends[0][0] <= time.time():
+        while self._ends and self._ends[0][0] <= self._clock.time():
             row = self._running.get(heapq.heappop(self._ends)[1])
             if row is not None:
                 self.end(row, "finished")
@@ -197,22 +200,22 @@ class Workflows:
 
     def stuck(self) -> int:
         """How many running workflows are stuck: their lock ended more than five minutes ago."""
-        latest = time.time() - STUCK_SECONDS
+        latest = self._clock.time() - STUCK_SECONDS
         return sum(row.owned_until is not None and row.owned_until < latest for row in self._running.values())
 
 
-def from_fields(fields: dict[str, Any], offset: str) -> Workflow:
+def from_fields(fields: dict[str, Any], offset: str, now: int) -> Workflow:
     """
     Return a workflow from the nine fields of the API, any of which may be left out.
 
     :param fields: the fields, and ``state`` or ``status_text`` if wanted
     :param offset: the server's offset, for dates without one
+    :param now: when it started if that is left out
     :raises ValueError: for an unknown field or an unreadable date
     """
     known = {*COLUMNS, "state", "status_text", "parameters"}
     if fields.keys() - known:
         raise ValueError(f"A workflow has no field {', '.join(sorted(fields.keys() - known))}")
-    now = int(time.time())
     values = {}
     for name, value in fields.items():
         column = COLUMNS.get(name)
@@ -235,6 +238,7 @@ def generated(
     stuck: int,
     templates: int,
     seed: int,
+    now: int,
     started_from: int,
     started_to: int,
     started_by: int = 20,
@@ -246,12 +250,12 @@ def generated(
     :param stuck: how many of them are stuck
     :param templates: over how many templates they spread
     :param seed: of the random numbers
+    :param now: the time
     :param started_from: when the first may have started
     :param started_to: when the last may have started
     :param started_by: how many users started them
     """
     chance = random.Random(seed)  # noqa: S311
-    now = int(time.time())
     starts = sorted(chance.uniform(started_from, started_to) for _ in range(count))
     are_stuck = set(chance.sample(range(count), stuck))
     rows = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from http import HTTPStatus
 from typing import Any
 
@@ -74,6 +73,7 @@ class Host:
         return await exchange(self.world, request, entry, perform, _failure)
 
     def _run(self, method: str, id: str, query: dict[str, str], body: Any) -> web.Response:
+        now = self.world.clock.time()
         match method:
             case "start":
                 return self._start(body)
@@ -81,9 +81,9 @@ class Host:
                 return self._cancel(id)
             case "get":
                 row = self._visible(id)
-                return _json(self._with_status(row.detailed(), row.status()))
+                return _json(self._with_status(row.detailed(now), row.status(now)))
             case "status":
-                return web.Response(text=self._visible(id).status() or "null", content_type="text/plain")
+                return web.Response(text=self._visible(id).status(now) or "null", content_type="text/plain")
             case "list":
                 return self._list(query)
             case "permissions":
@@ -125,13 +125,13 @@ class Host:
             settings.domo_user,
         )
         self.world.record("domo", "start", row.id, model_id=model.id, version=version, data=row.data)
-        return _json(self._with_status(row.brief(), None))
+        return _json(self._with_status(row.brief(self.world.clock.time()), None))
 
     def _cancel(self, id: str) -> web.Response:
-        settings = self.world.settings
+        settings, now = self.world.settings, self.world.clock.time()
         row = self._visible(id)
-        status = row.status()
-        reply = _json(self._with_status(row.detailed(), status))
+        status = row.status(now)
+        reply = _json(self._with_status(row.detailed(now), status))
         if status in ("COMPLETED", "CANCELED"):
             if settings.cancel_finished == "ok":
                 return reply
@@ -141,16 +141,17 @@ class Host:
         if status is None and settings.cancel_unstarted == "ignored":
             return reply
         if row.cancels_at is None:
-            row.cancels_at = time.time() + settings.cancel_delay
+            row.cancels_at = now + settings.cancel_delay
             self.world.record("domo", "cancel", id, status=status)
         return reply
 
     def _list(self, query: dict[str, str]) -> web.Response:
+        now = self.world.clock.time()
         rows = [row for row in self.world.instances.rows.values() if row.visible]
         if "modelId" in query:
             rows = [row for row in rows if row.model.id == query["modelId"]]
         field, _, direction = query.get("sort", "createdOn:desc").partition(":")
-        shown = [self._with_status(row.listed(), row.status()) for row in rows]
+        shown = [self._with_status(row.listed(now), row.status(now)) for row in rows]
         shown.sort(key=lambda row: str(row.get(field)), reverse=direction == "desc")
         try:
             offset, limit = int(query.get("offset", 0)), int(query.get("limit", PAGE))

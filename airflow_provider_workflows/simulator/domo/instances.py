@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from airflow_provider_workflows.simulator.clock import Clock
 
 DEFAULT_MODEL = "a8afdc89-9491-4ee4-b7c3-b9e9b86c0138"
 FINAL = ("COMPLETED", "FAILED", "CANCELED")
@@ -55,13 +56,16 @@ class Instance:
     visible: bool = True
     data: dict[str, Any] = field(default_factory=dict)
 
-    def status(self) -> str | None:
-        """Return the status at this moment."""
-        return self._changes()[-1][1]
+    def status(self, now: float) -> str | None:
+        """
+        Return the status.
 
-    def _changes(self) -> list[tuple[float, str | None]]:
+        :param now: the time
+        """
+        return self._changes(now)[-1][1]
+
+    def _changes(self, now: float) -> list[tuple[float, str | None]]:
         """Return the statuses it has had so far, each with its time."""
-        now = time.time()
         events = [
             (self.starts_at, "IN_PROGRESS"),
             (self.finishes_at, self.final_status),
@@ -77,12 +81,20 @@ class Instance:
             changes.append((at, status))
         return changes
 
-    def full(self) -> dict[str, Any]:
-        """All there is to know, for the control path."""
-        return {**self.detailed(), "status": self.status(), "visible": self.visible, "data": self.data}
+    def full(self, now: float) -> dict[str, Any]:
+        """
+        All there is to know, for the control path.
 
-    def brief(self) -> dict[str, Any]:
-        """Return the fields of the API's WorkflowInstance, but for the status."""
+        :param now: the time
+        """
+        return {**self.detailed(now), "status": self.status(now), "visible": self.visible, "data": self.data}
+
+    def brief(self, now: float) -> dict[str, Any]:
+        """
+        Return the fields of the API's WorkflowInstance, but for the status.
+
+        :param now: the time
+        """
         return {
             "id": self.id,
             "modelId": self.model.id,
@@ -91,33 +103,46 @@ class Instance:
             "createdBy": self.created_by,
             "createdOn": stamp(self.created),
             "updatedBy": self.created_by,
-            "updatedOn": stamp(self._changes()[-1][0]),
+            "updatedOn": stamp(self._changes(now)[-1][0]),
         }
 
-    def detailed(self) -> dict[str, Any]:
-        """Return the fields of the API's WorkflowInstanceDetailed, but for the status."""
+    def detailed(self, now: float) -> dict[str, Any]:
+        """
+        Return the fields of the API's WorkflowInstanceDetailed, but for the status.
+
+        :param now: the time
+        """
         return {
-            **self.brief(),
+            **self.brief(now),
             "deploymentId": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.model.id} {self.version}")),
             "bpmnProcessId": f"Process_{self.model.id}_{self.version}_1",
             "bpmnProcessName": f"domo {self.model.name} {self.version} 1",
             "isTestRun": False,
         }
 
-    def listed(self) -> dict[str, Any]:
-        """Return the fields that a list of instances adds, but for the status."""
+    def listed(self, now: float) -> dict[str, Any]:
+        """
+        Return the fields that a list of instances adds, but for the status.
+
+        :param now: the time
+        """
         extra: dict[str, Any] = {"triggerType": "API"}
-        if self.status() in FINAL:
-            extra["completedOn"] = stamp(self._changes()[-1][0])
-        if self.status() == "FAILED":
+        if self.status(now) in FINAL:
+            extra["completedOn"] = stamp(self._changes(now)[-1][0])
+        if self.status(now) == "FAILED":
             extra["errorMessage"] = "A shape of the workflow failed."
-        return {**self.detailed(), **extra}
+        return {**self.detailed(now), **extra}
 
 
 class Instances:
-    """All models and instances by ID; one model is there from the start."""
+    """
+    All models and instances by ID; one model is there from the start.
 
-    def __init__(self) -> None:
+    :param clock: the time that instances go by
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.models: dict[str, Model] = {}
         self.rows: dict[str, Instance] = {}
         self.add_model({"id": DEFAULT_MODEL, "name": "AddTwoNumbers", "versions": ["1.0.0", "1.1.0"]})
@@ -162,7 +187,7 @@ class Instances:
         version = fields.get("modelVersion") or (model.versions or ["1.0.0"])[-1]
         if version not in model.versions:
             model.versions.append(version)
-        now = time.time()
+        now = self._clock.time()
         created = fields.get("createdOn")
         row = Instance(
             id=fields.get("id") or str(uuid.uuid4()),

@@ -23,7 +23,7 @@ from airflow_provider_workflows.bitrix24.listing import list_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import RateLimitError, ReplyLostError
 from airflow_provider_workflows.simulator import Control, Simulator
-from tests.operators.remote import VirtualTime, install
+from tests.operators.remote import INSTALLED, VirtualTime, install
 
 LIST = calls.list_workflows()
 END = calls.terminate_workflow("66e412fdc9bd44.36306599")
@@ -260,7 +260,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
 
 @pytest.fixture
 def control(clock: VirtualTime) -> Iterator[Control]:
-    with Simulator() as simulator:
+    with Simulator(clock=INSTALLED) as simulator:
         yield simulator.control
 
 

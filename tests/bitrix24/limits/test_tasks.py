@@ -27,8 +27,8 @@ TASKS = 150
 
 
 @pytest.fixture
-def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualPortal]:
-    with VirtualPortal(monkeypatch) as portal:
+def portal() -> Iterator[VirtualPortal]:
+    with VirtualPortal() as portal:
         portal.world.settings.bucket_capacity = 50
         portal.world.settings.latency_seconds = 0.3
         yield portal
