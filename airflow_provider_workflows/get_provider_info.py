@@ -122,6 +122,14 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Seconds that a method may run in ten minutes.",
                         "schema": {"type": ["number", "null"], "default": 480},
                     },
+                    "shared_store": {
+                        "label": "Shared store",
+                        "description": (
+                            "Id of a connection of type redis, postgres or mysql, through which workers on several "
+                            "hosts share the rate limit. Default: each host keeps it for itself."
+                        ),
+                        "schema": {"type": ["string", "null"]},
+                    },
                     **_IN_FLIGHT,
                     **_HTTP,
                 },

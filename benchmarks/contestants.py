@@ -26,14 +26,15 @@ def this_provider(job: Job) -> Run:
     from airflow_provider_workflows.bitrix24.clean_up import clean_up, matching
     from airflow_provider_workflows.bitrix24.limits.bucket import Limits
     from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-    from airflow_provider_workflows.bitrix24.limits.store import store_for
     from airflow_provider_workflows.bitrix24.listing import find_workflows
     from airflow_provider_workflows.bitrix24.models import Workflow
+    from airflow_provider_workflows.bitrix24.portal import budget_name
+    from airflow_provider_workflows.records.files import host_store
 
     address = urlsplit(job.url)
     portal = Portal.with_webhook(address.hostname, USER, CODE, address.scheme, address.port)
     limits = Limits(job.limits.bucket_capacity, job.limits.bucket_drain, job.limits.operating_limit)
-    client = Bitrix24Client(portal, limiter=PortalRateLimiter(limits, store_for(portal.base_url)))
+    client = Bitrix24Client(portal, limiter=PortalRateLimiter(limits, host_store(), budget_name(portal.base_url)))
 
     def run() -> str:
         every = WorkflowFilter.parse(EVERY)

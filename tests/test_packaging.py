@@ -75,7 +75,7 @@ def test_what_airflow_loads_to_list_its_providers_imports_no_airflow() -> None:
     assert airflow_modules_imported_with("airflow_provider_workflows.get_provider_info") == []
 
 
-@pytest.mark.parametrize("package", ["rest", "bitrix24", "domo", "simulator"])
+@pytest.mark.parametrize("package", ["records", "rest", "bitrix24", "domo", "simulator"])
 def test_what_serves_a_notebook_too_imports_no_airflow(package: str) -> None:
     files = (ROOT / "airflow_provider_workflows" / package).rglob("*.py")
     modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]

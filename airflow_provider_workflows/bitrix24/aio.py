@@ -9,9 +9,9 @@ from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.limits.store import store_for
-from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.bitrix24.portal import Portal, budget_name
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
+from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
@@ -42,7 +42,8 @@ class AsyncBitrix24Client(AsyncClient[Call]):
     ) -> None:
         super().__init__(
             Bitrix24Wire(portal),
-            limiter=limiter or PortalRateLimiter(Limits(), store_for(portal.base_url), clock.time),
+            limiter=limiter
+            or PortalRateLimiter(Limits(), host_store(clock.time), budget_name(portal.base_url), clock=clock.time),
             in_flight=in_flight,
             http=http,
             clock=clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Self
@@ -99,6 +100,17 @@ class Portal:
         if self.user_id is None:
             return f"{self.base_url}/rest/{method}"
         return f"{self.base_url}/rest/{self.user_id}/{self.secret}/{method}"
+
+
+def budget_name(portal_url: str) -> str:
+    """Return the name of the record that holds a portal's budget.
+
+    :param portal_url: the portal's address, however it is written; only its hash stands in the name.
+    """
+    parts = split_address(portal_url)
+    host = (parts.hostname or "").rstrip(".")
+    key = f"{host}:{parts.port or {'http': 80}.get(parts.scheme, 443)}{parts.path.rstrip('/')}"
+    return f"bitrix24-budget-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)

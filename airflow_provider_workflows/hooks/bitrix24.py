@@ -15,13 +15,14 @@ from airflow_provider_workflows.bitrix24.checks import check_portal
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.limits.store import store_for
-from airflow_provider_workflows.bitrix24.portal import Portal, Webhook
+from airflow_provider_workflows.bitrix24.portal import Portal, Webhook, budget_name
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
 from airflow_provider_workflows.hooks.deployment import check_pace
+from airflow_provider_workflows.hooks.stores import record_store
+from airflow_provider_workflows.records.store import RecordStore
 from airflow_provider_workflows.rest.address import Address
 from airflow_provider_workflows.rest.findings import Finding
 from airflow_provider_workflows.rest.plans import Plan
@@ -37,6 +38,8 @@ class Bitrix24Extra(HttpExtra):
     :param bucket_drain: requests a second after that; 2, on Enterprise plans 5.
     :param operating_limit: seconds that a method may run in ten minutes; 480.
     :param in_flight: requests under way at once in bulk work; 4.
+    :param shared_store: id of a connection of type ``redis``, ``postgres`` or ``mysql``: where workers on several
+        hosts share the rate limit; default: the files of each host.
     """
 
     access_token: SecretStr | None = None
@@ -44,6 +47,7 @@ class Bitrix24Extra(HttpExtra):
     bucket_drain: float = Field(Limits().bucket_drain, gt=0)
     operating_limit: float = Field(Limits().operating_limit, gt=0)
     in_flight: int = Field(IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
+    shared_store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,14 @@ class PortalSettings:
     :param limits: the portal's limits.
     :param in_flight: requests under way at once in bulk work.
     :param http: how requests are made.
+    :param shared_store: id of the connection of the store that workers share; ``None``: the files of each host.
     """
 
     account: Portal
     limits: Limits
     in_flight: int
     http: HttpSettings
+    shared_store: str | None
 
 
 class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Client]):
@@ -102,6 +108,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
             Limits(extra.bucket_capacity, extra.bucket_drain, extra.operating_limit),
             extra.in_flight,
             extra.http(),
+            extra.shared_store,
         )
 
     @classmethod
@@ -136,7 +143,16 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     @classmethod
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
-        return PortalRateLimiter(settings.limits, store_for(settings.account.base_url), cls.clock.time)
+        store = record_store(settings.shared_store, cls.clock.time)
+        return PortalRateLimiter(settings.limits, store, budget_name(settings.account.base_url), clock=cls.clock.time)
+
+    def record_store(self) -> RecordStore:
+        """Return the store in which this connection's rate limit is kept; its ``str`` says where that is.
+
+        :raises ConnectionFieldError: if a connection cannot be used, with the field's name.
+        """
+        settings = self.read_settings(self.get_connection(self._conn_id))
+        return record_store(settings.shared_store, self.clock.time)
 
     def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:  # noqa: ARG002 Domo's.
         return check_portal()

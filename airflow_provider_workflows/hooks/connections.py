@@ -60,7 +60,7 @@ class HttpExtra(BaseModel):
         return HttpSettings(**{field.name: getattr(self, field.name) for field in fields(HttpSettings)})
 
 
-E = TypeVar("E", bound=HttpExtra)
+E = TypeVar("E", bound=BaseModel)
 
 
 def check_type(connection: Connection, *conn_types: str) -> None:

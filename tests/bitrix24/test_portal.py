@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.bitrix24.portal import Portal, budget_name
 from airflow_provider_workflows.rest.redaction import MASK, redact
 
 CODE = "p0rtal0c0de0f0acme"
@@ -166,3 +166,37 @@ class TestSecret:
     def test_it_is_redacted_from_texts_from_then_on(self) -> None:
         Portal.with_access_token("acme.bitrix24.com", "t0ken+w1th&s1gns")
         assert redact("in clear t0ken+w1th&s1gns, quoted t0ken%2Bw1th%26s1gns") == f"in clear {MASK}, quoted {MASK}"
+
+
+class TestBudgetName:
+    """All that call a portal share its budget, and no other portal's."""
+
+    NAME = budget_name("https://acme.bitrix24.com")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://ACME.Bitrix24.com",
+            "https://acme.bitrix24.com:443",
+            "https://acme.bitrix24.com.",
+            "https://Acme.bitrix24.com.:443/",
+        ],
+    )
+    def test_a_portal_has_one_budget_however_its_host_is_written(self, url: str) -> None:
+        assert budget_name(url) == self.NAME
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://other.bitrix24.com",
+            "https://acme.bitrix24.com:8443",
+            "https://acme.bitrix24.com/b24",
+            "http://acme.bitrix24.com",
+            "https://acme.bitrix24.de",
+        ],
+    )
+    def test_another_portal_has_another_budget(self, url: str) -> None:
+        assert budget_name(url) != self.NAME
+
+    def test_a_portal_at_an_ip_address_has_a_budget_too(self) -> None:
+        assert budget_name("http://[::1]:8000") != budget_name("http://[::1]:8001")

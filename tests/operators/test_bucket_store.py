@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore
 from airflow_provider_workflows.operators.bitrix24 import KillWorkflowOperator
+from airflow_provider_workflows.records.files import FileRecordStore
 from airflow_provider_workflows.simulator import Control
 
 
@@ -61,16 +61,16 @@ def test_the_folder_is_cleared_or_unusable_in_the_middle(
     disturb: Callable[[Path], None],
     warned: int,
 ) -> None:
-    change, calls, one_at_a_time = FileBucketStore.change, Counter[str](), Lock()
+    change, calls, one_at_a_time = FileRecordStore.change, Counter[str](), Lock()
 
-    def disturbed(self: FileBucketStore, step: Any) -> float:
+    def disturbed(self: FileRecordStore, *arguments: Any, **options: Any) -> Any:
         with one_at_a_time:
             calls["change"] += 1
             if calls["change"] == 5:
                 disturb(folder)
-            return change(self, step)
+            return change(self, *arguments, **options)
 
-    monkeypatch.setattr(FileBucketStore, "change", disturbed)
+    monkeypatch.setattr(FileRecordStore, "change", disturbed)
     kill_all(control, context)
     assert calls["change"] > 8
     assert warnings(caplog) == warned

@@ -15,10 +15,10 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
-from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore
 from airflow_provider_workflows.hooks import base
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.records.files import FileRecordStore
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.bitrix24 import portal
 from airflow_provider_workflows.simulator.domo import host
@@ -170,13 +170,13 @@ class TestNotBlocked:
     def test_by_another_process_that_holds_the_file_of_the_bucket(
         self, control: Control, monkeypatch: pytest.MonkeyPatch, others: Others
     ) -> None:
-        change = FileBucketStore.change
+        change = FileRecordStore.change
 
-        def held(self: FileBucketStore, step: Any) -> float:
+        def held(self: FileRecordStore, *arguments: Any, **options: Any) -> Any:
             others.wait()
-            return change(self, step)
+            return change(self, *arguments, **options)
 
-        monkeypatch.setattr(FileBucketStore, "change", held)
+        monkeypatch.setattr(FileRecordStore, "change", held)
         control.add_workflows([{"TEMPLATE_ID": 7}])
         assert self.beside(others, running())["status"] == "success"
 

@@ -18,9 +18,10 @@ from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.limits.store import FileBucketStore, MemoryBucketStore
 from airflow_provider_workflows.bitrix24.listing import list_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.records.files import FileRecordStore
+from airflow_provider_workflows.records.store import MemoryRecordStore
 from airflow_provider_workflows.rest.errors import RateLimitError, ReplyLostError
 from airflow_provider_workflows.simulator import Control, Simulator
 from tests.operators.remote import INSTALLED, VirtualTime, install
@@ -77,7 +78,7 @@ class TestTheBucket:
         assert [round(later - sooner, 6) for sooner, later in pairwise(waits[49:])] == [0.5] * 10
 
     def test_a_refusal_makes_everybody_wait_who_shares_the_bucket(self, now: Clock, tmp_path: Path) -> None:
-        one, other = (PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now) for _ in range(2))
+        one, other = (PortalRateLimiter(store=FileRecordStore(tmp_path / "own", now), clock=now) for _ in range(2))
         assert wait_of(other, LIST) == 0
         one.release(LIST, RateLimitError("batch"))
         assert wait_of(other, LIST) > 0
@@ -118,7 +119,7 @@ class TestTheBucket:
 
     def test_threads_get_a_place_each(self, now: Clock, tmp_path: Path) -> None:
         limiter = PortalRateLimiter(
-            Limits(bucket_drain=20), store=FileBucketStore(tmp_path / "bucket", monotonic=lambda: 0.0), clock=now
+            Limits(bucket_drain=20), store=FileRecordStore(tmp_path / "own", now, monotonic=lambda: 0.0), clock=now
         )
         waits: list[float] = []
         threads = [
@@ -137,32 +138,32 @@ class TestTheBucket:
 class Unusable:
     """A store that fails, for as long as it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Clock) -> None:
         self.fails = True
-        self.store = MemoryBucketStore()
+        self.store = MemoryRecordStore(now)
 
-    def change(self, step: Any) -> float:
+    def change(self, name: str, step: Any, *, keep_for: float | None = None) -> Any:
         if self.fails:
             raise OSError(28, "No space left on device")
-        return self.store.change(step)
+        return self.store.change(name, step, keep_for=keep_for)
 
 
 class TestWithoutTheStore:
     def test_work_goes_on_carefully(self, now: Clock) -> None:
-        limiter = PortalRateLimiter(store=Unusable(), clock=now)
+        limiter = PortalRateLimiter(store=Unusable(now), clock=now)
         waits = [wait_of(limiter, LIST) for _ in range(8)]
         gaps = [later - sooner for sooner, later in pairwise(waits)]
         assert gaps == pytest.approx([1.0] * 7, rel=0.05), "half of the rate"
         assert waits[0] > 0, "and no burst: others may just have had theirs"
 
     def test_a_refusal_is_learnt_from_all_the_same(self, now: Clock) -> None:
-        limiter = PortalRateLimiter(store=Unusable(), clock=now)
+        limiter = PortalRateLimiter(store=Unusable(now), clock=now)
         limiter.release(LIST, RateLimitError("x", retry_after=30.0))
         assert 30 <= waited(limiter, now) <= 32
 
     def test_the_log_says_so_once(self, now: Clock, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
-        store = Unusable()
+        store = Unusable(now)
         limiter = PortalRateLimiter(store=store, clock=now)
         for _ in range(3):
             wait_of(limiter, LIST)
@@ -176,7 +177,7 @@ class TestWithoutTheStore:
         assert "No space left" in caplog.text
 
     def test_when_it_works_again_the_bucket_is_shared_again(self, now: Clock) -> None:
-        store = Unusable()
+        store = Unusable(now)
         one, other = (PortalRateLimiter(store=store, clock=now) for _ in range(2))
         for _ in range(60):
             wait_of(one, LIST)
@@ -185,12 +186,21 @@ class TestWithoutTheStore:
         assert waits[:49] == [0.0] * 49
         assert waits[-1] > waits[-2] > 0
 
+    @pytest.mark.parametrize(
+        "content",
+        [b'{"empty_at": 17', b'{"level": NaN, "drain": 2, "at": 0}', b'{"level": 1, "drain": 0, "at": 0}', b"[]"],
+    )
+    def test_what_is_no_bucket_is_not_used(self, now: Clock, content: bytes) -> None:
+        store = MemoryRecordStore(now)
+        store.change("portal", lambda _, now: (None, content))
+        assert wait_of(PortalRateLimiter(store=store, clock=now), LIST) == 0
+
     def test_what_is_lost_is_not_taken_for_an_empty_bucket(self, now: Clock, tmp_path: Path) -> None:
         """Who clears the folder for temporary files does not empty the portal's bucket."""
-        limiter = PortalRateLimiter(store=FileBucketStore(tmp_path / "bucket"), clock=now)
+        limiter = PortalRateLimiter(store=FileRecordStore(tmp_path / "own", now), clock=now)
         for _ in range(40):
             wait_of(limiter, LIST)
-        (tmp_path / "bucket").unlink()
+        (tmp_path / "own" / "portal.json").unlink()
         assert wait_of(limiter, LIST) > 0
 
 

@@ -15,9 +15,10 @@ import pytest
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.ending import end_workflows
-from airflow_provider_workflows.bitrix24.limits.bucket import Bucket, Limits
+from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.limits.store import BucketStore, FileBucketStore, MemoryBucketStore
+from airflow_provider_workflows.records.files import FileRecordStore
+from airflow_provider_workflows.records.store import RecordStore
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.plans import Plan, send
 from airflow_provider_workflows.simulator.faults import Fault
@@ -34,7 +35,7 @@ def portal() -> Iterator[VirtualPortal]:
         yield portal
 
 
-def client(portal: VirtualPortal, store: BucketStore | None, limits: Limits | None = None) -> Driver[Call]:
+def client(portal: VirtualPortal, store: RecordStore | None, limits: Limits | None = None) -> Driver[Call]:
     """Return what one task runs its plans with."""
     limiter = PortalRateLimiter(limits, store, clock=portal.clock.time)
     return Driver(portal.wire, PortalRuntime(portal), portal.clock, limiter=limiter)
@@ -48,7 +49,7 @@ def reads(count: int) -> Plan[list[Reply]]:
     return replies
 
 
-def run_all(portal: VirtualPortal, store: Callable[[], BucketStore | None], count: int) -> list[Any]:
+def run_all(portal: VirtualPortal, store: Callable[[], RecordStore | None], count: int) -> list[Any]:
     """Have all tasks read at once; return what they have read."""
 
     async def work() -> list[Any]:
@@ -67,11 +68,11 @@ class TestOnOneHost:
     """They draw from one bucket, and wait in one queue."""
 
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Callable[[], BucketStore]:
-        return lambda: FileBucketStore(tmp_path / "bucket")
+    def store(self, portal: VirtualPortal, tmp_path: Path) -> Callable[[], RecordStore]:
+        return lambda: FileRecordStore(tmp_path / "own", portal.clock.time)
 
     def test_the_portal_never_refuses_and_no_time_is_lost(
-        self, portal: VirtualPortal, store: Callable[[], BucketStore]
+        self, portal: VirtualPortal, store: Callable[[], RecordStore]
     ) -> None:
         assert [len(replies) for replies in run_all(portal, store, 4)] == [4] * TASKS
         assert statuses(portal) == {200: 4 * TASKS}
@@ -79,7 +80,7 @@ class TestOnOneHost:
 
     @pytest.mark.parametrize("reads_each", [1, 4])
     def test_beside_an_application_that_takes_half_refusals_do_not_pile_up(
-        self, portal: VirtualPortal, store: Callable[[], BucketStore], reads_each: int
+        self, portal: VirtualPortal, store: Callable[[], RecordStore], reads_each: int
     ) -> None:
         portal.world.settings.bucket_other = 1.0
         requests = TASKS * reads_each
@@ -88,7 +89,7 @@ class TestOnOneHost:
         assert portal.clock.monotonic() <= 1.05 * (requests - 50) / 1.0
 
     def test_when_the_portal_says_how_long_to_wait_they_all_do(
-        self, portal: VirtualPortal, store: Callable[[], BucketStore]
+        self, portal: VirtualPortal, store: Callable[[], RecordStore]
     ) -> None:
         portal.world.faults.add(Fault("refused", skip=30, options={"retry_after": 45}))
         run_all(portal, store, 1)
@@ -103,7 +104,7 @@ def test_on_many_hosts_none_fails_and_each_logs_a_line_a_minute(
 ) -> None:
     """Each has a bucket of its own, so that refusals are all they know of each other."""
     caplog.set_level(logging.INFO)
-    assert [len(replies) for replies in run_all(portal, MemoryBucketStore, 3)] == [3] * TASKS
+    assert [len(replies) for replies in run_all(portal, lambda: None, 3)] == [3] * TASKS
     assert portal.clock.monotonic() <= 1.3 * (3 * TASKS - 50) / 2
     lines = [record for record in caplog.records if "Pausing" in record.message]
     assert 0 < len(lines) <= TASKS * (portal.clock.monotonic() / 60 + 1)
@@ -114,7 +115,7 @@ def test_on_many_hosts_none_fails_and_each_logs_a_line_a_minute(
 def test_a_task_alone_is_never_refused_and_loses_little_time(portal: VirtualPortal, capacity: int) -> None:
     portal.world.settings.bucket_capacity = capacity
     ids = portal.add_workflows(5000)
-    task = client(portal, MemoryBucketStore(), Limits(bucket_capacity=capacity))
+    task = client(portal, None, Limits(bucket_capacity=capacity))
     portal.run(task.run(end_workflows(ids, calls.terminate_workflow), longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert statuses(portal) == {200: 100}
@@ -125,7 +126,7 @@ def test_beside_an_application_that_takes_half_a_task_is_hardly_ever_refused(por
     portal.world.settings.bucket_other = 1.0
     ids = portal.add_workflows(5000)
     plan = end_workflows(ids, calls.terminate_workflow)
-    portal.run(client(portal, MemoryBucketStore()).run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
+    portal.run(client(portal, None).run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert statuses(portal)[503] < 0.05 * len(portal.world.requests)
     assert portal.clock.monotonic() <= 1.1 * (100 - 50) / 1.0
@@ -148,7 +149,7 @@ def test_at_the_limit_of_running_time_little_time_is_lost(
     portal.world.settings.change({"operating_model": "documented", **settings})
     ids = portal.add_workflows(900)
     plan = end_workflows(ids, calls.terminate_workflow)
-    portal.run(client(portal, MemoryBucketStore()).run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
+    portal.run(client(portal, None).run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert portal.clock.monotonic() <= 1.1 * allowed
 
@@ -167,19 +168,18 @@ def mend(folder: Path) -> None:
         folder.unlink()
 
 
-class Disturbed(FileBucketStore):
+class Disturbed(FileRecordStore):
     """A store to which something happens in the middle, and is mended later."""
 
-    def __init__(self, folder: Path, disturb: Callable[[Path], None]) -> None:
-        super().__init__(folder / "bucket")
+    def __init__(self, folder: Path, clock: Callable[[], float], disturb: Callable[[Path], None]) -> None:
+        super().__init__(folder, clock)
         self._steps = {10: disturb, 30: mend}
-        self._folder = folder
         self.changes = 0
 
-    def change(self, step: Callable[[Bucket | None], tuple[float, Bucket]]) -> float:
+    def change(self, name: str, step: Any, *, keep_for: float | None = None) -> Any:
         self.changes += 1
         self._steps.get(self.changes, lambda _: None)(self._folder)
-        return super().change(step)
+        return super().change(name, step, keep_for=keep_for)
 
 
 @pytest.mark.parametrize("disturb", [clear, make_unusable])
@@ -188,7 +188,7 @@ def test_when_the_store_fails_in_the_middle_everything_is_killed_all_the_same(
 ) -> None:
     caplog.set_level(logging.INFO)
     ids = portal.add_workflows(4000)
-    store = Disturbed(tmp_path / "folder", disturb)
+    store = Disturbed(tmp_path / "folder", portal.clock.time, disturb)
     plan = end_workflows(ids, calls.kill_workflow)
     portal.run(client(portal, store).run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert store.changes > 60

@@ -1,4 +1,4 @@
-"""One bucket for all processes of a host."""
+"""Records for all processes of a host."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from airflow_provider_workflows.bitrix24 import calls
-from airflow_provider_workflows.bitrix24.limits.bucket import Bucket
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.limits.store import LOCK_TIMEOUT, FileBucketStore, MemoryBucketStore, store_for
-
-PORTAL = "https://acme.bitrix24.com"
+from airflow_provider_workflows.records.files import FileRecordStore, host_store
+from airflow_provider_workflows.records.store import TIMEOUT
 
 
 def wait_of(limiter):
     return next(limiter.acquire(calls.find_users({})), 0.0)
 
 
-def count_up(bucket):
-    number = (bucket.level if bucket else 0.0) + 1
-    return number, Bucket(level=number, drain=2.0, at=0.0)
+def count_up(content, now):
+    number = int(content or b"0") + 1
+    return number, str(number).encode()
 
 
 @pytest.fixture
@@ -37,26 +36,24 @@ def folder(tmp_path, monkeypatch):
 
 
 def patient_store():
-    """Return the portal's store, which waits for as long as a slow machine needs."""
-    store = store_for(PORTAL)
-    assert isinstance(store, FileBucketStore)
+    """Return the host's store, which waits for as long as a slow machine needs."""
+    store = host_store()
     store._monotonic = lambda: 0.0
     return store
 
 
-@pytest.mark.parametrize("make", [MemoryBucketStore, patient_store], ids=["memory", "file"])
-def test_no_change_is_lost_between_threads(make, folder):
-    store = make()
+def test_no_change_is_lost_between_threads(folder):
+    store = patient_store()
     with ThreadPoolExecutor(8) as pool:
-        numbers = list(pool.map(lambda _: store.change(count_up), range(200)))
+        numbers = list(pool.map(lambda _: store.change("portal", count_up), range(200)))
     assert sorted(numbers) == list(range(1, 201))
 
 
 COUNT_UP_100_TIMES = """
 import sys
 sys.path.insert(0, {folder!r})
-from test_store import count_up, patient_store
-for _ in range(100): patient_store().change(count_up)
+from test_files import count_up, patient_store
+for _ in range(100): patient_store().change("portal", count_up)
 """
 
 
@@ -69,17 +66,17 @@ def python(code, tmp_path, **options):
 def test_no_change_is_lost_between_processes(folder, tmp_path):
     counters = [python(COUNT_UP_100_TIMES, tmp_path) for _ in range(3)]
     assert [counter.wait(60) for counter in counters] == [0, 0, 0]
-    assert store_for(PORTAL).change(count_up) == 301
+    assert host_store().change("portal", count_up) == 301
 
 
 HOLD_FOR_EVER = """
 import sys, time
 sys.path.insert(0, {folder!r})
-from test_store import store_for, PORTAL
-def hold(bucket):
+from test_files import host_store
+def hold(content, now):
     print("held", flush=True)
     time.sleep(600)
-store_for(PORTAL).change(hold)
+host_store().change("portal", hold)
 """
 
 
@@ -88,95 +85,58 @@ def test_a_holder_that_is_killed_does_not_block_the_others(folder, tmp_path):
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(patient_store().change, count_up)
+        waiting = pool.submit(patient_store().change, "portal", count_up)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         assert waiting.result(timeout=60) == 1
     holder.stdout.close()
 
 
-def test_a_half_written_file_is_a_new_bucket(folder):
-    store = store_for(PORTAL)
-    store.change(count_up)
-    (file,) = folder.iterdir()
-    file.write_bytes(b'{"empty_at": 17')
-    assert store.change(count_up) == 1
+def replace(new, content, now):
+    return None, new
+
+
+def test_a_record_may_grow_and_shrink(folder):
+    store = host_store()
+    for new in (b"a", b"b" * 5000, b"c"):
+        store.change("token", partial(replace, new))
+        assert store.change("token", lambda content, now: (content, None)) == new
+
+
+def test_who_only_reads_makes_no_record(folder):
+    assert host_store().change("token", lambda content, now: (content, None)) is None
+    assert host_store().change("token", lambda content, now: (content, None)) is None
 
 
 def test_the_folder_and_file_are_private(folder):
-    store_for(PORTAL).change(count_up)
+    host_store().change("portal", count_up)
     assert folder.stat().st_mode & 0o777 == 0o700
     (file,) = folder.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_each_portal_has_its_own_bucket(folder):
-    store_for(PORTAL).change(count_up)
-    assert store_for("https://other.bitrix24.com").change(count_up) == 1
+def test_each_record_has_its_own_file(folder):
+    host_store().change("portal", count_up)
+    assert host_store().change("other", count_up) == 1
 
 
 def test_a_folder_that_others_may_open_is_not_used(folder):
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
     with pytest.raises(PermissionError, match="not a private folder"):
-        store_for(PORTAL).change(count_up)
+        host_store().change("portal", count_up)
 
 
 def test_a_link_in_the_files_place_is_not_followed(folder, tmp_path):
-    store = store_for(PORTAL)
-    store.change(count_up)
+    store = host_store()
+    store.change("portal", count_up)
     (file,) = folder.iterdir()
     file.unlink()
     target = tmp_path / "elsewhere"
     file.symlink_to(target)
     with pytest.raises(OSError, match="symbolic"):
-        store.change(count_up)
+        store.change("portal", count_up)
     assert not target.exists()
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://ACME.Bitrix24.com",
-        "https://acme.bitrix24.com:443",
-        "https://acme.bitrix24.com.",
-        "https://Acme.bitrix24.com.:443/",
-    ],
-)
-def test_a_portal_has_one_bucket_however_its_host_is_written(folder, url):
-    store_for(PORTAL).change(count_up)
-    assert store_for(url).change(count_up) == 2
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://other.bitrix24.com",
-        "https://acme.bitrix24.com:8443",
-        "https://acme.bitrix24.com/b24",
-        "http://acme.bitrix24.com",
-        "https://acme.bitrix24.de",
-    ],
-)
-def test_another_portal_has_another_bucket(folder, url):
-    store_for(PORTAL).change(count_up)
-    assert store_for(url).change(count_up) == 1
-
-
-def test_a_portal_at_an_ip_address_has_a_bucket_too(folder):
-    assert store_for("http://[::1]:8000").change(count_up) == 1
-    assert store_for("http://[::1]:8001").change(count_up) == 1
-
-
-@pytest.mark.parametrize(
-    "content", [b'{"level": NaN, "drain": 2, "at": 0}', b'{"level": 1, "drain": 0, "at": 0}', b"[]"]
-)
-def test_what_is_no_bucket_is_not_used(folder, content):
-    store = store_for(PORTAL)
-    store.change(count_up)
-    (file,) = folder.iterdir()
-    file.write_bytes(content)
-    assert store.change(count_up) == 1
 
 
 class TestFaultsInTheMiddle:
@@ -184,7 +144,7 @@ class TestFaultsInTheMiddle:
 
     @pytest.fixture
     def limiter(self, folder):
-        limiter = PortalRateLimiter(store=store_for(PORTAL))
+        limiter = PortalRateLimiter(store=host_store())
         wait_of(limiter)
         return limiter
 
@@ -210,7 +170,7 @@ class TestFaultsInTheMiddle:
             raise FileNotFoundError("No usable temporary directory found")
 
         monkeypatch.setattr(tempfile, "gettempdir", none)
-        store_for(PORTAL)
+        host_store()
 
     def test_a_file_stands_in_the_folders_place(self, limiter, folder, caplog):
         shutil.rmtree(folder)
@@ -259,8 +219,8 @@ class TestFaultsInTheMiddle:
 
     def test_the_disk_is_full_while_the_file_is_made(self, folder, caplog, monkeypatch):
         folder.mkdir(mode=0o700)
-        limiter = PortalRateLimiter(store=FileBucketStore(folder / "bucket"))
-        (folder / "bucket").symlink_to("/dev/full")
+        limiter = PortalRateLimiter(store=FileRecordStore(folder))
+        (folder / "portal.json").symlink_to("/dev/full")
         self.goes_on(limiter, caplog, shared=False)
 
 
@@ -315,13 +275,12 @@ class TestAFrozenHolder:
 
     @pytest.fixture
     def limiter(self, folder, holder, clock):
-        (file,) = folder.iterdir()
-        return PortalRateLimiter(store=FileBucketStore(file, monotonic=clock.monotonic, sleep=clock.sleep))
+        return PortalRateLimiter(store=FileRecordStore(folder, monotonic=clock.monotonic, sleep=clock.sleep))
 
     def test_it_is_waited_for_once_and_not_for_long(self, limiter, clock, caplog):
         waits = [wait_of(limiter) for _ in range(5)]
         assert all(0 <= wait < 10 for wait in waits)
-        assert LOCK_TIMEOUT <= clock.now <= LOCK_TIMEOUT + 1
+        assert TIMEOUT <= clock.now <= TIMEOUT + 1
         assert caplog.text.count("The rate limit is kept by this process alone") == 1
         assert "may be frozen" in caplog.text
 
@@ -337,8 +296,6 @@ class TestAFrozenHolder:
         assert "shared with this host's other processes again" in caplog.text
 
     def test_a_holder_that_is_only_slow_is_waited_for(self, folder, holder):
-        (file,) = folder.iterdir()
-
         class Freeing(Clock):
             def sleep(self, seconds):
                 super().sleep(seconds)
@@ -347,5 +304,5 @@ class TestAFrozenHolder:
                     holder.wait()
 
         clock = Freeing()
-        assert FileBucketStore(file, monotonic=clock.monotonic, sleep=clock.sleep).change(count_up) == 1
+        assert FileRecordStore(folder, monotonic=clock.monotonic, sleep=clock.sleep).change("portal", count_up) == 1
         assert clock.naps == 3

@@ -1,0 +1,137 @@
+"""What all record stores have in common."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from airflow_provider_workflows.rest.errors import ProviderError
+from airflow_provider_workflows.rest.redaction import escape_controls
+from airflow_provider_workflows.rest.sync import in_thread
+
+T = TypeVar("T")
+
+#: Is given a record's content (``None``: there is none yet) and the store's time (Unix seconds), and returns a result
+#: and the new content (``None``: as it was). It may be called several times, so it must change nothing else.
+Step = Callable[[bytes | None, float], tuple[T, bytes | None]]
+
+#: Seconds to wait for a store at most.
+TIMEOUT = 2.0
+#: Seconds after which a driver gives up what is waited for no longer; only then is the store tried again.
+DRIVER_TIMEOUT = 10.0
+#: Seconds until a change is tried again that another one came before, at most.
+RETRY = 0.01
+
+
+class RecordStoreError(ProviderError, OSError):
+    """A record that cannot be had now. It may be had later.
+
+    :param store: what the store is called.
+    :param why: what happened; the first line of it is shown.
+    """
+
+    retry_helps = True
+
+    def __init__(self, store: str, why: str) -> None:
+        super().__init__(store, why)
+        self.store = store
+        self.why = escape_controls(why.strip().partition("\n")[0])
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.why}"
+
+
+class RecordStore(Protocol):
+    """Named records, each changed by one holder at a time. Safe for threads. Its ``str`` says where they are kept."""
+
+    def change(self, name: str, step: Step[T], *, keep_for: float | None = None) -> T:
+        """Replace a record's content by what a step makes of it. May block for :data:`TIMEOUT`.
+
+        :param name: the record's name: letters, digits and dashes, no more than 200.
+        :param step: makes the new content, which is not empty and does not end in a space. If a reply of the store is
+            lost, it may be done though an error is raised, or be done twice.
+        :param keep_for: seconds for which the record must be kept when nobody changes it; default: for ever.
+        :returns: the step's result.
+        :raises OSError: if the record cannot be had now; it may be had later.
+        """
+
+
+class MemoryRecordStore:
+    """Keeps records in this process.
+
+    :param clock: returns the Unix time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._records: dict[str, bytes] = {}
+
+    def __str__(self) -> str:
+        return "the memory of this process"
+
+    def change(self, name: str, step: Step[T], *, keep_for: float | None = None) -> T:  # noqa: ARG002
+        """Change a record under a lock."""
+        with self._lock:
+            result, content = step(self._records.get(name), self._clock())
+            if content is not None:
+                self._records[name] = content
+            return result
+
+
+class CompareAndSetStore(ABC):
+    """A store on a server. Nobody ever holds a record: a change is made of what was read, and counts if it is still so.
+
+    So a worker that is killed or frozen at any point holds nobody up. A server that does not answer is waited for once,
+    and not again before the driver has given it up.
+    """
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
+        self._unanswered: Future[Any] | None = None
+
+    @abstractmethod
+    def _read(self, name: str) -> tuple[bytes | None, float]:
+        """Return a record's content and the server's Unix time.
+
+        :raises RecordStoreError: if it cannot be had now.
+        """
+
+    @abstractmethod
+    def _write(self, name: str, old: bytes | None, new: bytes, keep_for: float | None) -> bool:
+        """Replace a record's content; return whether it was still the old one.
+
+        :raises RecordStoreError: if it cannot be had now.
+        """
+
+    def change(self, name: str, step: Step[T], *, keep_for: float | None = None) -> T:
+        """Change a record as soon as no other change comes before."""
+        if not self._one_at_a_time.acquire(timeout=TIMEOUT):
+            raise RecordStoreError(str(self), "other threads wait for it")
+        try:
+            if self._unanswered and not self._unanswered.done():
+                raise RecordStoreError(str(self), "it has still not answered")
+            given_up = threading.Event()
+            changing = in_thread(lambda: self._change(name, step, keep_for, given_up))
+            try:
+                return changing.result(TIMEOUT)
+            finally:
+                given_up.set()
+                self._unanswered = changing
+        except TimeoutError:
+            raise RecordStoreError(str(self), f"no answer within {TIMEOUT:g} s") from None
+        finally:
+            self._one_at_a_time.release()
+
+    def _change(self, name: str, step: Step[T], keep_for: float | None, given_up: threading.Event) -> T:
+        while True:
+            old, now = self._read(name)
+            result, new = step(old, now)
+            if given_up.is_set() or new is None or new == old or self._write(name, old, new, keep_for):
+                return result
+            time.sleep(random.uniform(0, RETRY))  # noqa: S311
