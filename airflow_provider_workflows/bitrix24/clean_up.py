@@ -56,7 +56,9 @@ class TooManyWorkflowsError(ProviderError):
         self.allowed = allowed
         self.ended = ended
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What went wrong."""
         ended = f"{self.ended} of them were ended, and no more are" if self.ended else "none was ended"
         return (
             f"{self.found} workflows match, more than max_workflows={self.allowed}; {ended}. "

@@ -62,7 +62,7 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
             refusals += 1
             if refusals == ATTEMPTS:
                 raise
-            yield Pause(max(backoff_delay(refusals), error.retry_after or 0), reason=str(error))
+            yield Pause(max(backoff_delay(refusals), error.retry_after or 0), reason=error.message)
             # Somebody else may have switched it meanwhile.
             flow = yield from read_flow(flow_id)
             continue

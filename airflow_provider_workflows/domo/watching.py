@@ -49,7 +49,9 @@ class NotCompletedError(ProviderError):
         self.instance = instance
         self.retry_helps = retry_helps
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What went wrong."""
         status = escape_controls(str(self.instance.status))
         return f"Workflow instance {self.instance.id} is {status}; see its execution in Domo"
 
@@ -94,14 +96,14 @@ def poll_instances(watch: Watch, *, attempts: int = ATTEMPTS) -> Plan[None]:
         if failure is None:
             return
         if delay is not None:
-            yield Pause(max(delay, failure.retry_after or 0), reason=str(failure))
+            yield Pause(max(delay, failure.retry_after or 0), reason=failure.message)
         elif not watch.answered:
             raise failure
         else:
             # The next poll begins with them.
             watch.left.sort(key=lambda instance_id: instance_id not in unread)
             if failure.retry_after:
-                yield Pause(failure.retry_after, reason=str(failure))
+                yield Pause(failure.retry_after, reason=failure.message)
 
 
 def _read_each(watch: Watch, instance_ids: Sequence[str]) -> Plan[tuple[list[str], ApiError | None]]:

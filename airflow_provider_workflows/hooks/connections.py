@@ -26,7 +26,9 @@ class ConnectionFieldError(ProviderError, ValueError):
         self.conn_id = conn_id
         self.fault = fault
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What went wrong."""
         return f"Connection {self.conn_id!r}: {self.fault}"
 
 

@@ -40,7 +40,9 @@ class NotAllEndedError(ProviderError):
         self.failed = failed
         self.requested = requested
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What went wrong."""
         first = "; ".join(f"{_who(failure)}: {failure['reason']}" for failure in self.failures[:3])
         more = "; see the report in XCom for more" if len(self.failures) > 3 else ""
         return f"{self.failed} of {self.requested} could not be ended: {first}{more}"
@@ -110,7 +112,7 @@ class EndReport:
     def stop(self, error: ApiError, ids: Iterable[str]) -> None:
         """Note that an error ended the work, and with it those of the ids that nothing is known of."""
         before = set(self.failed)
-        self.give_up(str(error), ids)
+        self.give_up(error.message, ids)
         if not error.retry_helps:
             self._final |= self.failed.keys() - before
         self.stopped_by = error

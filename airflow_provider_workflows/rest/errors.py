@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from airflow_provider_workflows import docs_link
 from airflow_provider_workflows.rest.redaction import escape_controls, redact
 
 
@@ -17,6 +18,19 @@ class ProviderError(Exception):
 
     #: Whether the same can succeed later with nothing changed by a person.
     retry_helps: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.docs}]"
+
+    @property
+    def message(self) -> str:
+        """What went wrong, without where the docs tell of it."""
+        return super().__str__()
+
+    @property
+    def docs(self) -> str:
+        """Where the docs tell what it means, and what to do."""
+        return docs_link(f"errors.md#{type(self).__name__.lower()}")
 
 
 class ArgumentError(ProviderError, ValueError):
@@ -55,7 +69,9 @@ class ApiError(ProviderError):
         self.trace = escape_controls(redact(trace)) if trace else trace
         self.retry_after = retry_after
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What went wrong."""
         return f"{self.call}: {self.reason}"
 
     @property

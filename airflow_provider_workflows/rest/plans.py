@@ -235,7 +235,7 @@ class RetryState:
                 raise failure
         elif self.count >= self.attempts:
             raise failure
-        yield Pause(max(backoff_delay(self.count), failure.retry_after or 0), reason=str(failure))
+        yield Pause(max(backoff_delay(self.count), failure.retry_after or 0), reason=failure.message)
 
 
 def read_as(model: type[M], result: Any, call: str) -> M:

@@ -209,7 +209,7 @@ class StartOnce:
         try:
             found: dict[str, Candidate] = self.run(self._search(note.known, settled=note.candidates is not None))
         except ApiError as error:
-            text = f"{reason} It could not be looked for: {error}"
+            text = f"{reason} It could not be looked for: {error.message}"
             raise StartUnclearError(self.request.name, text=text) from None
         # What was seen and has ended since was perhaps the start all the same.
         seen = {id: Candidate(id, f"{about}, not shown any more") for id, about in (note.candidates or {}).items()}

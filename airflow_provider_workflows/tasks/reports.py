@@ -130,7 +130,9 @@ class EndingTask(ProviderTask):
         except TaskDeferred:
             raise
         except BaseException as error:  # also a task's timeout, which strikes anywhere
-            reason = str(error) if isinstance(error, ProviderError) else f"not tried: ended by {type(error).__name__}"
+            reason = (
+                error.message if isinstance(error, ProviderError) else f"not tried: ended by {type(error).__name__}"
+            )
             report.give_up(reason, ids)
             log.warning("Ended by %s before it was done. %s", type(error).__name__, report)
             push()

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_workflows import docs_link
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.rest.errors import AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
@@ -53,6 +54,10 @@ class WaitFailedError(ProviderError):
     def __init__(self, message: str, *, retry_helps: bool = True) -> None:
         super().__init__(message)
         self.retry_helps = retry_helps
+
+    def __str__(self) -> str:
+        # A trigger's message is mostly that of another error, with its own place in the docs.
+        return self.message if docs_link("errors.md#") in self.message else super().__str__()
 
 
 def validate_event(event: Any) -> Literal["success", "timeout"]:

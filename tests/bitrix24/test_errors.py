@@ -147,14 +147,14 @@ class TestWhatAnErrorSays:
     def test_the_reason_leaves_out_the_call(self) -> None:
         error = made(errors.WorkflowError, None, "")
         assert error.reason == "error code '', Zugriff verweigert!."
-        assert str(error) == f"bizproc.workflow.kill: {error.reason}"
+        assert error.message == f"bizproc.workflow.kill: {error.reason}"
 
     def test_an_error_with_nothing_to_tell_gives_its_own_name(self) -> None:
-        assert str(ReplyLostError("batch")) == "batch: ReplyLostError."
+        assert ReplyLostError("batch").message == "batch: ReplyLostError."
 
     def test_a_full_stop_of_the_vendors_text_is_not_doubled(self) -> None:
         error = InvalidCallError("batch", text="No such thing.")
-        assert str(error) == "batch: No such thing."
+        assert error.message == "batch: No such thing."
 
     def test_the_scope_that_is_missing_may_be_either(self) -> None:
         said = str(errors.ScopeError("tasks.flow.Flow.get"))

@@ -77,7 +77,9 @@ class TestReasons:
 
     def test_the_tasks_error_names_one_of_each(self) -> None:
         failed = dict.fromkeys(IDS[:7], "often") | {"x": "rare", "y": "other", "z": "another"}
-        assert str(EndReport(requested=20, failed=failed).failure) == (
+        failure = EndReport(requested=20, failed=failed).failure
+        assert failure is not None
+        assert failure.message == (
             f"10 of 20 could not be ended: {IDS[0]} and 6 more: often; x: rare; y: other; "
             "see the report in XCom for more"
         )

@@ -183,7 +183,7 @@ class TestDelays:
         busy = RateLimitError("batch", http_status=503, text="Too many requests")
         went = run(send(READ), busy, busy, busy, "done")
         assert [pause.seconds for pause in went.pauses] == [1, 2, 4]
-        assert {pause.reason for pause in went.pauses} == {str(busy)}
+        assert {pause.reason for pause in went.pauses} == {busy.message}
 
     def test_retry_after_is_waited_out(self) -> None:
         went = run(send(READ), RateLimitError("x", retry_after=300.0), "done")

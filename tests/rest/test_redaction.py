@@ -33,7 +33,7 @@ class TestRedact:
     def test_an_error_redacts_whatever_the_vendor_wrote(self) -> None:
         register_secret("r3dactErr0r")
         error = ApiError("x", code="no r3dactErr0r", text="of r3dactErr0r", trace="r3dactErr0r")
-        assert str(error) == f"x: error code 'no {MASK}', of {MASK}, trace code (toe) {MASK}."
+        assert error.message == f"x: error code 'no {MASK}', of {MASK}, trace code (toe) {MASK}."
         assert b"r3dactErr0r" not in pickle.dumps(error)
 
 
