@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -23,15 +26,16 @@ def python(*args: str) -> str:
     return run.stdout
 
 
-class TestWheel:
-    @pytest.fixture(scope="class")
-    def wheel(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZipFile]:
-        folder = tmp_path_factory.mktemp("dist")
-        python("-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
-        (path,) = folder.iterdir()
-        with ZipFile(path) as wheel:
-            yield wheel
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZipFile]:
+    folder = tmp_path_factory.mktemp("dist")
+    python("-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
+    (path,) = folder.iterdir()
+    with ZipFile(path) as wheel:
+        yield wheel
 
+
+class TestWheel:
     def test_it_is_named_after_the_version(self, wheel: ZipFile) -> None:
         version = airflow_provider_workflows.__version__
         assert Path(str(wheel.filename)).name == f"airflow_provider_workflows-{version}-py3-none-any.whl"
@@ -50,6 +54,33 @@ class TestWheel:
 
     def test_it_is_marked_as_typed(self, wheel: ZipFile) -> None:
         assert "airflow_provider_workflows/py.typed" in wheel.namelist()
+
+
+class TestLinks:
+    """What leads from PyPI and from Airflow's page of providers to the repository."""
+
+    @pytest.fixture
+    def metadata(self, tmp_path: Path) -> dict[str, Any]:
+        """Return what is added to the metadata of a release of a repository."""
+        package = tmp_path / "airflow_provider_workflows"
+        package.mkdir()
+        package.joinpath("__init__.py").write_text('__version__ = "1.2.3"\nREPOSITORY = "https://github.com/acme/them"')
+        tmp_path.joinpath("README.md").write_text((ROOT / "README.md").read_text())
+        metadata: dict[str, Any] = {}
+        runpy.run_path(str(ROOT / "hatch_build.py"))["LinksHook"](str(tmp_path), {}).update(metadata)
+        return metadata
+
+    def test_on_pypi_every_link_of_the_readme_is_absolute(self, metadata: dict[str, Any]) -> None:
+        links = re.findall(r"\]\(([^)]+)\)", metadata["readme"]["text"])
+        assert "https://github.com/acme/them/blob/v1.2.3/docs/connections.md" in links
+        assert [link for link in links if not link.startswith("https://")] == []
+
+    def test_airflow_is_told_where_the_documentation_is(self, metadata: dict[str, Any]) -> None:
+        assert metadata["urls"]["Documentation"] == "https://github.com/acme/them/blob/v1.2.3/README.md"
+
+    def test_the_wheel_names_an_address_only_if_there_is_one(self, wheel: ZipFile) -> None:
+        (name,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
+        assert (b"Project-URL" in wheel.read(name)) == bool(airflow_provider_workflows.REPOSITORY)
 
 
 def test_airflow_finds_the_provider_by_its_entry_point() -> None:
