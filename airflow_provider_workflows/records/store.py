@@ -42,7 +42,9 @@ class RecordStoreError(ProviderError, OSError):
         self.store = store
         self.why = escape_controls(why.strip().partition("\n")[0])
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What went wrong."""
         return f"{self.store}: {self.why}"
 
 
