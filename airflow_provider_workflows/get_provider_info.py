@@ -89,7 +89,7 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {
                     "hidden-fields": [],
                     "relabeling": {
-                        "host": "Portal",
+                        "host": "Portal host",
                         "login": "Webhook's user id",
                         "password": "Webhook code",
                         "schema": "Scheme",
@@ -164,13 +164,31 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
+def field_name(connection_type: str, field: str) -> str:
+    """Return how a field is named to people: as the form has it, and as it stands in JSON.
+
+    :param connection_type: ``bitrix24``, ``domo``, or one whose form is not ours.
+    :param field: name of the field, or of one in ``extra``; what is neither is returned as it is.
+    """
+    form = _forms().get(connection_type)
+    if form is None:
+        return field
+    if field in form["conn-fields"]:
+        return f'"{form["conn-fields"][field]["label"]}" (extra.{field})'
+    label = {"port": "Port", **form["ui-field-behaviour"]["relabeling"]}.get(field)
+    return f'"{label}" ({field})' if label else field
+
+
+def _forms() -> dict[str, Any]:
+    return {one["connection-type"]: one for one in get_provider_info()["connection-types"]}
+
+
 def field_behaviour(connection_type: str) -> dict[str, Any]:
     """Return the form's labels as hooks give them to Airflow before 3.2.
 
     :param connection_type: ``bitrix24`` or ``domo``.
     """
-    types = {one["connection-type"]: one["ui-field-behaviour"] for one in get_provider_info()["connection-types"]}
-    behaviour = types[connection_type]
+    behaviour = _forms()[connection_type]["ui-field-behaviour"]
     return {
         "hidden_fields": behaviour["hidden-fields"],
         "relabeling": behaviour["relabeling"],

@@ -33,7 +33,7 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
         worst = min(failures, key=lambda error: error.retry_helps)
         if delay is None or not worst.retry_helps:
             raise worst
-        yield Pause(max(delay, worst.retry_after or 0), reason=str(worst))
+        yield Pause(max(delay, worst.retry_after or 0), reason=worst.message)
     return [replies[nth] for nth in range(len(reads))]
 
 

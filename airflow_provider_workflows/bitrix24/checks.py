@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.rest.errors import ApiError, RejectedError, UnreadableReplyError
-from airflow_provider_workflows.rest.findings import Finding, defect_of
+from airflow_provider_workflows.rest.findings import Finding, defect_of, text_of
 from airflow_provider_workflows.rest.plans import Now, Plan, send
 from airflow_provider_workflows.rest.redaction import escape_controls
 
@@ -112,7 +112,7 @@ def _workflows() -> Plan[Finding]:
     try:
         listed: Reply = yield from send(calls.list_workflows(select=["ID"]), attempts=1)
     except RejectedError as error:
-        return Finding("workflows", "defect", str(error))
+        return Finding("workflows", "defect", text_of(error))
     return Finding("workflows", "ok", f"can be listed, started and ended ({listed.total} are running)")
 
 

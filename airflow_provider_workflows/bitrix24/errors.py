@@ -70,13 +70,13 @@ class PortalDeletedError(RejectedError):
 class PortalMovedError(RedirectedError):
     """The portal was renamed: it answers with a redirect to its new host."""
 
-    advice = "If the portal was renamed, set the connection's host to the new name."
+    advice = 'If the portal was renamed, set "Portal host" in the connection to the new name.'
 
 
 class HttpsRequiredError(InvalidCallError):
     """INVALID_REQUEST: the portal takes HTTPS only."""
 
-    advice = "Set the connection's schema to https."
+    advice = 'Set "Scheme" in the connection to https.'
 
 
 class WorkflowIdError(InvalidCallError):

@@ -113,7 +113,7 @@ def _settled_flow(flow_id: int, lost: ApiError, reached: Callable[[Flow], bool])
     """Read a flow until it is as wanted, or until the portal cannot be working on the lost call any more."""
     for delay in SETTLING_DELAYS:
         if delay:
-            yield Pause(delay, reason=f"reading flow {flow_id} until it is clear whether this was done: {lost}")
+            yield Pause(delay, reason=f"reading flow {flow_id} until it is clear whether this was done: {lost.message}")
         flow = yield from read_flow(flow_id)
         if reached(flow):
             break

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
-from airflow_provider_workflows.rest.address import Address, base_url, split_address
+from airflow_provider_workflows.rest.address import Address, FieldError, base_url, split_address
 from airflow_provider_workflows.rest.redaction import hide_frames, register_secret
 
 _WEBHOOK_PATH = re.compile(r"(?P<folder>.*?)/rest/(?P<user>[0-9]+)/(?P<code>[^/]+)(/.*)?")
@@ -28,11 +28,11 @@ class Portal:
 
     def __post_init__(self) -> None:
         if self.user_id is None and not re.fullmatch(r"[!-.0-~]+", self.secret or ""):
-            raise ValueError("access_token must be the bare token: printable, with no spaces or slashes")
+            raise FieldError("access_token", "must be the bare token: printable, with no spaces or slashes")
         if self.user_id is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", self.secret or ""):
-            raise ValueError("password must be the bare webhook code: letters and digits, or the whole webhook URL")
+            raise FieldError("password", "must be the bare webhook code: letters and digits, or the whole webhook URL")
         if self.secret in self.base_url:
-            raise ValueError("host must not hold the webhook code or token: it is shown in logs and links")
+            raise FieldError("host", "must not hold the webhook code or token: it is shown in logs and links")
         if self.base_url != base_url(self.base_url):
             raise ValueError("base_url must read like https://acme.bitrix24.com")
         register_secret(self.secret)
@@ -54,10 +54,10 @@ class Portal:
         :param code: the webhook's code.
         :param scheme: ``https``, or ``http`` for a loopback host.
         :param port: port, if not the scheme's own.
-        :raises ValueError: with the connection field's name.
+        :raises FieldError: with the connection field's name.
         """
         if not re.fullmatch(r"[0-9]+", str(user_id or "")):
-            raise ValueError("login must be the webhook's user id: the number before the code in its URL")
+            raise FieldError("login", "must be the webhook's user id: the number before the code in its URL")
         return cls(base_url(host, scheme, port), int(user_id or 0), code.strip())
 
     @classmethod
@@ -71,7 +71,7 @@ class Portal:
         :param token: the access token.
         :param scheme: ``https``, or ``http`` for a loopback host.
         :param port: port, if not the scheme's own.
-        :raises ValueError: with the connection field's name.
+        :raises FieldError: with the connection field's name.
         """
         return cls(base_url(host, scheme, port), None, token.strip())
 
@@ -137,5 +137,5 @@ class Webhook:
         parts = split_address(url)
         match = _WEBHOOK_PATH.fullmatch(parts.path)
         if not match or not parts.scheme:
-            raise ValueError("the webhook URL must read https://<portal>/rest/<user id>/<code>/")
+            raise FieldError("webhook URL", "must read https://<portal>/rest/<user id>/<code>/")
         return cls(Address.of_url(parts, match["folder"]), int(match["user"]), match["code"])

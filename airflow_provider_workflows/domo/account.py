@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
-from airflow_provider_workflows.rest.address import base_url
+from airflow_provider_workflows.rest.address import FieldError, base_url
 from airflow_provider_workflows.rest.redaction import hide_frames, register_secret
 
 #: Where one workflow instance is read. Domo does not document it; public code reads it here.
@@ -30,11 +30,11 @@ class Account:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[!-~]+", self.token or ""):
-            raise ValueError("password must be the developer token: printable, with no spaces")
+            raise FieldError("password", "must be the developer token: printable, with no spaces")
         if not re.fullmatch(r"/[!-z|~]*\{instance_id\}[!-z|~]*", self.instance_path):
-            raise ValueError("instance_path must be a path that holds '{instance_id}' once")
+            raise FieldError("instance_path", "must be a path that holds '{instance_id}' once")
         if urlsplit(self.base_url).path or self.base_url != base_url(self.base_url):
-            raise ValueError("host must be the account's host name, with no path, e.g. acme.domo.com")
+            raise FieldError("host", "must be the account's host name, with no path, e.g. acme.domo.com")
         register_secret(self.token)
 
     @classmethod
@@ -54,6 +54,6 @@ class Account:
         :param scheme: ``https``, or ``http`` for a loopback host.
         :param port: port, if not the scheme's own.
         :param instance_path: see the class.
-        :raises ValueError: with the connection field's name.
+        :raises FieldError: with the connection field's name.
         """
         return cls(base_url(host, scheme, port), token.strip(), instance_path)

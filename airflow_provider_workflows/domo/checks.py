@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.rest.errors import AccessDeniedError
-from airflow_provider_workflows.rest.findings import Finding
+from airflow_provider_workflows.rest.findings import Finding, text_of
 from airflow_provider_workflows.rest.plans import Plan, send
 from airflow_provider_workflows.rest.redaction import escape_controls
 
@@ -36,7 +36,7 @@ def _rights(model_id: str, user_id: str) -> Plan[Finding]:
     try:
         rights: Mapping[str, Any] = yield from send(calls.get_permissions(model_id), attempts=1)
     except NotFoundError as error:
-        return Finding("model", "defect", str(error))
+        return Finding("model", "defect", text_of(error))
     except AccessDeniedError as error:
         return Finding("model", "warning", f"its rights may not be read: {error}")
     rows = rights.get("USER")

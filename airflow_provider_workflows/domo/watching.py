@@ -146,7 +146,7 @@ def _learn(watch: Watch, instance_id: str, outcome: Any) -> None:
     except (AuthenticationError, RedirectedError, BlockedError):
         raise
     except RejectedError as error:
-        log.warning("Instance %s cannot be read, and is polled no more: %s", instance_id, error)
+        log.warning("Instance %s cannot be read, and is polled no more: %s", instance_id, error.message)
         watch.unreadable[instance_id] = error
     else:
         note_unknown(instance)

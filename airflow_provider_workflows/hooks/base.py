@@ -7,11 +7,12 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection
 
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, field_fault
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
@@ -46,6 +47,10 @@ SomeAsyncClient = TypeVar("SomeAsyncClient", bound=AsyncClient[Any])
 T = TypeVar("T")
 
 
+def _host(account: Account) -> str:
+    return urlsplit(account.base_url).netloc
+
+
 class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     """Calls an account with the credentials of an Airflow connection.
 
@@ -67,7 +72,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let all hooks of a vendor share its clients."""
         super().__init_subclass__(**kwargs)
-        cls._shared = SharedClients(cls._make_async_client)
+        cls._shared = SharedClients(cls._make_shared)
 
     @classmethod
     @abstractmethod
@@ -92,6 +97,13 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     @abstractmethod
     def _make_async_client(cls, settings: Settings) -> SomeAsyncClient:
         """Return an asynchronous client; Airflow hides its credential from then on. May block."""
+
+    @classmethod
+    @hide_frames
+    def _make_shared(cls, settings: Settings) -> SomeAsyncClient:
+        client = cls._make_async_client(settings)
+        client.where = _host(settings.account)
+        return client
 
     @abstractmethod
     def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:
@@ -118,9 +130,17 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         try:
             client = self._make_client(settings)
         except ValueError as error:
-            raise ConnectionFieldError(self._conn_id, str(error)) from None
+            raise ConnectionFieldError(self._conn_id, field_fault(self.conn_type, error)) from None
         client.renew = self._renewal(settings.account)
+        client.where = self.named(_host(settings.account))
         return client
+
+    def named(self, host: str) -> str:
+        """Return how errors name an account: by the connection's id and the host.
+
+        :param host: the account's host.
+        """
+        return f"Connection {self._conn_id!r} ({host})"
 
     def _renewal(self, used: Account) -> Callable[[], Wire[Any] | None]:
         """Return what reads the connection again, for a client whose credential is refused."""
@@ -182,5 +202,9 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     def test_connection(self) -> tuple[bool, str]:
         """Return whether :meth:`check` finds no defect, and what it finds, in a line."""
         found = self.check()
-        ok = all(one.level != "defect" for one in found)
-        return ok, "; ".join(f"{one.check}: {one.text}" for one in found if ok or one.level == "defect")
+        defects = [one for one in found if one.level == "defect"]
+        told = "; ".join(
+            one.text if one.check == "connection" else f"{one.check}: {one.text}" for one in defects or found
+        )
+        # A form under test has an id that Airflow made up.
+        return not defects, f"This connection: {told}" if defects else told

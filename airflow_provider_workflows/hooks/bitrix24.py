@@ -19,11 +19,17 @@ from airflow_provider_workflows.bitrix24.portal import Portal, Webhook, budget_n
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
+from airflow_provider_workflows.hooks.connections import (
+    ConnectionFieldError,
+    HttpExtra,
+    check_type,
+    field_fault,
+    read_extra,
+)
 from airflow_provider_workflows.hooks.deployment import check_pace
 from airflow_provider_workflows.hooks.stores import record_store
 from airflow_provider_workflows.records.store import RecordStore
-from airflow_provider_workflows.rest.address import Address
+from airflow_provider_workflows.rest.address import Address, FieldError
 from airflow_provider_workflows.rest.findings import Finding
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
@@ -182,17 +188,17 @@ def portal_of(connection: Connection, access_token: SecretStr | None = None) -> 
         check_type(connection, Bitrix24Hook.conn_type)
     try:
         if access_token is not None and (code or urls):
-            raise ValueError("give either a webhook or extra.access_token, not both")
+            raise FieldError("access_token", "does not go together with a webhook; give one of them")
         if urls:
             fields = {"host": host, "login": connection.login or "", "password": code}
             return Portal.from_webhook(_webhook_of(urls, fields, Address(scheme, port=port)))
         if access_token is not None:
             return Portal.with_access_token(host, access_token.get_secret_value(), scheme, port)
         if not code:
-            raise ValueError("password is empty; give the webhook's code, or extra.access_token")
+            raise FieldError("password", "is empty; give the webhook's code or its whole URL, or extra.access_token")
         return Portal.with_webhook(host, connection.login, code, scheme, port)
     except ValueError as error:
-        raise ConnectionFieldError(connection.conn_id, str(error)) from None
+        raise ConnectionFieldError(connection.conn_id, field_fault(Bitrix24Hook.conn_type, error)) from None
 
 
 @hide_frames
@@ -209,7 +215,7 @@ def _webhook_of(urls: Mapping[str, str], fields: Mapping[str, str], address: Add
         try:
             webhooks[field] = Webhook.parse(url if "://" in url else f"{address.scheme or 'https'}://{url}")
         except ValueError as error:
-            raise ValueError(f"{field}: {error}") from None
+            raise FieldError(field, f"holds no valid webhook URL: {error}") from None
     webhook = next(iter(webhooks.values()))
     place = webhook.address.joined(address)
     if fields["host"] and "host" not in urls:
@@ -218,5 +224,5 @@ def _webhook_of(urls: Mapping[str, str], fields: Mapping[str, str], address: Add
     for field, text in fields.items():
         same = webhooks[field] == webhook if field in urls else text in ("", said.get(field, text))
         if not same:
-            raise ValueError(f"{field} says something else than the webhook URL in {next(iter(urls))}")
+            raise FieldError(field, f"says something else than the webhook URL in {next(iter(urls))}")
     return webhook

@@ -9,16 +9,19 @@ from typing import Any, TypeVar
 from airflow.providers.common.compat.sdk import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from airflow_provider_workflows.get_provider_info import field_name
+from airflow_provider_workflows.rest.address import FieldError
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
+from airflow_provider_workflows.rest.spelling import did_you_mean
 
 
 class ConnectionFieldError(ProviderError, ValueError):
     """A field of an Airflow connection that cannot be used. Holds the field's name, never its value.
 
     :param conn_id: id of the connection.
-    :param fault: the field's name and what is wrong with it.
+    :param fault: the field's name, as the form has it, and what is wrong with it.
     """
 
     def __init__(self, conn_id: str, fault: str) -> None:
@@ -65,15 +68,30 @@ class HttpExtra(BaseModel):
 E = TypeVar("E", bound=BaseModel)
 
 
+#: How people call the connections of this package.
+_NAMES = {"bitrix24": "a Bitrix24 connection", "domo": "a Domo connection"}
+
+
 def check_type(connection: Connection, *conn_types: str) -> None:
     """Refuse a connection that is meant for something else: its id may come from a template.
 
     :param connection: the connection.
-    :param conn_types: the types it may have.
+    :param conn_types: the types it may have, ours first.
     :raises ConnectionFieldError: if it has another one.
     """
     if connection.conn_type not in conn_types:
-        raise ConnectionFieldError(connection.conn_id, f"conn_type must be {conn_types[0]!r} for this task")
+        is_now = _NAMES.get(connection.conn_type or "", f"a connection of type {connection.conn_type!r}")
+        wanted = f"{_NAMES[conn_types[0]]} (conn_type {conn_types[0]!r})"
+        raise ConnectionFieldError(connection.conn_id, f"it is {is_now}; what is needed here is {wanted}")
+
+
+def field_fault(connection_type: str, error: ValueError) -> str:
+    """Return what is wrong with a connection, with the name that its field has in the form.
+
+    :param connection_type: whose form it is.
+    :param error: what was raised for it.
+    """
+    return f"{field_name(connection_type, error.field)} {error.fault}" if isinstance(error, FieldError) else str(error)
 
 
 @hide_frames
@@ -89,7 +107,22 @@ def read_extra(connection: Connection, model: type[E]) -> E:
         given = {name: value for name, value in extra.items() if value not in ("", None)}
         return model.model_validate(given)
     except ValidationError as error:
-        fault = "; ".join(f"extra field {fault['loc'][0]!r}: {fault['msg']}" for fault in error.errors())
+        known, kind = sorted(model.model_fields), connection.conn_type or ""
+        fault = "; ".join(
+            _unknown_field(str(one["loc"][0]), known)
+            if one["type"] == "extra_forbidden"
+            else f"{field_name(kind, str(one['loc'][0]))}: {_plain(one['msg'])}"
+            for one in error.errors()
+        )
     except (ValueError, AttributeError):
         fault = "extra is not a JSON object"
     raise ConnectionFieldError(connection.conn_id, fault)
+
+
+def _unknown_field(field: str, known: list[str]) -> str:
+    return f"extra.{field} is no field{did_you_mean(field, known)}; the fields of extra are {', '.join(known)}"
+
+
+def _plain(message: str) -> str:
+    """Return pydantic's message so that it reads on after a field's name."""
+    return message.removeprefix("Value error, ").removeprefix("Input ")

@@ -15,7 +15,13 @@ from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, HttpExtra, check_type, read_extra
+from airflow_provider_workflows.hooks.connections import (
+    ConnectionFieldError,
+    HttpExtra,
+    check_type,
+    field_fault,
+    read_extra,
+)
 from airflow_provider_workflows.rest.findings import Finding
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
@@ -117,4 +123,4 @@ def account_of(connection: Connection, instance_path: str = INSTANCE_PATH) -> Ac
             connection.host, connection.password or "", connection.schema, connection.port, instance_path
         )
     except ValueError as error:
-        raise ConnectionFieldError(connection.conn_id, str(error)) from None
+        raise ConnectionFieldError(connection.conn_id, field_fault(DomoHook.conn_type, error)) from None

@@ -12,7 +12,25 @@ _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 #: Folders; none that begins with a dot, as ``..`` leads to another application.
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+_HOST_ALONE = "give the account's host name, as it stands between https:// and the next slash in a browser"
 _PORTS = {"https": 443, "http": 80}
+
+
+class FieldError(ValueError):
+    """A field of a connection that cannot be used. Holds the field's name, never its value.
+
+    :param field: the name that Airflow gives the field: ``host``, ``login``, ``password``, ``schema``, ``port``, or one
+        of ``extra``; or an environment variable that stands in for it.
+    :param fault: what is wrong with it, and what would be right; reads on after the name.
+    """
+
+    def __init__(self, field: str, fault: str) -> None:
+        super().__init__(field, fault)
+        self.field = field
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.fault}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +53,14 @@ class Address:
         """Read a host name, an IP address, or a URL of which no more than host, port and folder may be given.
 
         :param text: as a person writes it, or as a browser shows it.
-        :raises ValueError: with the connection field's name, never its value: a credential may stand in it.
+        :raises FieldError: with the connection field's name, never its value: a credential may stand in it.
         """
         text = text.strip()
         if _is_ipv6(text):
             text = f"[{text}]"
         parts = split_address(text if "://" in text else f"//{text}")
         if parts.query or parts.fragment:
-            raise ValueError("host is not a valid address; give the account's host name, e.g. acme.bitrix24.com")
+            raise FieldError("host", f"is not a valid address; {_HOST_ALONE}")
         return cls(parts.scheme or None, _host_of(parts), parts.port, parts.path.rstrip("/") or None)
 
     @classmethod
@@ -61,28 +79,31 @@ class Address:
         :raises ValueError: if they contradict each other.
         """
         pairs = [*zip(astuple(self), astuple(other), strict=True)]
-        if any(None not in pair and pair[0] != pair[1] for pair in pairs):
-            raise ValueError("the connection's fields give different addresses (scheme, host, port or folder)")
+        words = ("scheme", "host", "port", "folder")
+        differ = [word for word, pair in zip(words, pairs, strict=True) if None not in pair and pair[0] != pair[1]]
+        if differ:
+            raise ValueError(f"the fields contradict each other about the account's {' and '.join(differ)}")
         return Address(*(ours if ours is not None else theirs for ours, theirs in pairs))
 
     def url(self) -> str:
         """Return the base URL, the same however the address was written.
 
-        :raises ValueError: with the connection field's name, never its value: a credential may stand in it.
+        :raises FieldError: with the connection field's name, never its value: a credential may stand in it.
         """
         host, scheme, path = (self.host or "").lower(), self.scheme or "https", self.path or ""
         if not host:
-            raise ValueError("host is empty; give the account's host name, e.g. acme.bitrix24.com")
+            raise FieldError("host", f"is empty; {_HOST_ALONE}")
         if not _HOST.fullmatch(host) and not _is_ipv6(host):
-            raise ValueError("host is not a host name or IP address")
+            raise FieldError("host", "is not a host name or IP address")
         if scheme not in _PORTS:
-            raise ValueError("schema must be 'https' (or 'http' for a loopback host)")
+            raise FieldError("schema", "must be 'https' (or 'http' for a loopback host)")
         if scheme == "http" and not _is_loopback(host):
-            raise ValueError("schema 'http' is only for loopback hosts: a credential would be sent in clear text")
+            fault = "must not be 'http' except for loopback hosts: a credential would be sent in clear text"
+            raise FieldError("schema", fault)
         if self.port is not None and not (re.fullmatch(r"[0-9]+", str(self.port)) and 0 < int(self.port) < 65536):
-            raise ValueError("port is not a number from 1 to 65535")
+            raise FieldError("port", "is not a number from 1 to 65535")
         if not _PATH.fullmatch(path):
-            raise ValueError("host holds a path that is no folder; give the account's host name")
+            raise FieldError("host", "holds a path that is no folder; give the account's host name")
         port = int(self.port or _PORTS[scheme])
         place = f"[{host}]" if ":" in host else host
         return f"{scheme}://{place}" + (f":{port}" if port != _PORTS[scheme] else "") + path
@@ -94,7 +115,7 @@ def base_url(host: str | None, scheme: str | None = None, port: int | None = Non
     :param host: host name or IP address; scheme, port and folder may stand with it, as in ``https://intra.acme.com/b24``.
     :param scheme: ``https`` (default) or ``http``; the latter only for loopback hosts.
     :param port: port, if not the scheme's own.
-    :raises ValueError: with the connection field's name, never its value: a credential may stand in it.
+    :raises FieldError: with the connection field's name, never its value: a credential may stand in it.
     """
     return Address.parse(host or "").joined(Address(scheme or None, port=port or None)).url()
 
@@ -114,14 +135,14 @@ def split_address(url: str) -> SplitResult:
     except ValueError:
         parts = None
     if parts is None:
-        raise ValueError("host is not a valid address")
+        raise FieldError("host", "is not a valid address")
     return parts
 
 
 def _host_of(parts: SplitResult) -> str | None:
     # https://acme.bitrix24.com@evil.com is evil.com's.
     if "@" in parts.netloc:
-        raise ValueError("host is not a valid address: there must be no user name before it")
+        raise FieldError("host", "is not a valid address: there must be no user name before it")
     return parts.hostname or None
 
 

@@ -56,6 +56,8 @@ class AsyncClient(Generic[C]):
         self.http = http or HttpSettings()
         self._runtime = LoopRuntime(self.http, clock)
         self._driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
+        #: The account's host, for errors.
+        self.where = ""
 
     @property
     def stats(self) -> Stats:
@@ -78,7 +80,11 @@ class AsyncClient(Generic[C]):
         :raises ApiError: a failed call that the plan does not handle.
         :raises PauseDueError: if it has to pause for longer.
         """
-        return await self._driver.run(plan, longest_pause=longest_pause, retry_timeout=retry_timeout)
+        try:
+            return await self._driver.run(plan, longest_pause=longest_pause, retry_timeout=retry_timeout)
+        except ApiError as error:
+            error.where = self.where
+            raise
 
 
 class LoopRuntime:

@@ -6,6 +6,8 @@ import os
 import ssl
 from pathlib import Path
 
+from airflow_provider_workflows.rest.address import FieldError
+
 #: Environment variables that name certificates to trust instead of the usual ones. The first that is set counts.
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -24,7 +26,7 @@ def named_certificates(verify: str | None = None) -> str | None:
         except OSError:  # also a file of something else
             path = ""
     if path == "":
-        raise ValueError(f"{name}: there are no certificates at this path")
+        raise FieldError(name, "names a path at which there are no certificates")
     return path
 
 

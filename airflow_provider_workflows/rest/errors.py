@@ -20,7 +20,11 @@ class ProviderError(Exception):
     retry_helps: bool = False
 
     def __str__(self) -> str:
-        return f"{self.message} [{self.docs}]"
+        return f"{self._told} [{self.docs}]"
+
+    @property
+    def _told(self) -> str:
+        return self.message
 
     @property
     def message(self) -> str:
@@ -38,7 +42,7 @@ class ArgumentError(ProviderError, ValueError):
 
 
 class ApiError(ProviderError):
-    """An API call that gave no result.
+    """An API call that gave no result. Its text is what to do about it, and in a second line what went wrong, where.
 
     :param call: name of the call, e.g. ``bizproc.workflow.terminate``.
     :param code: the vendor's error code as sent, which may be ``""`` or ``"0"``; ``None`` if there was none.
@@ -50,6 +54,8 @@ class ApiError(ProviderError):
 
     #: What the reader can do about it.
     advice: ClassVar[str] = ""
+    #: Which connection the call was made with, and to which host; said by hooks.
+    where: str = ""
 
     def __init__(
         self,
@@ -70,13 +76,23 @@ class ApiError(ProviderError):
         self.retry_after = retry_after
 
     @property
+    def _told(self) -> str:
+        where = f"{self.where}, " if self.where else ""
+        return f"{self.advice}\n{where}{self.call}: {self.what}".strip()
+
+    @property
     def message(self) -> str:
-        """What went wrong."""
+        """What went wrong and what to do about it, in one line, for use within other texts."""
         return f"{self.call}: {self.reason}"
 
     @property
     def reason(self) -> str:
-        """What went wrong and what to do about it, without the call's name."""
+        """What went wrong and what to do about it, without the call's name, in one line."""
+        return f"{self.what} {self.advice}".strip()
+
+    @property
+    def what(self) -> str:
+        """What went wrong, without the call's name and what to do about it."""
         parts = [
             f"HTTP {self.http_status}" if self.http_status else "",
             f"error code {self.code!r}" if self.code is not None else "",
@@ -84,7 +100,7 @@ class ApiError(ProviderError):
             f"trace code (toe) {self.trace}" if self.trace else "",
         ]
         what = ", ".join(part for part in parts if part) or type(self).__name__
-        return f"{what.rstrip('.')}. {self.advice}".strip()
+        return what if what.endswith((".", "!", "?")) else f"{what}."
 
 
 class NotProcessedError(ApiError):
@@ -96,7 +112,7 @@ class NotProcessedError(ApiError):
 class NotConnectedError(NotProcessedError):
     """No connection to the server was made."""
 
-    advice = "Check the connection's host, and DNS, proxy and firewall between the worker and it."
+    advice = "Check the host in the connection, and DNS, proxy and firewall between the worker and it."
 
 
 class RateLimitError(NotProcessedError):
@@ -136,7 +152,7 @@ class RejectedError(ApiError):
 class AuthenticationError(RejectedError):
     """The credential is not accepted."""
 
-    advice = "Check the credential in the Airflow connection."
+    advice = "Check the credential in the connection: a webhook or token may have been deleted, replaced or mistyped."
 
 
 class AccessDeniedError(RejectedError):
@@ -150,4 +166,4 @@ class InvalidCallError(RejectedError):
 class RedirectedError(RejectedError):
     """The server answered with a redirect, which is never followed with credentials."""
 
-    advice = "Set the connection's host to the address that answers by itself."
+    advice = "Set the host in the connection to the address that answers by itself."

@@ -46,4 +46,12 @@ def defect_of(error: ApiError) -> Finding:
     :param error: what it failed with.
     """
     check = next((check for kind, check in _CHECKS.items() if isinstance(error, kind)), "server")
-    return Finding(check, "defect", str(error))
+    return Finding(check, "defect", text_of(error))
+
+
+def text_of(error: ApiError) -> str:
+    """Return what to do about a failed call, and what went wrong, for a reader who knows which connection it is.
+
+    :param error: what it failed with.
+    """
+    return f"{error.advice} {error.call}: {error.what}".strip()

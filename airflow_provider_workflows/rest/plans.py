@@ -173,7 +173,7 @@ def poll_until(
             now = yield Now()
             if not error.retry_helps or now - answered >= tolerance:
                 raise
-            log.warning("A poll failed, and polling goes on: %s", error)
+            log.warning("A poll failed, and polling goes on: %s", error.message)
         else:
             now = answered = yield Now()
             if found is not None:

@@ -168,7 +168,7 @@ class StartOnce:
         try:
             known: list[str] | None = self.run(self.request.existing())
         except RejectedError as error:
-            log.warning("Should the reply be lost, the start could not be looked for: %s", error)
+            log.warning("Should the reply be lost, the start could not be looked for: %s", error.message)
             known = None
         note = StartNote(known=known)
         self.notes.write(note)

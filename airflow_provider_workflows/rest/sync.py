@@ -79,6 +79,8 @@ class Client(Generic[C]):
         self._driver.send = self._send
         #: Is asked when the credential is refused, and returns a wire with another one, if there is one by now.
         self.renew: Callable[[], Wire[C] | None] = lambda: None
+        #: Whose client it is, for errors: the connection and its host.
+        self.where = ""
         self._renewing = Lock()
 
     def __enter__(self) -> Self:
@@ -128,6 +130,8 @@ class Client(Generic[C]):
                 if running.done():
                     return running.result()
         except BaseException as error:
+            if isinstance(error, ApiError):
+                error.where = self.where
             if running is None or not running.done():
                 self.stop(f"the task was interrupted by {type(error).__name__}")
                 wait([running] if running else [], timeout=GRACE)
@@ -151,7 +155,7 @@ class Client(Generic[C]):
             return self.renew()
         except Exception as error:
             # The refusal is what the plan must handle, and account for.
-            why = error if isinstance(error, ProviderError) else type(error).__name__
+            why = error.message if isinstance(error, ProviderError) else type(error).__name__
             log.warning("The connection could not be read again: %s", why)
             return None
 

@@ -174,7 +174,8 @@ class StartOperator(ProviderTask):
         try:
             report = self._cancel(started)
         except Exception as error:
-            return f"it could not be cancelled, and may still run: {error}"
+            why = error.message if isinstance(error, ProviderError) else error
+            return f"it could not be cancelled, and may still run: {why}"
         if started in report.failed:
             return f"it could not be cancelled, and may still run: {report.failed[started]}"
         if started in report.already_ended:

@@ -176,7 +176,7 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
                 log.warning("A poll failed, and polling goes on: %s", due.pause.reason)
                 pause = due.pause.seconds
             except ProviderError as error:
-                log.error("A poll failed, and polling goes on: %s", error)
+                log.error("A poll failed, and polling goes on: %s", error.message)
             await AccountHook.clock.asleep(pause + seconds_until_next_poll(interval, AccountHook.clock.time() + pause))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[list[str]]) -> AsyncIterator[TriggerEvent]:

@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_workflows import docs_link
 from airflow_provider_workflows.hooks.base import AccountHook
-from airflow_provider_workflows.rest.errors import AuthenticationError, ProviderError
+from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,9 @@ class SharingHook(Protocol):
 
     def shared_client(self) -> AbstractAsyncContextManager[Any]:
         """Return the client that all users of this account in the event loop share."""
+
+    def named(self, host: str) -> str:
+        """Return how errors name the account: by the connection's id and the host."""
 
 
 class WaitFailedError(ProviderError):
@@ -162,7 +165,7 @@ class PollTrigger(BaseTrigger):
                 if now - self._refused_since >= REFUSED_SECONDS:
                     message = f"{error} (The connection was read again, and what it holds now is refused as well.)"
                     return _error(message, retry_helps=False)
-                log.warning("The credential is refused, and the connection will be read again: %s", error)
+                log.warning("The credential is refused, and the connection will be read again: %s", error.message)
             except ProviderError as error:
                 return _error(str(error), retry_helps=error.retry_helps)
             await self._sleep(REFUSED_PAUSE)
@@ -174,7 +177,7 @@ class PollTrigger(BaseTrigger):
             if self._seconds_left() == 0:
                 return {"status": "timeout"}
             try:
-                found = await self._poll(client)
+                found = await self._poll_named(client)
             except AuthenticationError:
                 raise
             except PauseDueError as due:
@@ -182,7 +185,7 @@ class PollTrigger(BaseTrigger):
             except ProviderError as error:
                 if not error.retry_helps:
                     return _error(str(error), retry_helps=False)
-                reason, pause = str(error), getattr(error, "retry_after", None) or 0.0
+                reason, pause = error.message, getattr(error, "retry_after", None) or 0.0
             else:
                 self._failing_since, self._refused_since, pause = None, None, 0.0
                 if found is not None:
@@ -197,6 +200,13 @@ class PollTrigger(BaseTrigger):
             log.warning("A poll failed, and polling goes on: %s", reason)
             # Whatever the server says, the outcome is known soon after the tolerance has ended.
             pause = min(pause, self.tolerance - failing)
+
+    async def _poll_named(self, client: Any) -> Mapping[str, Any] | None:
+        try:
+            return await self._poll(client)
+        except ApiError as error:
+            error.where = self._hook().named(error.where)
+            raise
 
     def _seconds_until_next_poll(self, now: float) -> float:
         return seconds_until_next_poll(self.poll_interval, now)

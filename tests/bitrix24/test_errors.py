@@ -33,7 +33,7 @@ DOCUMENTED: list[tuple[int, str, type[ApiError], type[ApiError], str]] = [
     (405, "ERROR_BATCH_METHOD_NOT_ALLOWED", errors.BatchError, REJECTED, ""),
     (400, "ERROR_BATCH_LENGTH_EXCEEDED", errors.BatchError, REJECTED, ""),
     (401, "NO_AUTH_FOUND", AuthenticationError, REJECTED, "Check the credential"),
-    (400, "INVALID_REQUEST", errors.HttpsRequiredError, REJECTED, "schema to https"),
+    (400, "INVALID_REQUEST", errors.HttpsRequiredError, REJECTED, '"Scheme" in the connection to https'),
     (503, "OVERLOAD_LIMIT", errors.OverloadError, REJECTED, "Only Bitrix24's support"),
     (403, "ACCESS_DENIED", errors.NotAdministratorError, REJECTED, "not an administrator"),
     (403, "INVALID_CREDENTIALS", AccessDeniedError, REJECTED, ""),
@@ -105,10 +105,13 @@ class TestCodes:
         assert error_class(code, status) is kind
         assert means(kind) == [meaning]
         assert kind.retry_helps is (meaning is not REJECTED)
-        said = str(made(kind, status, code))
-        assert said.startswith(f"bizproc.workflow.kill: HTTP {status}, error code {code!r}, Zugriff verweigert!")
-        assert advice in said
-        assert "\n" not in said
+        error = made(kind, status, code)
+        *first, told = str(error).splitlines()
+        assert told.startswith(f"bizproc.workflow.kill: HTTP {status}, error code {code!r}, Zugriff verweigert!")
+        assert first == [kind.advice] * bool(kind.advice)
+        assert advice in kind.advice
+        assert told.endswith(f" [{error.docs}]")
+        assert error.message == " ".join([told.removesuffix(f" [{error.docs}]"), *first])
 
     @pytest.mark.parametrize("spelled", [str.upper, str.lower, str.title])
     def test_they_come_in_any_case(self, spelled: Any) -> None:
@@ -146,7 +149,7 @@ def made(kind: type[ApiError], status: int | None, code: str | None) -> ApiError
 class TestWhatAnErrorSays:
     def test_the_reason_leaves_out_the_call(self) -> None:
         error = made(errors.WorkflowError, None, "")
-        assert error.reason == "error code '', Zugriff verweigert!."
+        assert error.reason == "error code '', Zugriff verweigert!"
         assert error.message == f"bizproc.workflow.kill: {error.reason}"
 
     def test_an_error_with_nothing_to_tell_gives_its_own_name(self) -> None:

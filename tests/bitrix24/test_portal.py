@@ -147,7 +147,7 @@ class TestScheme:
 
     @pytest.mark.parametrize("host", ["acme.bitrix24.com", "10.0.0.1", "localhost.acme.com", "127.0.0.1.nip.io"])
     def test_http_to_anywhere_else_is_refused(self, host: str) -> None:
-        with pytest.raises(ValueError, match=r"^schema 'http' .* clear text"):
+        with pytest.raises(ValueError, match=r"^schema must not be 'http' .* clear text"):
             Portal.with_webhook(host, 1, CODE, "http")
 
     @pytest.mark.parametrize("scheme", ["ftp", "HTTP", "file", CODE])

@@ -416,7 +416,7 @@ class TestRedirect:
         assert type(error) is PortalMovedError
         assert isinstance(error, RejectedError)
         assert error.text == "redirected to new.bitrix24.com"
-        assert "set the connection's host to the new name" in str(error)
+        assert 'set "Portal host" in the connection to the new name' in str(error)
 
     @pytest.mark.parametrize(
         "location",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ CONNECTIONS: dict[type[AccountHook[Any, Any, Any]], dict[str, Any]] = {
     Bitrix24Hook: {"conn_type": "bitrix24", "host": "acme.bitrix24.com", "login": "17", "password": SECRET},
     DomoHook: {"conn_type": "domo", "host": "acme.domo.com", "password": SECRET},
 }
+
+
+NAMES = {"bitrix24": "Bitrix24", "domo": "Domo"}
 
 
 @pytest.fixture(params=CONNECTIONS, ids=lambda hook: hook.conn_type)
@@ -81,7 +85,7 @@ def test_certificates_are_always_checked_against_some_that_are_there(hook_with: 
     with pytest.raises(ConnectionFieldError, match=r"^Connection 'account': .*verify") as caught:
         hook.get_conn()
     assert SECRET not in str(caught.value)
-    assert hook.test_connection() == (False, f"connection: {caught.value.fault}")
+    assert hook.test_connection() == (False, f"This connection: {caught.value.fault}")
 
 
 def test_a_broken_bundle_in_the_environment_is_told_as_what_it_is(
@@ -89,7 +93,9 @@ def test_a_broken_bundle_in_the_environment_is_told_as_what_it_is(
 ) -> None:
     hook = hook_with()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
-    with pytest.raises(ConnectionFieldError, match="REQUESTS_CA_BUNDLE: there are no certificates"):
+    with pytest.raises(
+        ConnectionFieldError, match="REQUESTS_CA_BUNDLE names a path at which there are no certificates"
+    ):
         hook.get_conn()
 
 
@@ -99,7 +105,11 @@ def test_the_other_vendors_connection_is_refused_by_its_type(hook_type: Any, mon
     (other,) = (fields for hook, fields in CONNECTIONS.items() if hook is not hook_type)
     monkeypatch.setenv("AIRFLOW_CONN_ACCOUNT", json.dumps(other | {"login": "17"}))
     hook = hook_type("account")
-    with pytest.raises(ConnectionFieldError, match=f"conn_type must be '{hook_type.conn_type}'"):
+    told = (
+        f"Connection 'account': it is a {NAMES[other['conn_type']]} connection; "
+        f"what is needed here is a {NAMES[hook_type.conn_type]} connection (conn_type '{hook_type.conn_type}')"
+    )
+    with pytest.raises(ConnectionFieldError, match=f"^{re.escape(told)}"):
         hook.get_conn()
 
     async def work() -> None:
@@ -108,6 +118,14 @@ def test_the_other_vendors_connection_is_refused_by_its_type(hook_type: Any, mon
 
     with pytest.raises(ConnectionFieldError, match="conn_type"):
         asyncio.run(work())
+
+
+def test_a_misspelt_field_of_the_extra_is_told_beside_the_known_ones(hook_with: Any) -> None:
+    with pytest.raises(ConnectionFieldError) as caught:
+        hook_with(raed_timeout=5).get_conn()
+    told, known = caught.value.message.split("; the fields of extra are ")
+    assert told == "Connection 'account': extra.raed_timeout is no field; did you mean read_timeout?"
+    assert {"connect_timeout", "read_timeout", "verify"} <= {*known.split(", ")}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +145,9 @@ def test_a_task_with_the_other_vendors_connection_sends_nothing(
             monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection | {"extra": {"x": 1}}))
         name = "domo_conn_id" if hasattr(task, "domo_conn_id") else "bitrix24_conn_id"
         setattr(task, name, conn_id)
-        with pytest.raises(Exception, match="conn_type must be"):
+        with pytest.raises(
+            Exception, match=f"^Connection '{conn_id}': it is a (Domo|Bitrix24) connection; what is needed here is a "
+        ):
             (task.poke if hasattr(task, "poke") else task.execute)({"ti": None})
         assert simulator.control.requests() == []
 

@@ -190,7 +190,7 @@ class TestEnvironmentVariable:
     @pytest.mark.parametrize("user", ["acme.bitrix24.com", "acme.bitrix24.com:443", "17:443"])
     def test_a_user_in_it_is_refused(self, monkeypatch: pytest.MonkeyPatch, user: str) -> None:
         hook = hook_from(monkeypatch, f"https://{user}@evil.com/rest/17/{CODE}/")
-        with pytest.raises(ConnectionFieldError, match=r"(login|password) says something else"):
+        with pytest.raises(ConnectionFieldError, match=r"\((login|password)\) says something else"):
             hook.get_conn()
 
     @pytest.mark.parametrize("end", ["/", "", "/bizproc.workflow.instances", "/profile.json"])
@@ -208,7 +208,7 @@ class TestEnvironmentVariable:
 
     def test_its_http_is_for_loopback_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_from(monkeypatch, f"http://acme.bitrix24.com/rest/17/{CODE}/")
-        with pytest.raises(ConnectionFieldError, match="schema 'http'"):
+        with pytest.raises(ConnectionFieldError, match=r"\(schema\) must not be 'http'"):
             hook.get_conn()
 
 
@@ -261,8 +261,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"host": "https://acme.bitrix24.com", "schema": "http"}, "scheme"),
     ({"host": "acme.bitrix24.com:444", "port": 443}, "port"),
     # Somebody else's connection.
-    ({"conn_type": "domo"}, "conn_type must be 'bitrix24'"),
-    ({"conn_type": "https"}, "conn_type must be 'bitrix24'"),
+    ({"conn_type": "domo"}, "what is needed here is a Bitrix24 connection (conn_type 'bitrix24')"),
+    ({"conn_type": "https"}, "what is needed here is a Bitrix24 connection (conn_type 'bitrix24')"),
     ({"conn_type": "http", "extra": json.dumps({"access_token": TOKEN}), "password": ""}, "conn_type"),
     ({"conn_type": "ssh", "password": f"https://acme.bitrix24.com/rest/17/{CODE}/"}, "conn_type"),
     ({"extra": json.dumps({"access_token": TOKEN})}, "access_token"),
@@ -300,7 +300,10 @@ class TestBadConnection:
 
     def test_every_field_at_fault_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = hook_of(monkeypatch, **GOOD, extra=json.dumps({"connect_timeout": -1, "unknown": 1}))
-        with pytest.raises(ConnectionFieldError, match=r"'connect_timeout'.*'unknown'"):
+        with pytest.raises(
+            ConnectionFieldError,
+            match=r"\(extra\.connect_timeout\): should be greater than 0; extra\.unknown is no field",
+        ):
             hook.get_conn()
 
     def test_the_refusal_survives_pickling(self) -> None:

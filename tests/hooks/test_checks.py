@@ -82,7 +82,7 @@ class TestBitrix24:
             ({"has_bizproc": False}, "methods", "not there: bizproc.workflow.instances, bizproc.workflow.start"),
             ({"commercial_plan": False}, "rights", "plan has no REST API"),
             ({"overload": True}, "server", "Only Bitrix24's support"),
-            ({"https_required": True}, "server", "schema to https"),
+            ({"https_required": True}, "server", 'Set "Scheme" in the connection to https'),
         ],
     )
     def test_each_defect_has_a_name_and_says_what_to_do(
@@ -122,12 +122,12 @@ class TestBitrix24:
         self, control: Control, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         connect(simulator, monkeypatch, "bitrix24", port=closed_port())
-        assert "Check the connection's host" in defects("bitrix24_default")["address"]
+        assert defects("bitrix24_default")["address"].startswith("Check the host in the connection")
 
     def test_a_field_is_wrong(self, control: Control, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
         connect(simulator, monkeypatch, "bitrix24", login="")
         (fault,) = defects("bitrix24_default").values()
-        assert fault.startswith("login must be")
+        assert fault.startswith('"Webhook\'s user id" (login) must be')
         assert control.requests() == []
 
 
@@ -211,7 +211,7 @@ class TestTestButton:
         control.configure(scopes=["crm"])
         ok, said = Bitrix24Hook().test_connection()
         assert not ok
-        assert said.startswith("scopes: granted: crm; missing:")
+        assert said.startswith("This connection: scopes: granted: crm; missing:")
 
     @pytest.mark.parametrize("name", ["A\n\x1b[2K", "<script>"])
     def test_what_the_vendor_calls_its_user_cannot_write_over_the_line(self, name: str) -> None:

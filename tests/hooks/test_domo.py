@@ -111,8 +111,8 @@ class TestBadConnection:
             ({"host": "https://acme.domo.com@evil.com"}, "host"),
             ({"host": "https://acme.domo.com/", "schema": "http"}, "scheme"),
             ({"host": "acme.domo.com:444", "port": 443}, "port"),
-            ({"conn_type": "bitrix24"}, "conn_type must be 'domo'"),
-            ({"conn_type": "http"}, "conn_type must be 'domo'"),
+            ({"conn_type": "bitrix24"}, "what is needed here is a Domo connection (conn_type 'domo')"),
+            ({"conn_type": "http"}, "what is needed here is a Domo connection (conn_type 'domo')"),
         ],
     )
     def test_it_is_refused_with_the_fields_name_and_without_its_value(

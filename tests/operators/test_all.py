@@ -228,6 +228,6 @@ class TestConnection:
 
     def test_one_that_cannot_be_used_is_told_by_its_field(self, control: Control, connect: Any, context: Any) -> None:
         connect("BITRIX24_DEFAULT", login="ada", password="sim0webhook0code")
-        with refused(ConnectionFieldError, match="login must be the webhook's user id"):
+        with refused(ConnectionFieldError, match=r"\(login\) must be the webhook's user id"):
             ListWorkflowsOperator(task_id="list").execute(context)
         assert control.requests() == []

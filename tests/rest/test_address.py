@@ -79,9 +79,13 @@ def test_what_may_lead_elsewhere_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "scheme", "port"),
-    [("https://127.0.0.1", "http", None), ("acme.example:443", None, 8443), ("http://127.0.0.1:8024", "http", 8025)],
+    ("host", "scheme", "port", "differs"),
+    [
+        ("https://127.0.0.1", "http", None, "scheme"),
+        ("acme.example:443", None, 8443, "port"),
+        ("http://127.0.0.1:8024", "https", 8025, "scheme and port"),
+    ],
 )
-def test_what_contradicts_itself_is_refused(host: str, scheme: str | None, port: int | None) -> None:
-    with pytest.raises(ValueError, match="different addresses"):
+def test_what_contradicts_itself_is_refused(host: str, scheme: str | None, port: int | None, differs: str) -> None:
+    with pytest.raises(ValueError, match=f"contradict each other about the account's {differs}$"):
         base_url(host, scheme, port)

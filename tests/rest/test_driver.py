@@ -415,7 +415,7 @@ class TestNoReply:
         error = self.failure(world, f"http://127.0.0.1:{closed_port()}/{SECRET}")
         assert type(error) is NotConnectedError
         assert "nothing listens" in str(error)
-        assert "Check the connection's host" in str(error)
+        assert "Check the host in the connection" in str(error)
 
     def test_the_server_is_silent(self, world: World) -> None:
         with loopback(lambda request: HANG) as server:

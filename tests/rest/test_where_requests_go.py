@@ -142,7 +142,7 @@ class TestCertificates:
         settings = {"verify": str(path)} if name == "verify" else {}
         if not settings:
             monkeypatch.setenv(name, str(path))
-        with pytest.raises(ValueError, match=rf"^{name}: there are no certificates at this path$"):
+        with pytest.raises(ValueError, match=rf"^{name} names a path at which there are no certificates$"):
             call(url, **settings)
 
 

@@ -198,7 +198,7 @@ class TestNoServer:
         monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
         monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-        expect("ValueError")
+        expect("FieldError")
         with told():
             asyncio.run(work())
 
@@ -331,22 +331,22 @@ class TestNotebook:
 
     @pytest.mark.parametrize("variable", json.loads(os.environ["BAD_URLS"]))
     def test_a_bad_address(self, variable: str, expect: Expect) -> None:
-        expect("ValueError")
+        expect("FieldError")
         with told():
             Portal.from_webhook_url(os.environ[variable])
 
     def test_a_bad_webhook(self, expect: Expect) -> None:
-        expect("ValueError")
+        expect("FieldError")
         with told():
             Portal.with_webhook("acme.bitrix24.com", 1, os.environ["SECRET_WEBHOOK"] + "/x")
 
     def test_a_bad_access_token(self, expect: Expect) -> None:
-        expect("ValueError")
+        expect("FieldError")
         with told():
             Portal.with_access_token("acme bitrix24", os.environ["SECRET_TOKEN"])
 
     def test_a_bad_developer_token(self, expect: Expect) -> None:
-        expect("ValueError")
+        expect("FieldError")
         with told():
             Account.with_token("acme.domo.com", os.environ["SECRET_DOMO"] + " x")
 

@@ -43,6 +43,9 @@ class Scripted(PollTrigger):
     def _hook(self) -> Self:
         return self
 
+    def named(self, host: str) -> str:
+        return f"Connection 'scripted' ({host})"
+
     @asynccontextmanager
     async def shared_client(self) -> AsyncIterator[None]:
         self.open += 1
@@ -56,6 +59,8 @@ class Scripted(PollTrigger):
         assert self.open == 1
         self.polls += 1
         seen, *self.script = self.script or [None]
+        if isinstance(seen, ApiError):
+            seen.where = "acme.example"
         if isinstance(seen, Exception):
             raise seen
         return seen  # type: ignore[no-any-return]
@@ -217,7 +222,8 @@ class TestRefusedCredential:
     def test_one_that_goes_on_being_refused_is_an_error_after_minutes(self, clock: Clock, poll_interval: float) -> None:
         trigger = scripted(*[AuthenticationError("poll", text="unknown")] * 50, poll_interval=poll_interval)
         event = fire(trigger)
-        assert (event["status"], event["message"][:13]) == ("error", "poll: unknown")
+        assert event["status"] == "error"
+        assert event["message"].splitlines()[1].startswith("Connection 'scripted' (acme.example), poll: unknown.")
         assert trigger.opened == trigger.polls >= 2
         # Sparing: who guesses credentials is blocked somewhere.
         assert trigger.polls <= 7
