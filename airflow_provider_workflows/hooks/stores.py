@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol
 
-from airflow.providers.common.compat.sdk import BaseHook, Connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 from pydantic import BaseModel, ConfigDict, Json
 
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, read_extra
@@ -56,12 +56,20 @@ class _MySqlExtra(_SqlExtra):
     unix_socket: str | None = None
 
 
+def _first_installed(*modules: str) -> str:
+    installed = [module for module in modules if find_spec(module)]
+    if not installed:
+        raise ModuleNotFoundError(name=" or ".join(modules))
+    return installed[0]
+
+
 class _Maker(Protocol):
     def __call__(self, connection: Connection) -> RecordStore:
         """Return the store that a connection describes."""
 
 
 def _redis(connection: Connection) -> RecordStore:
+    _first_installed("redis")
     from airflow_provider_workflows.records.redis import RedisRecordStore
 
     extra = read_extra(connection, _RedisExtra).model_dump(exclude_none=True)
@@ -99,9 +107,7 @@ def _sql(
 
     from airflow_provider_workflows.records.sql import SqlRecordStore
 
-    driver = next((driver for module, driver in drivers.items() if find_spec(module)), None)
-    if not driver:
-        raise ModuleNotFoundError(name=" or ".join(drivers))
+    driver = drivers[_first_installed(*drivers)]
     host, port, schema = connection.host or "localhost", connection.port or port, connection.schema or None
     url = URL.create(f"{dialect}+{driver}", connection.login or None, connection.password or None, host, port, schema)
     return SqlRecordStore(f"{name} at {host}:{port}", url, **options)
@@ -120,7 +126,11 @@ def record_store(conn_id: str | None, clock: Callable[[], float]) -> RecordStore
     """
     if conn_id is None:
         return host_store(clock)
-    connection = BaseHook.get_connection(conn_id)
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        fault = "there is no such connection, but extra.shared_store of another connection names it"
+        raise ConnectionFieldError(conn_id, fault) from None
     make = _MAKERS.get(connection.conn_type or "")
     if make is None:
         types = "redis, postgres or mysql"

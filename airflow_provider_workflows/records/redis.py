@@ -32,9 +32,8 @@ class RedisRecordStore(CompareAndSetStore):
         super().__init__()
         self._name = name
         # Repeats are this class's own: the usual ones take half a minute, and would change a record twice.
-        options |= {"retry": Retry(NoBackoff(), 0), "retry_on_timeout": False}
-        options |= {"socket_timeout": DRIVER_TIMEOUT, "socket_connect_timeout": DRIVER_TIMEOUT}
-        self._client = redis.Redis(**options)
+        retry, timeout = Retry(NoBackoff(), 0), DRIVER_TIMEOUT
+        self._client = redis.Redis(retry=retry, socket_timeout=timeout, socket_connect_timeout=timeout, **options)
         self._compare_and_set = self._client.register_script(COMPARE_AND_SET)
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Column, LargeBinary, MetaData, String, Table, create_engine, inspect, literal_column, select
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.elements import ColumnElement
 
 from airflow_provider_workflows.records.store import CompareAndSetStore, RecordStoreError
@@ -41,6 +42,7 @@ class SqlRecordStore(CompareAndSetStore):
             url,
             connect_args=options,
             isolation_level="AUTOCOMMIT",
+            poolclass=QueuePool,
             pool_size=1,
             max_overflow=0,
             pool_pre_ping=True,

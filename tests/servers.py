@@ -1,0 +1,128 @@
+"""Real servers for tests and benchmarks, where they are installed: each on a free port, with a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: Not a test's own, which only its user may enter.
+_TEMPORARY = tempfile.gettempdir()
+
+
+class NotInstalledError(Exception):
+    """The server is not installed on this machine."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs.
+
+    :param port: where it listens on 127.0.0.1.
+    :param process: what is to be signalled to stop, freeze or kill it.
+    """
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def redis_server(port: int | None = None) -> Iterator[Server]:
+    """Run a Redis without a password.
+
+    :param port: where it is to listen; default: where nobody does.
+    """
+    program, port = _found("redis-server"), port or free_port()
+    with _folder() as folder:
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        with _running(command, folder, port) as process:
+            yield Server(port, process)
+
+
+@contextmanager
+def postgres_server() -> Iterator[Server]:
+    """Run a PostgreSQL with the user and database ``postgres`` and no password."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    where = os.pathsep.join([*(str(path) for path in reversed(programs)), os.environ.get("PATH", "")])
+    initdb, postgres = _found("initdb", where), _found("postgres", where)
+    with _folder("postgres") as folder:
+        data, port, user = folder / "data", free_port(), _as("postgres")
+        options = ["--auth=trust", "--username=postgres", "--no-sync", "--locale=C", "--encoding=UTF8"]
+        subprocess.run([initdb, "-D", str(data), *options], check=True, capture_output=True, cwd=folder, **user)
+        command = [postgres, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
+        with _running(command, folder, port, **user) as process:
+            yield Server(port, process)
+
+
+@contextmanager
+def mariadb_server() -> Iterator[Server]:
+    """Run a MariaDB with the user ``root``, no password and the database ``test``."""
+    mariadbd, install = _found("mariadbd"), _found("mariadb-install-db")
+    with _folder("mysql") as folder:
+        port, user = free_port(), _as("mysql")
+        data = ["--no-defaults", f"--datadir={folder}/data"]
+        options = ["--auth-root-authentication-method=normal"]
+        subprocess.run([install, *data, *options], check=True, capture_output=True, cwd=folder, **user)
+        (folder / "init.sql").write_text("create database if not exists test;\n")
+        options = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder}/s"]
+        command = [mariadbd, *data, *options, f"--init-file={folder}/init.sql"]
+        with _running(command, folder, port, **user) as process:
+            yield Server(port, process)
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def _found(program: str, where: str | None = None) -> str:
+    path = shutil.which(program, path=where or f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+    if path is None:
+        raise NotInstalledError(f"{program} is not installed")
+    return path
+
+
+@contextmanager
+def _folder(user: str | None = None) -> Iterator[Path]:
+    """Make a folder for a server; it is that user's where the server refuses to be root's."""
+    with tempfile.TemporaryDirectory(prefix="server-", dir=_TEMPORARY) as name:
+        folder = Path(name)
+        if user and not os.getuid():
+            shutil.chown(folder, user)
+        yield folder
+
+
+def _as(user: str) -> dict[str, Any]:
+    return {} if os.getuid() else {"user": user}
+
+
+@contextmanager
+def _running(command: list[str], folder: Path, port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    with (
+        (folder / "log").open("ab") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **options) as process,
+    ):
+        try:
+            _await_listener(port, process, folder)
+            yield process
+        finally:
+            process.kill()
+
+
+def _await_listener(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
+    latest = time.monotonic() + 300
+    while time.monotonic() < latest and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"{process.args!r} does not listen: {(folder / 'log').read_text()[-2000:]}")
