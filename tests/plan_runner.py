@@ -12,6 +12,7 @@ from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import (
     Collect,
     Collected,
+    Count,
     MaxInFlight,
     Now,
     Pause,
@@ -64,7 +65,7 @@ def run(
             case Collect():
                 submitted = under_way.pop(chance.randrange(len(under_way)) if chance else 0)
                 result = Collected(submitted.tag, answer(submitted.call))
-            case Progress():
+            case Progress() | Count():
                 pass
             case Now():
                 result = now() + slept

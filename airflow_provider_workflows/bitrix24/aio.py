@@ -49,9 +49,7 @@ class AsyncBitrix24Client(AsyncClient[Call]):
             clock=clock,
         )
         self.portal = portal
-        self._reads = RequestCoalescer(
-            lambda call: self._driver.attempt(call, Event()), in_flight, delay=self.batch_delay, clock=clock
-        )
+        self._reads = RequestCoalescer(self._read, in_flight, delay=self.batch_delay, clock=clock)
         self._driver.send = self._send
 
     async def close(self) -> None:
@@ -61,5 +59,10 @@ class AsyncBitrix24Client(AsyncClient[Call]):
 
     async def _send(self, call: Call, over: Event) -> Any:
         if call.repeatable and not call.commands:
+            self.observer.count("polls")
             return await self._reads.load(call)
         return await self._driver.attempt(call, over)
+
+    async def _read(self, call: Call) -> Any:
+        self.observer.count("polls_sent")
+        return await self._driver.attempt(call, Event())

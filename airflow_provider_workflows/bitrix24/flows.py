@@ -12,7 +12,7 @@ from airflow_provider_workflows.bitrix24.errors import FlowNotReachedError
 from airflow_provider_workflows.bitrix24.flow_changes import FlowChanges, differences, merge, unmet
 from airflow_provider_workflows.bitrix24.models import Flow
 from airflow_provider_workflows.rest.errors import ApiError, NotProcessedError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Pause, Plan, backoff_delay, read_as, send
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Count, Pause, Plan, backoff_delay, read_as, send
 
 #: After a lost reply the portal may still be working on the call; it cuts every request after 60 s.
 SETTLING_DELAYS = (0, 1, 2, 4, 8, 15, 30)
@@ -62,7 +62,8 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
             refusals += 1
             if refusals == ATTEMPTS:
                 raise
-            yield Pause(max(backoff_delay(refusals), error.retry_after or 0), reason=error.message)
+            delay = max(backoff_delay(refusals), error.retry_after or 0)
+            yield Pause(delay, reason=error.message, kind="refusal")
             # Somebody else may have switched it meanwhile.
             flow = yield from read_flow(flow_id)
             continue
@@ -113,8 +114,10 @@ def _settled_flow(flow_id: int, lost: ApiError, reached: Callable[[Flow], bool])
     """Read a flow until it is as wanted, or until the portal cannot be working on the lost call any more."""
     for delay in SETTLING_DELAYS:
         if delay:
-            yield Pause(delay, reason=f"reading flow {flow_id} until it is clear whether this was done: {lost.message}")
+            reason = f"reading flow {flow_id} until it is clear whether this was done: {lost.message}"
+            yield Pause(delay, reason, "settling")
         flow = yield from read_flow(flow_id)
         if reached(flow):
             break
+    yield Count("settled")
     return flow

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, Connection
 
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, field_fault
+from airflow_provider_workflows.hooks.observers import observer_for
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
@@ -103,6 +104,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     def _make_shared(cls, settings: Settings) -> SomeAsyncClient:
         client = cls._make_async_client(settings)
         client.where = _host(settings.account)
+        client.observer = observer_for(cls.conn_type, settings.account.base_url)
         return client
 
     @abstractmethod
@@ -133,6 +135,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
             raise ConnectionFieldError(self._conn_id, field_fault(self.conn_type, error)) from None
         client.renew = self._renewal(settings.account)
         client.where = self.named(_host(settings.account))
+        client.observer = observer_for(self.conn_type, settings.account.base_url)
         return client
 
     def named(self, host: str) -> str:

@@ -15,6 +15,7 @@ from airflow_provider_workflows.rest.certificates import named_certificates, tru
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
+from airflow_provider_workflows.rest.observer import Observer
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.progress import Stats
 from airflow_provider_workflows.rest.protocol import (
@@ -63,6 +64,15 @@ class AsyncClient(Generic[C]):
     def stats(self) -> Stats:
         """What this client has done so far."""
         return self._driver.stats
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told what this client does, while it goes on."""
+        return self._driver.observer
+
+    @observer.setter
+    def observer(self, observer: Observer) -> None:
+        self._driver.observer = observer
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,10 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from airflow_provider_workflows.rest.errors import ApiError, NotProcessedError, RejectedError, StoppedError
+from airflow_provider_workflows.rest.errors import (
+    ApiError,
+    NotProcessedError,
+    RejectedError,
+    StoppedError,
+    UnknownOutcomeError,
+)
 from airflow_provider_workflows.rest.plans import (
     Collect,
     Collected,
+    Count,
     MaxInFlight,
     Plan,
     Progress,
@@ -170,6 +177,8 @@ class _Work(Generic[K]):
         """Put back into the queue what is to be sent again, and return the error that is to be waited out."""
         unclear, self.unclear, self.failed = self.unclear, {}, False
         again = (yield from settle(unclear)) if unclear else []
+        if settled := sum(isinstance(unclear[item], UnknownOutcomeError) for item in unclear.keys() - again):
+            yield Count("settled", settled)
         self.advanced |= len(again) < len(unclear)
         failures = [*self.refused.values(), *(unclear[item] for item in again)]
         self.queue.extendleft(reversed([*self.refused, *again]))

@@ -21,9 +21,11 @@ from airflow_provider_workflows.rest.errors import (
     ReplyLostError,
     StoppedError,
 )
+from airflow_provider_workflows.rest.observer import UNOBSERVED, Observer
 from airflow_provider_workflows.rest.plans import (
     Collect,
     Collected,
+    Count,
     MaxInFlight,
     Now,
     Pause,
@@ -126,6 +128,8 @@ class Driver(Generic[C]):
         self.stopped = Event()
         #: What was done so far.
         self.stats = Stats()
+        #: Is told of it while it goes on.
+        self.observer: Observer = UNOBSERVED
         #: What sends a call of a plan, and returns its result or error.
         self.send: Callable[[C, Event], Awaitable[Any]] = self.attempt
 
@@ -171,6 +175,8 @@ class Driver(Generic[C]):
         match step:
             case Pause():
                 await self._pause(step, run)
+            case Count():
+                self.observer.count(step.name, step.amount)
             case Progress():
                 run.progress.show(step)
             case Now():
@@ -192,6 +198,7 @@ class Driver(Generic[C]):
         return None
 
     async def _pause(self, pause: Pause, run: _Run) -> None:
+        self.observer.count("waited_ms", round(pause.seconds * 1000), reason=pause.kind)
         if run.longest_pause is not None and pause.seconds > run.longest_pause:
             raise PauseDueError(pause)
         self._refuse_if_stopped(pause.reason)
@@ -224,6 +231,7 @@ class Driver(Generic[C]):
             return error
         try:
             while wait > 0 and not over.is_set():
+                self.observer.count("waited_ms", round(wait * 1000), reason="pace")
                 await self._runtime.sleep(wait, self.stopped)
                 self._refuse_if_stopped(name)
                 wait = await self._runtime.call(lambda: next(waits, 0.0))
@@ -233,11 +241,14 @@ class Driver(Generic[C]):
             outcome = ReplyLostError(name, text="given up while it was under way")
             self.stats.requests += 1
             wire = self.wire
-            outcome = wire.result(call, await self._runtime.exchange(name, wire.request(call)))
+            with self.observer.request(name):
+                outcome = wire.result(call, await self._runtime.exchange(name, wire.request(call)))
         except ApiError as error:
             outcome = error
         finally:
             done = outcome
             await self._runtime.call(lambda: self._limiter.release(call, done))
-            self.stats.refusals += isinstance(done, NotProcessedError)
+            if isinstance(done, NotProcessedError):
+                self.stats.refusals += 1
+                self.observer.count("refusals", reason=type(done).__name__)
         return outcome

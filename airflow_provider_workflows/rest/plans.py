@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import inf
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -50,10 +50,12 @@ class Pause:
 
     :param seconds: how long.
     :param reason: why, for the log.
+    :param kind: why, for metrics: what happened, or what is waited for.
     """
 
     seconds: float
     reason: str
+    kind: Literal["failure", "refusal", "poll", "settling"] = "failure"
 
 
 class PauseDueError(Exception):
@@ -128,9 +130,21 @@ class Progress:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Tell the client's observer that something happened.
+
+    :param name: what, see :meth:`~airflow_provider_workflows.rest.observer.Observer.count`.
+    :param amount: how often.
+    """
+
+    name: str
+    amount: int = 1
+
+
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | MaxInFlight | RetryTimeout | Progress
+Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | MaxInFlight | RetryTimeout | Progress | Count
 Plan: TypeAlias = Generator[Step, Any, T]
 
 
@@ -181,7 +195,7 @@ def poll_until(
         delay = next(following, None)
         if delay is None or now >= deadline:
             return None
-        yield Pause(min(delay, deadline - now), reason)
+        yield Pause(min(delay, deadline - now), reason, "poll")
 
 
 def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
@@ -235,7 +249,8 @@ class RetryState:
                 raise failure
         elif self.count >= self.attempts:
             raise failure
-        yield Pause(max(backoff_delay(self.count), failure.retry_after or 0), reason=failure.message)
+        delay = max(backoff_delay(self.count), failure.retry_after or 0)
+        yield Pause(delay, failure.message, "refusal" if refused else "failure")
 
 
 def read_as(model: type[M], result: Any, call: str) -> M:

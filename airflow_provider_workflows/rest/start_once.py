@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from airflow_provider_workflows.rest.errors import ApiError, RejectedError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import Pause, Plan
+from airflow_provider_workflows.rest.plans import Count, Pause, Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
 
 log = logging.getLogger(__name__)
@@ -215,10 +215,12 @@ class StartOnce:
         seen = {id: Candidate(id, f"{about}, not shown any more") for id, about in (note.candidates or {}).items()}
         candidates = [one for one in (seen | found).values() if not one.failed]
         if not candidates:
+            self.run(_settled())
             return None
         if self.sole_starter and len(candidates) == 1:
             self.id = candidates[0].id
             self.notes.write(StartNote(id=self.id))
+            self.run(_settled())
             return self.id
         noted = {one.id: (note.candidates or {}).get(one.id, one.about) for one in candidates[:NOTED]}
         self.notes.write(StartNote(known=note.known, candidates=noted))
@@ -235,8 +237,12 @@ class StartOnce:
             found |= {one.id: one for one in (yield from self.request.find_new(known, since))}
             if self.sole_starter and found:
                 return found
-            yield Pause(delay, "looking for the lost start")
+            yield Pause(delay, "looking for the lost start", "settling")
         return found | {one.id: one for one in (yield from self.request.find_new(known, since))}
+
+
+def _settled() -> Plan[None]:
+    yield Count("settled")
 
 
 _TO_DO = (

@@ -26,6 +26,7 @@ from airflow_provider_workflows.rest.errors import (
     ProviderError,
     ReplyLostError,
 )
+from airflow_provider_workflows.rest.observer import Observer
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.progress import Stats
 from airflow_provider_workflows.rest.protocol import (
@@ -93,6 +94,15 @@ class Client(Generic[C]):
     def stats(self) -> Stats:
         """What this client has done so far."""
         return self._driver.stats
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told what this client does, while it goes on."""
+        return self._driver.observer
+
+    @observer.setter
+    def observer(self, observer: Observer) -> None:
+        self._driver.observer = observer
 
     def close(self) -> None:
         """Close the connections."""

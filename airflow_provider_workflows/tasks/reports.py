@@ -101,7 +101,13 @@ class EndingTask(ProviderTask):
             record.go_on(report)
         # What an earlier try has ended runs no more; this one would call it ended by others.
         report.unclear.update(tries.ended)
-        report.on_ended = lambda: tries.keep(report)
+        observer = self._client.observer
+
+        def ended() -> None:
+            tries.keep(report)
+            observer.count("ended")
+
+        report.on_ended = ended
         lock = Lock()
 
         def push() -> None:

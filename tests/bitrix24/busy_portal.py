@@ -14,6 +14,7 @@ from airflow_provider_workflows.rest.errors import ApiError, ReplyLostError
 from airflow_provider_workflows.rest.plans import (
     Collect,
     Collected,
+    Count,
     MaxInFlight,
     Now,
     Pause,
@@ -122,7 +123,7 @@ class BusyPortal:
                     result = None
                 case MaxInFlight():
                     result = in_flight
-                case Progress():
+                case Progress() | Count():
                     result = None
                 case Submit():
                     under_way.append((step, self._do(step.call)))
