@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import BaseHook, Connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, field_fault
 from airflow_provider_workflows.hooks.observers import observer_for
@@ -104,7 +104,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     def _make_shared(cls, settings: Settings) -> SomeAsyncClient:
         client = cls._make_async_client(settings)
         client.where = _host(settings.account)
-        client.observer = observer_for(cls.conn_type, settings.account.base_url)
+        client.observer = observer_for(cls.conn_type, settings.account.base_url, cls.clock)
         return client
 
     @abstractmethod
@@ -135,7 +135,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
             raise ConnectionFieldError(self._conn_id, field_fault(self.conn_type, error)) from None
         client.renew = self._renewal(settings.account)
         client.where = self.named(_host(settings.account))
-        client.observer = observer_for(self.conn_type, settings.account.base_url)
+        client.observer = observer_for(self.conn_type, settings.account.base_url, self.clock)
         return client
 
     def named(self, host: str) -> str:
@@ -198,6 +198,8 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
             found = self.run(self._check_plan(model_id))
         except ConnectionFieldError as error:
             return [Finding("connection", "defect", error.fault)]
+        except AirflowNotFoundException as error:
+            return [Finding("connection", "defect", f"{error}. Make it, or mend the id.")]
         except ApiError as error:
             return [defect_of(error)]
         return [Finding("address", "ok", f"{address} answers"), *found, *self._check_here()]

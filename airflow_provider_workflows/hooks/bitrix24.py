@@ -164,7 +164,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         return check_portal()
 
     def _check_here(self) -> list[Finding]:
-        return [check_pace(shared=False)]
+        settings = self.read_settings(self.get_connection(self._conn_id))
+        return check_pace(self.record_store(), shared=settings.shared_store is not None)
 
 
 @hide_frames

@@ -6,18 +6,33 @@ import os
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_workflows.records.store import RecordStore
 from airflow_provider_workflows.rest.findings import Finding
 
 _SHARE = "Name a connection to Redis, PostgreSQL or MySQL in extra.shared_store, so that all pace as one."
 
 
-def check_pace(*, shared: bool) -> Finding:
-    """Tell whether what keeps the rate limits suits where the workers run.
+def check_pace(store: RecordStore, *, shared: bool) -> list[Finding]:
+    """Tell whether what keeps the rate limits can be used, and suits where the workers run.
 
-    :param shared: whether a store keeps them that all hosts reach; else each host does for itself.
+    :param store: what keeps them.
+    :param shared: whether all hosts reach it; else each host has one.
     """
+    return [_check_store(store), _check_deployment(shared=shared)]
+
+
+def _check_store(store: RecordStore) -> Finding:
+    try:
+        store.change("doctor", lambda _, __: (None, b"checked"), keep_for=60.0)
+    except OSError as error:
+        text = f"cannot be used, so each process paces by itself, at half the rate: {error}"
+        return Finding("store", "defect", text)
+    return Finding("store", "ok", f"{store} can be used")
+
+
+def _check_deployment(*, shared: bool) -> Finding:
     if shared:
-        return Finding("pace", "ok", "all hosts keep the rate limits together")
+        return Finding("pace", "ok", "all hosts that use this store pace as one")
     executor = conf.get("core", "executor", fallback="")
     if "KubernetesExecutor" in executor:
         return Finding("pace", "defect", f"each task runs in a pod of its own and paces by itself. {_SHARE}")
@@ -25,5 +40,5 @@ def check_pace(*, shared: bool) -> Finding:
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return Finding("pace", "defect", f"this process runs in a pod and paces by itself. {_SHARE}")
     if "LocalExecutor" in executor or not executor:
-        return Finding("pace", "ok", "this host's processes keep the rate limits together")
+        return Finding("pace", "ok", "this host's processes pace as one")
     return Finding("pace", "warning", f"with {executor}, workers on several hosts pace each by itself. {_SHARE}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.observer import UNOBSERVED, Observer
 
 if TYPE_CHECKING:
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 _METRICS = ("statsd_on", "statsd_datadog_enabled", "otel_on")
 
 
-def observer_for(conn_type: str, base_url: str) -> Observer:
+def observer_for(conn_type: str, base_url: str, clock: Clock) -> Observer:
     """Return what tells Airflow's metrics and traces of an account.
 
     :param conn_type: ``bitrix24`` or ``domo``; metrics' names begin with it.
     :param base_url: the account's address, whose host is a tag of each metric.
+    :param clock: the time.
     """
     metrics = any(conf.getboolean("metrics", name, fallback=False) for name in _METRICS)
     traces = conf.getboolean("traces", "otel_on", fallback=False)
     if not (metrics or traces):
         return UNOBSERVED
     host = urlsplit(base_url).hostname or ""
-    return AirflowObserver(conn_type, host, _stats() if metrics else None, _tracer() if traces else None)
+    return AirflowObserver(conn_type, host, _stats() if metrics else None, _tracer() if traces else None, clock)
 
 
 class AirflowObserver:
@@ -41,13 +42,15 @@ class AirflowObserver:
     :param host: tag of each metric, attribute of each span.
     :param stats: Airflow's ``Stats``; ``None``: no metrics.
     :param tracer: makes spans; ``None``: no traces.
+    :param clock: the time.
     """
 
-    def __init__(self, conn_type: str, host: str, stats: Any, tracer: Tracer | None) -> None:
+    def __init__(self, conn_type: str, host: str, stats: Any, tracer: Tracer | None, clock: Clock) -> None:
         self._conn_type = conn_type
         self._host = host
         self._stats = stats
         self._tracer = tracer
+        self._clock = clock
 
     def count(self, name: str, amount: int = 1, **tags: str) -> None:
         """Add to a counter."""
@@ -57,14 +60,14 @@ class AirflowObserver:
     @contextmanager
     def request(self, call: str) -> Iterator[None]:
         """Count a request, time it, and show it as a span of the task."""
-        began = time.monotonic()
+        began = self._clock.monotonic()
         try:
             with self._span(call):
                 yield
         finally:
             self.count("requests")
             # Added up, as the backends do not agree on what a timing is: their averages are in other units.
-            self.count("request_ms", round((time.monotonic() - began) * 1000))
+            self.count("request_ms", round((self._clock.monotonic() - began) * 1000))
 
     def _span(self, call: str) -> AbstractContextManager[object]:
         if self._tracer is None:

@@ -58,7 +58,8 @@ class TestBitrix24:
             "methods": ("ok", "all that are used for flows are there"),
             "workflows": ("ok", "can be listed, started and ended (3 are running)"),
             "clock": ("ok", "within 30 s of the portal's"),
-            "pace": ("ok", "this host's processes keep the rate limits together"),
+            "store": ("ok", f"{Bitrix24Hook().record_store()} can be used"),
+            "pace": ("ok", "this host's processes pace as one"),
         }
 
     def test_it_reads_only_and_sends_two_requests(self, control: Control) -> None:
@@ -146,6 +147,34 @@ class TestPace:
     def test_celery_may_have_workers_on_several_hosts(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
         assert "extra.shared_store" in warnings("bitrix24_default")["pace"]
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_one_store_for_all_hosts_suits_pods_too(
+        self, control: Control, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "KubernetesExecutor")
+        connect(simulator, monkeypatch, "bitrix24", extra={"shared_store": "pace"})
+        monkeypatch.setattr(Bitrix24Hook.clock, "sleep", lambda *_: None)
+        monkeypatch.setenv("AIRFLOW_CONN_PACE", f"redis://:st0reSecret@127.0.0.1:{closed_port()}/0")
+        found = check_connection("bitrix24_default")
+        assert [one.text for one in found if one.check == "pace"] == ["all hosts that use this store pace as one"]
+        # But this one cannot be reached.
+        (fault,) = (one.text for one in found if one.level == "defect")
+        assert "each process paces by itself, at half the rate: Redis at 127.0.0.1:" in fault
+        assert "st0reSecret" not in str(found)
+
+    def test_a_store_without_a_connection_is_a_defect(
+        self, control: Control, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect(simulator, monkeypatch, "bitrix24", extra={"shared_store": "nowhere"})
+        assert "nowhere" in defects("bitrix24_default")["connection"]
+
+    def test_a_folder_that_cannot_be_written_to_is_a_defect(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Bitrix24Hook.clock, "sleep", lambda *_: None)
+        monkeypatch.setattr("tempfile.tempdir", "/proc")
+        assert "at half the rate" in defects("bitrix24_default")["store"]
 
 
 class TestDomo:
