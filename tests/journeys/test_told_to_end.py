@@ -18,8 +18,8 @@ import pytest
 
 from airflow_provider_workflows.simulator import Control, Simulator
 
-#: With the slow requests, a minute of work: however busy the machine is, the signal comes in the middle.
-COUNT = 4000
+#: Half a minute of work, as they are paced: however busy the machine is, the signal comes in the middle.
+COUNT = 2400
 WORKER = """
 import json, logging, signal, sys
 

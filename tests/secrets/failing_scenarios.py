@@ -6,7 +6,9 @@ looks for the credentials in all that pytest prints. So no variable here may hol
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -19,6 +21,7 @@ from typing import Any
 
 import pytest
 import requests
+from _pytest._code import source
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_workflows.bitrix24 import (
@@ -50,6 +53,10 @@ from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from airflow_provider_workflows.triggers.polling import validate_event
 from tests.secrets.answers import FAILURES
+
+# pytest parses a whole file anew for each frame that it prints, which would take half of the time.
+ast.parse = functools.cache(ast.parse)  # type: ignore[assignment]
+source.get_statement_startend2 = functools.cache(source.get_statement_startend2)
 
 log = logging.getLogger(__name__)
 WORKFLOWS = ["65e5a449e8f135.21284909", "65e5a449e8f135.21284910"]
