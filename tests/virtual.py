@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Coroutine
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, Self, TypeVar
 
 from aiohttp.test_utils import make_mocked_request
@@ -22,6 +23,7 @@ from airflow_provider_workflows.simulator.control_path import ControlPath
 from airflow_provider_workflows.simulator.world import World
 
 T = TypeVar("T")
+APP: Any = object()
 #: When it all begins.
 BEGIN = 1_800_000_000.0
 
@@ -80,8 +82,17 @@ class PortalRuntime(LoopRuntime):
     async def exchange(self, call: str, request: Request) -> Response:
         """Have the portal answer."""
         path = request.url.split("/rest/")[1]
-        headers = {"Content-Type": "application/json"}
-        received = make_mocked_request("POST", f"/rest/{path}", headers, match_info={"tail": path})
+        # Mocking them for each request would take longer than all the rest.
+        server: Any = SimpleNamespace(ssl_context=None, peername=None, sockname=None)
+        received = make_mocked_request(
+            "POST",
+            f"/rest/{path}",
+            {"Content-Type": "application/json"},
+            match_info={"tail": path},
+            app=APP,
+            protocol=server,
+            writer=SimpleNamespace(),
+        )
         received._read_bytes = json.dumps(request.body).encode()
         answer: Any = await self._portal.rest(received)
         transport: Any = received.transport
