@@ -23,7 +23,11 @@ for _name in certificates.VARIABLES:
     os.environ.pop(_name, None)
 
 # Airflow's services take minutes: make test-e2e.
-collect_ignore = [] if os.environ.get("E2E") else ["e2e"]
+# Who has the wheel installed runs users_project: test_users_project.py.
+collect_ignore = ["users_project", *([] if os.environ.get("E2E") else ["e2e"])]
+
+# Installed or not, it is there once: its entry point has the same name.
+pytest_plugins = ["airflow_provider_workflows.pytest_plugin"]
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)

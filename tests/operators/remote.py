@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,35 +16,8 @@ from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.simulator import Control, Simulator
-
-
-class VirtualTime(Clock):
-    """Who sleeps is there at once, and the simulator is there with them."""
-
-    def __init__(self) -> None:
-        self.naps: list[float] = []
-        self._ahead = 0.0
-        self._lock = threading.Lock()
-
-    def time(self) -> float:
-        """Return the Unix time."""
-        return time.time() + self._ahead
-
-    def monotonic(self) -> float:
-        """Return the time of a clock that is never set."""
-        return time.monotonic() + self._ahead
-
-    def sleep(self, seconds: float, until: Event | None = None) -> None:
-        """Let time pass."""
-        with self._lock:
-            self.naps.append(seconds)
-            self._ahead += seconds
-
-    async def asleep(self, seconds: float) -> None:
-        """Let time pass for a trigger."""
-        with self._lock:
-            self._ahead += seconds
-        await asyncio.sleep(0)
+from airflow_provider_workflows.testing.clock import VirtualTime as VirtualTime
+from airflow_provider_workflows.testing.tasks import TaskInstance as TaskInstance
 
 
 class InstalledTime:
@@ -66,26 +36,6 @@ class InstalledTime:
 
 INSTALLED = InstalledTime()
 
-
-class TaskInstance:
-    """Takes XComs; what is no JSON fails the test, as it would fail the task."""
-
-    dag_id, run_id, task_id = "dag", "run", "task"
-    map_index = -1
-    try_number = 1
-    max_tries = 1
-
-    def __init__(self) -> None:
-        self.xcoms: dict[str, Any] = {}
-
-    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
-        """Return a value of the task itself."""
-        assert map_indexes == self.map_index
-        return self.xcoms.get(key)
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        """Keep a value."""
-        self.xcoms[key] = json.loads(json.dumps(value))
 
 
 @contextmanager

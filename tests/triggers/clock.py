@@ -14,7 +14,7 @@ from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.rest import clock as rest_clock
 from airflow_provider_workflows.simulator import Control, Simulator
-from tests.operators.deferred import revive
+from airflow_provider_workflows.testing.tasks import revive
 
 START = 1_900_000_000.0
 

@@ -1,0 +1,18 @@
+"""A Dag as somebody writes it who has this package installed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_workflows.operators.bitrix24 import ListWorkflowsOperator, TerminateWorkflowOperator
+from airflow_provider_workflows.operators.domo import DomoCancelOperator
+
+with DAG("nightly", schedule="@daily", start_date=datetime(2026, 1, 1), params={"instances": []}) as dag:
+    old = ListWorkflowsOperator(task_id="old", filters={"<STARTED": "{{ ds }}"})
+    end = TerminateWorkflowOperator(task_id="end", workflow_id=old.output, status="Ended by night, {{ ds }}")
+    cancel = DomoCancelOperator(
+        task_id="cancel", instance_id="{{ params.instances }}", wait_for_completion=True, deferrable=True, retries=3
+    )
+    end >> cancel
