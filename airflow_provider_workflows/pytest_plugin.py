@@ -20,29 +20,31 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def _virtual_time() -> VirtualTime:
+def _workflows_time() -> VirtualTime:
     from airflow_provider_workflows.testing.clock import VirtualTime
 
     return VirtualTime()
 
 
 @pytest.fixture(scope="session")
-def _session_simulator(_virtual_time: VirtualTime) -> Iterator[Simulator]:
+def _workflows_session(_workflows_time: VirtualTime) -> Iterator[Simulator]:
     from airflow_provider_workflows.simulator import Simulator
 
-    with Simulator(clock=_virtual_time) as simulator:
+    with Simulator(clock=_workflows_time) as simulator:
         yield simulator
 
 
 @pytest.fixture
-def _simulator(_session_simulator: Simulator, _virtual_time: VirtualTime, tmp_path: Path) -> Iterator[Simulator]:
+def _workflows_simulator(
+    _workflows_session: Simulator, _workflows_time: VirtualTime, tmp_path: Path
+) -> Iterator[Simulator]:
     """Return a simulator that is empty; the package reaches nothing else, and does not wait."""
     from airflow_provider_workflows.testing.isolation import isolated
 
-    _virtual_time.reset()
-    _session_simulator.control.reset()
-    with isolated(_session_simulator, _virtual_time, tmp_path):
-        yield _session_simulator
+    _workflows_time.reset()
+    _workflows_session.control.reset()
+    with isolated(_workflows_session, _workflows_time, tmp_path):
+        yield _workflows_session
 
 
 def _connect(server: Simulator, monkeypatch: pytest.MonkeyPatch, conn_id: str, conn_type: str) -> None:
@@ -51,31 +53,31 @@ def _connect(server: Simulator, monkeypatch: pytest.MonkeyPatch, conn_id: str, c
 
 
 @pytest.fixture
-def bitrix24_simulator(_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Bitrix24Simulator:
+def bitrix24_simulator(_workflows_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Bitrix24Simulator:
     """Return an empty Bitrix24 portal, to which the connection ``bitrix24_default`` leads."""
     from airflow_provider_workflows.testing import Bitrix24Simulator
 
-    return Bitrix24Simulator(_simulator.control, partial(_connect, _simulator, monkeypatch))
+    return Bitrix24Simulator(_workflows_simulator.control, partial(_connect, _workflows_simulator, monkeypatch))
 
 
 @pytest.fixture
-def domo_simulator(_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> DomoSimulator:
+def domo_simulator(_workflows_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> DomoSimulator:
     """Return an empty Domo account, to which the connection ``domo_default`` leads."""
     from airflow_provider_workflows.testing import DomoSimulator
 
-    return DomoSimulator(_simulator.control, partial(_connect, _simulator, monkeypatch))
+    return DomoSimulator(_workflows_simulator.control, partial(_connect, _workflows_simulator, monkeypatch))
 
 
 @pytest.fixture
-def run_task(_simulator: Simulator) -> Callable[..., Any]:
-    """Return what runs one task, see :func:`airflow_provider_workflows.testing.run_task`."""
-    from airflow_provider_workflows.testing import run_task
+def run_task(_workflows_simulator: Simulator) -> Callable[..., Any]:
+    """Return what runs one task, see :func:`airflow_provider_workflows.testing.tasks.run_task`."""
+    from airflow_provider_workflows.testing.tasks import run_task
 
     return run_task
 
 
 @pytest.fixture(scope="session")
-def _airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _workflows_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of an empty Airflow database, made once."""
     from airflow_provider_workflows.testing.dags import make_database
 
@@ -85,8 +87,8 @@ def _airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_dag(_simulator: Simulator, _airflow_database: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Return what runs a whole Dag, see :func:`airflow_provider_workflows.testing.run_dag`."""
+def run_dag(_workflows_simulator: Simulator, _workflows_database: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Return what runs a whole Dag, see :func:`airflow_provider_workflows.testing.dags.run_dag`."""
     from airflow_provider_workflows.testing.dags import copy_database, run_dag
 
-    return partial(run_dag, database=copy_database(_airflow_database, tmp_path))
+    return partial(run_dag, database=copy_database(_workflows_database, tmp_path))

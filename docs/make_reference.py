@@ -31,6 +31,7 @@ FOR_DAGS: dict[str, type] = {
     "links.domo": BaseOperatorLink,
 }
 HOOKS: dict[str, type] = {"hooks.bitrix24": BaseHook, "hooks.domo": BaseHook}
+FOR_TESTS = "testing"
 #: Modules that are of use without Airflow, and what they offer; default: their ``__all__``.
 WITHOUT_AIRFLOW = {"bitrix24": (), "domo": (), "rest.redaction": ("redact",), "simulator": ()}
 
@@ -54,6 +55,9 @@ def page() -> str:
             *(part for name, base in FOR_DAGS.items() for part in section(name, public_classes(name, base))),
             "## Hooks\n",
             *(part for name, base in HOOKS.items() for part in section(name, public_classes(name, base), members=True)),
+            "## For tests\n",
+            "The fixtures are on the page [Testing your Dags](testing.md).\n",
+            *section(FOR_TESTS, public_names(module(FOR_TESTS)), members=True),
             "## Errors\n",
             f"All are a `ProviderError`. The modules are those of `{PACKAGE}`.\n",
             "| error | is a | module | a retry helps | meaning |",

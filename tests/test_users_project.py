@@ -18,7 +18,7 @@ PROJECT = ROOT / "tests/users_project"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a copy of the project, beside a folder into which the wheel is unpacked, which installs a wheel like ours."""
+    """Return a copy of the project, beside a folder into which the wheel is unpacked: all that installing it does."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from threading import Event
 
 from airflow_provider_workflows.rest.clock import Clock
@@ -24,13 +22,13 @@ class VirtualTime(Clock):
 
     def time(self) -> float:
         """Return the Unix time."""
-        return time.time() + self._ahead
+        return super().time() + self._ahead
 
     def monotonic(self) -> float:
         """Return the seconds of a clock that is never set."""
-        return time.monotonic() + self._ahead
+        return super().monotonic() + self._ahead
 
-    def sleep(self, seconds: float, until: Event | None = None) -> None:
+    def sleep(self, seconds: float, until: Event | None = None) -> None:  # noqa: ARG002
         """Let time pass.
 
         :param seconds: how long.
@@ -47,4 +45,4 @@ class VirtualTime(Clock):
         """
         with self._lock:
             self._ahead += seconds
-        await asyncio.sleep(0)
+        await super().asleep(0)

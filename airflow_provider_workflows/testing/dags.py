@@ -49,7 +49,8 @@ def run_dag(
     :param conf: parameters of the run, as one gives them in Airflow's UI.
     :param logical_date: of the run; default: now.
     """
-    date = {"logical_date" if AIRFLOW_V_3_0_PLUS else "execution_date": logical_date} if logical_date else {}
+    name = "logical_date" if AIRFLOW_V_3_0_PLUS else "execution_date"
+    date: dict[str, Any] = {name: logical_date} if logical_date else {}
     with _airflow_on(database), _to_be_found(dag), _hurried(dag):
         run: Any = dag.test(run_conf=dict(conf or {}), **date)
         return _result(run)

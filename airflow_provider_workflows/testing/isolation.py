@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -56,8 +55,8 @@ def _only_to(simulator: Simulator, read: Callable[[Connection], Any]) -> Callabl
         if settings.account.base_url != simulator.url:
             raise ConnectionFieldError(
                 connection.conn_id,
-                f"leads to {settings.account.base_url}, and a test must not reach it; "
-                f"bitrix24_simulator.connect({connection.conn_id!r}) or domo_simulator.connect(...) leads it to the simulator",
+                f"leads to {settings.account.base_url}, and a test must not reach it; to lead it to the simulator, "
+                f"call {connection.conn_type}_simulator.connect({connection.conn_id!r})",
             )
         return settings
 

@@ -45,9 +45,9 @@ class Bitrix24Simulator(_System):
         """Put running workflows into the portal.
 
         :param count: how many.
-        :param fields: what ``bizproc.workflow.instances`` tells of each, e.g. ``STARTED``, a date or its ISO text,
-            ``TEMPLATE_ID``, ``OWNED_UNTIL`` (the end of its lock: one that has ended makes it stuck); and ``ends_after``,
-            seconds after which it finishes by itself.
+        :param fields: what ``bizproc.workflow.instances`` tells of each, e.g. ``TEMPLATE_ID``, ``STARTED`` (a
+            date or its ISO text), ``OWNED_UNTIL`` (the end of its lock: one that has ended makes it stuck); and
+            ``ends_after``, seconds after which it finishes by itself.
         :returns: their ids.
         """
         return self.control.add_workflows([_as_json(fields)] * count)

@@ -10,7 +10,8 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator, TaskDeferred, timezone
+import pendulum
+from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator, TaskDeferred
 from airflow.triggers.base import BaseTrigger
 from pydantic import ImportString, TypeAdapter
 
@@ -34,8 +35,8 @@ class TaskInstance:
 
     def xcom_pull(
         self,
-        task_ids: str | None = None,
-        dag_id: str | None = None,
+        task_ids: str = task_id,
+        dag_id: str | None = None,  # noqa: ARG002
         key: str = "return_value",
         default: Any = None,
         **_: Any,
@@ -117,9 +118,9 @@ def _variables(
     operator: BaseOperator, params: Mapping[str, Any] | None, logical_date: datetime | None
 ) -> dict[str, Any]:
     """Return what templates may use."""
-    date = timezone.coerce_datetime(logical_date or datetime.fromtimestamp(AccountHook.clock.time(), UTC))
+    date = pendulum.instance(logical_date or datetime.fromtimestamp(AccountHook.clock.time(), UTC))
     dag = operator.get_dag()
-    given = {**(dag.params.dump() if dag else {}), **operator.params.dump(), **(params or {})}
+    given = {**(dag.params.dump() if dag else {}), **dict(operator.params), **(params or {})}
     run = SimpleNamespace(run_id="run", conf=dict(params or {}), logical_date=date, run_type="manual")
     return {
         "dag": dag,

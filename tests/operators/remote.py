@@ -37,7 +37,6 @@ class InstalledTime:
 INSTALLED = InstalledTime()
 
 
-
 @contextmanager
 def refused(
     error: type[Exception] | tuple[type[Exception], ...], match: str | None = None

@@ -25,8 +25,8 @@ from airflow_provider_workflows.operators.bitrix24 import (
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
-from airflow_provider_workflows.triggers.polling import WaitFailedError
 from airflow_provider_workflows.testing.tasks import revive
+from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import resume
 from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, refused, render
 from tests.operators.test_reports import Store

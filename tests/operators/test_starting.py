@@ -30,8 +30,8 @@ from airflow_provider_workflows.rest.start_once import ForeignIdError, StartUncl
 from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.starting import StillRunningError
-from airflow_provider_workflows.triggers.polling import WaitFailedError
 from airflow_provider_workflows.testing.tasks import revive
+from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume, run_through
 from tests.operators.remote import TaskInstance, refused, render
 

@@ -78,9 +78,8 @@ class TestWaiting:
     def test_what_is_started_is_waited_for(self, domo_simulator: DomoSimulator, run_task: RunTask) -> None:
         model = domo_simulator.add_model(name="Report", message_name="Go")
         domo_simulator.control.configure(finishes_after=DAY, final_status="FAILED")
-        start = DomoStartOperator(
-            task_id="start", model_id=model, version="1.0.0", message_name="Go", wait_for_completion=True, deferrable=True
-        )
+        how: Any = {"wait_for_completion": True, "deferrable": True, "poll_interval": 3600}
+        start = DomoStartOperator(task_id="start", model_id=model, version="1.0.0", message_name="Go", **how)
         with pytest.raises(Exception, match="FAILED"):
             run_task(start)
         assert len(domo_simulator.started) == 1
