@@ -118,6 +118,30 @@ class Control:
         """
         self._do("add_users", rows)
 
+    def add_departments(self, rows: list[dict[str, Any]]) -> None:
+        """
+        Put departments into the portal.
+
+        :param rows: fields of each as in ``department.get``
+        """
+        self._do("add_departments", rows)
+
+    def add_webhooks(self, rows: list[dict[str, Any]]) -> None:
+        """
+        Put incoming webhooks into the portal, besides the one of the settings.
+
+        :param rows: ``user`` and ``code`` of each; ``scopes`` and ``admin`` are as the settings say if left out
+        """
+        self._do("add_webhooks", rows)
+
+    def add_chats(self, dialogs: list[str]) -> None:
+        """
+        Put chats into the portal, besides ``chat1``.
+
+        :param dialogs: the dialog of each, e.g. ``chat7`` or ``sg3``
+        """
+        self._do("add_chats", dialogs)
+
     def add_tasks(self, rows: list[dict[str, Any]]) -> None:
         """
         Put tasks of workflows into the portal.

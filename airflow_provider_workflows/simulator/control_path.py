@@ -12,7 +12,7 @@ from airflow_provider_workflows.simulator.bitrix24 import flows
 from airflow_provider_workflows.simulator.bitrix24.listing import timestamp
 from airflow_provider_workflows.simulator.bitrix24.workflows import from_fields, generated
 from airflow_provider_workflows.simulator.faults import Fault
-from airflow_provider_workflows.simulator.world import World
+from airflow_provider_workflows.simulator.world import Webhook, World
 
 DAY = 86_400
 
@@ -35,6 +35,9 @@ class ControlPath:
             "add_templates": self._add_templates,
             "add_flow": self._add_flow,
             "add_users": self._add_users,
+            "add_departments": self._add_departments,
+            "add_webhooks": self._add_webhooks,
+            "add_chats": self._add_chats,
             "add_tasks": self._add_tasks,
             "add_domo_models": self._add_domo_models,
             "add_domo_instances": self._add_domo_instances,
@@ -137,7 +140,18 @@ class ControlPath:
         return id
 
     def _add_users(self, given: list[dict[str, Any]]) -> None:
-        self.world.directory.users.extend(given)
+        for fields in given:
+            self.world.directory.add_user(fields)
+
+    def _add_departments(self, given: list[dict[str, Any]]) -> None:
+        for fields in given:
+            self.world.directory.add_department(fields)
+
+    def _add_webhooks(self, given: list[dict[str, Any]]) -> None:
+        self.world.webhooks += [Webhook(**fields) for fields in given]
+
+    def _add_chats(self, given: list[str]) -> None:
+        self.world.messages.chats.update(given)
 
     def _add_tasks(self, given: list[dict[str, Any]]) -> None:
         for fields in given:

@@ -43,8 +43,8 @@ class Settings:
     webhook_code: str = "sim0webhook0code"
     webhook_known: bool = True
     is_admin: bool = True
-    scopes: list[str] = field(default_factory=lambda: ["bizproc", "task", "user"])
-    bearer_everywhere: bool = False  # else an Authorization header is honoured by tasks.flow.* only
+    scopes: list[str] = field(default_factory=lambda: ["bizproc", "task", "user", "department", "im"])
+    bearer_everywhere: bool = True  # else an Authorization header is honoured by tasks.flow.* only
     https_required: bool = False
     client_id: str = "local.sim0client"
     client_secret: str = "sim0client0secret"  # noqa: S105
@@ -63,6 +63,7 @@ class Settings:
 
     # Bitrix24: what the account has
     commercial_plan: bool = True
+    license: str = "de_pro100"  # what app.info tells; de_ent250 and its like have the larger bucket
     has_bizproc: bool = True
     has_flows: bool = True
     overload: bool = False  # the block that staff put on a portal by hand

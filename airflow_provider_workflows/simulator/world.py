@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_workflows.simulator.bitrix24.directory import Directory
 from airflow_provider_workflows.simulator.bitrix24.flows import Flows
 from airflow_provider_workflows.simulator.bitrix24.limits import LeakyBucket, OperatingTime
+from airflow_provider_workflows.simulator.bitrix24.messages import Messages
 from airflow_provider_workflows.simulator.bitrix24.tokens import Tokens
 from airflow_provider_workflows.simulator.bitrix24.workflows import Workflows
 from airflow_provider_workflows.simulator.clock import Clock
 from airflow_provider_workflows.simulator.domo.instances import Instances
 from airflow_provider_workflows.simulator.faults import Faults
 from airflow_provider_workflows.simulator.settings import Settings
+
+
+@dataclass
+class Webhook:
+    """
+    An incoming webhook besides the one of the settings.
+
+    :param user: whose it is
+    :param code: its code
+    :param scopes: what it was given, as the settings say if left out
+    :param admin: whether its user is an administrator, as the settings say if left out
+    """
+
+    user: int
+    code: str
+    scopes: list[str] | None = None
+    admin: bool | None = None
 
 
 class World:
@@ -36,6 +55,8 @@ class World:
         self.journal: list[dict[str, Any]] = []
         self.workflows = Workflows(self.clock)
         self.directory = Directory()
+        self.messages = Messages()
+        self.webhooks: list[Webhook] = []
         self.flows = Flows(self.clock)
         self.tokens = Tokens(self.settings, self.clock)
         self.bucket = LeakyBucket(self.clock)
@@ -87,6 +108,7 @@ class World:
             "bitrix24": {
                 "workflows": {row.id: row.full(offset) for row in self.workflows.rows.values()},
                 "flows": {str(id): dict(flow) for id, flow in self.flows.rows.items()},
+                **self.messages.full(),
             },
             "domo": {"instances": {row.id: row.full(now) for row in self.instances.rows.values()}},
         }

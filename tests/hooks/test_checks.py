@@ -54,7 +54,7 @@ class TestBitrix24:
         assert found == {
             "address": ("ok", f"{simulator.url} answers"),
             "administrator": ("ok", "user 1 is an administrator"),
-            "scopes": ("ok", "granted: bizproc, task, user"),
+            "scopes": ("ok", "granted: bizproc, department, im, task, user"),
             "methods": ("ok", "all that are used for flows are there"),
             "workflows": ("ok", "can be listed, started and ended (3 are running)"),
             "clock": ("ok", "within 30 s of the portal's"),

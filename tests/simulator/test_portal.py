@@ -125,14 +125,22 @@ def test_no_token_or_an_unknown_one(with_token, token):
     assert (reply.status_code, reply.json()["error"]) == (401, "NO_AUTH_FOUND")
 
 
-def test_a_bearer_header_works_for_flows_only_unless_set_otherwise(with_token, control):
+def test_a_token_may_stand_in_the_header_or_in_one_of_two_parameters(with_token, control):
+    bearer = {"Authorization": f"Bearer {ACCESS}"}
+    assert with_token(LIST, token=None, headers=bearer).ok
+    assert with_token(LIST, token="stale", headers=bearer).ok, "the header goes first"
+    assert with_token(LIST, {"access_token": ACCESS}, token=None).ok
+    assert with_token(LIST, {"access_token": "stale"}).ok, "auth goes before access_token"
+    assert [entry["auth"] for entry in control.requests()] == ["bearer", "bearer", "access_token", "auth"]
+    assert with_token(LIST, headers={"Authorization": "Bearer stale"}).status_code == 401
+
+
+def test_older_portals_know_the_header_for_flows_only(with_token, control):
+    control.configure(bearer_everywhere=False)
     control.add_flow(id=517)
     bearer = {"Authorization": f"Bearer {ACCESS}"}
     assert with_token("tasks.flow.Flow.get", {"flowId": 517}, token=None, headers=bearer).ok
     assert with_token(LIST, token=None, headers=bearer).status_code == 401
-    control.configure(bearer_everywhere=True)
-    assert with_token(LIST, token=None, headers=bearer).ok
-    assert [entry["auth"] for entry in control.requests()] == ["bearer", None, "bearer"]
 
 
 def test_users_are_found_by_name(rest, control):

@@ -31,6 +31,34 @@ class ApiError(Exception):
         return {"error": self.code, "error_description": self.description}
 
 
+@dataclass(frozen=True)
+class Caller:
+    """
+    Who sends a request, and what they may do.
+
+    :param app: the webhook or application, which has its own account of running time
+    :param user: for whom it acts
+    :param auth: how it shows that: ``webhook``, ``auth``, ``access_token`` (parameters) or ``bearer`` (the header)
+    :param admin: whether the user is an administrator
+    :param scopes: which scopes it was given
+    """
+
+    app: str
+    user: int
+    auth: str
+    admin: bool
+    scopes: tuple[str, ...]
+
+    def may(self, scope: str) -> bool:
+        """
+        Whether it was given a scope; those of users come in three sizes.
+
+        :param scope: the scope, empty for what needs none
+        """
+        wanted = ("user", "user_basic", "user_brief") if scope == "user" else (scope,)
+        return not scope or not set(self.scopes).isdisjoint(wanted)
+
+
 @dataclass
 class Answer:
     """A result, with the two extra keys of a list."""
@@ -46,7 +74,7 @@ class Call:
 
     world: World
     params: dict[str, Any]
-    user: int
+    caller: Caller
 
     def upper(self, name: str) -> Any:
         """

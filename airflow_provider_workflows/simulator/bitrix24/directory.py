@@ -1,13 +1,13 @@
-"""Users, tasks and templates: lists that the portal only shows."""
+"""Users, departments, tasks and templates."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
+from airflow_provider_workflows.simulator import php
 from airflow_provider_workflows.simulator.bitrix24.listing import Column
 
-USER_FIELDS = ("ID", "ACTIVE", "NAME", "LAST_NAME", "EMAIL", "WORK_POSITION")
 TASK_FIELDS = {
     **dict.fromkeys(
         (
@@ -60,12 +60,13 @@ def _field(name: str, row: dict[str, Any]) -> Any:
 
 
 class Directory:
-    """The lists; three templates and the webhook's owner are there from the start."""
+    """The lists; three templates, a department and the webhook's owner are there from the start."""
 
     def __init__(self) -> None:
-        self.users: list[dict[str, Any]] = [
-            {"ID": "1", "ACTIVE": True, "NAME": "Ada", "LAST_NAME": "Admin", "EMAIL": "ada@portal.example"}
-        ]
+        self.users: list[dict[str, Any]] = []
+        self.add_user({"ID": 1, "NAME": "Ada", "LAST_NAME": "Admin", "EMAIL": "ada@portal.example"})
+        self.departments: list[dict[str, Any]] = []
+        self.add_department({"ID": 1, "NAME": "Portal", "UF_HEAD": "1"})
         self.tasks: list[dict[str, Any]] = []
         self.templates: dict[int, dict[str, Any]] = {}
         for id, module, entity, kind in (
@@ -74,6 +75,41 @@ class Directory:
             (3, "crm", "CCrmDocumentDeal", "DEAL"),
         ):
             self.add_template({"ID": id, "MODULE_ID": module, "ENTITY": entity, "DOCUMENT_TYPE": kind})
+
+    def add_user(self, fields: dict[str, Any]) -> None:
+        """
+        Put a user into the portal.
+
+        :param fields: fields of ``user.get``
+        """
+        id = fields.get("ID", 1 + max((php.integer(user["ID"]) for user in self.users), default=0))
+        self.users.append({"ACTIVE": True, "NAME": "", "LAST_NAME": "", "EMAIL": "", **fields, "ID": str(id)})
+
+    def user(self, id: int) -> dict[str, Any]:
+        """
+        Return a user; one whom nobody has put there is active and has no name.
+
+        :param id: the user's ID
+        """
+        found = next((user for user in self.users if user["ID"] == str(id)), None)
+        return found or {"ID": str(id), "ACTIVE": True, "NAME": "", "LAST_NAME": "", "EMAIL": ""}
+
+    def knows(self, id: int) -> bool:
+        """
+        Whether there is a user.
+
+        :param id: the user's ID
+        """
+        return any(user["ID"] == str(id) for user in self.users)
+
+    def add_department(self, fields: dict[str, Any]) -> None:
+        """
+        Put a department into the portal.
+
+        :param fields: fields of ``department.get``
+        """
+        id = str(fields.get("ID", 1 + max((php.integer(row["ID"]) for row in self.departments), default=0)))
+        self.departments.append({"NAME": f"Department {id}", "SORT": 500, **fields, "ID": id})
 
     def add_template(self, fields: dict[str, Any]) -> None:
         """

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_workflows.simulator import php
-from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError, Call
+from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError, Call, Caller
 from airflow_provider_workflows.simulator.bitrix24.limits import Key
 from airflow_provider_workflows.simulator.bitrix24.listing import iso
 from airflow_provider_workflows.simulator.bitrix24.methods import find, run
@@ -19,21 +19,6 @@ OPERATION_TIME_LIMIT = (429, "OPERATION_TIME_LIMIT", "Method is blocked due to o
 
 class CutOff(Exception):
     """The server stops in the middle of a request, without a reply."""
-
-
-@dataclass(frozen=True)
-class Caller:
-    """
-    Who sends a request.
-
-    :param app: the webhook or application, which has its own account of running time
-    :param user: for whom it acts
-    :param auth: how it shows that: ``webhook``, ``auth`` (the parameter) or ``bearer`` (the header)
-    """
-
-    app: str
-    user: int
-    auth: str
 
 
 @dataclass
@@ -168,7 +153,7 @@ class Execution:
             seconds = settings.method_seconds.get(proper, settings.command_seconds)
             if seconds:
                 await world.clock.sleep(seconds)
-            return proper, run(method, Call(world, params, self.caller.user))
+            return proper, run(method, Call(world, params, self.caller))
         finally:
             spent = settings.operating_by_method.get(proper, settings.operating_per_command)
             spent = world.clock.monotonic() - started if spent is None else spent

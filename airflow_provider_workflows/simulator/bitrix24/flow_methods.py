@@ -40,7 +40,7 @@ def create(call: Call) -> Answer:
     _validate(call, given, 0)
     if not world.settings.has_flows:
         raise _flow_error(call, "flow_access_denied")
-    flow = world.flows.new(given, call.user, world.settings.server_offset)
+    flow = world.flows.new(given, call.caller.user, world.settings.server_offset)
     world.record("bitrix24", "create", flow["id"], name=flow["name"])
     return Answer(dict(flow))
 
@@ -100,7 +100,7 @@ def _flow(call: Call, id: Any, change: bool = True) -> dict[str, Any]:
     if flow is None:
         not_found = settings.flow_unknown == "not_found"
         raise _flow_error(call, "flow_not_found" if not_found else "flow_access_denied")
-    if change and not settings.is_admin and call.user not in (flow["creatorId"], flow["ownerId"]):
+    if change and not call.caller.admin and call.caller.user not in (flow["creatorId"], flow["ownerId"]):
         raise _flow_error(call, "flow_access_denied")
     return flow
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_workflows.simulator.bitrix24 import flow_methods, list_methods, workflow_methods
+from airflow_provider_workflows.simulator import php
+from airflow_provider_workflows.simulator.bitrix24 import (
+    app_methods,
+    flow_methods,
+    list_methods,
+    message_methods,
+    user_methods,
+    workflow_methods,
+)
 from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError, Call
 from airflow_provider_workflows.simulator.world import World
 
@@ -27,6 +35,32 @@ class Method:
     exact: bool = False
 
 
+def methods(call: Call) -> Answer:
+    """List the methods that the caller may use, all there are, or those of a scope."""
+    wanted = call.params.get("scope")
+    if wanted is not None:
+        return Answer([name for name, method in METHODS.items() if method.scope == wanted])
+    everything = php.truth(call.params.get("full"))
+    return Answer([name for name, method in METHODS.items() if everything or call.caller.may(method.scope)])
+
+
+def method_get(call: Call) -> Answer:
+    """Whether there is a method, and whether the caller's scopes suffice for it."""
+    method = METHODS.get(_ANY_CASE.get(str(call.params.get("name")).lower(), ""))
+    settings = call.world.settings
+    exists = method is not None and {"bizproc": settings.has_bizproc, "task": settings.has_flows}.get(
+        method.scope, True
+    )
+    return Answer({"isExisting": exists, "isAvailable": exists and call.caller.may(method.scope if method else "")})
+
+
+def scope(call: Call) -> Answer:
+    """List what the caller may use, or all that could be given."""
+    if php.truth(call.params.get("full")):
+        return Answer(sorted({method.scope for method in METHODS.values()} - {""}))
+    return Answer(list(call.caller.scopes))
+
+
 METHODS: dict[str, Method] = {
     "bizproc.workflow.instances": Method(workflow_methods.instances, "bizproc", admin=True),
     "bizproc.workflow.instance.list": Method(workflow_methods.instances, "bizproc", admin=True),
@@ -42,12 +76,20 @@ METHODS: dict[str, Method] = {
     "tasks.flow.Flow.delete": Method(flow_methods.delete, "task", exact=True),
     "tasks.flow.Flow.isExists": Method(flow_methods.is_exists, "task", exact=True),
     "tasks.flow.Flow.pin": Method(flow_methods.pin, "task", exact=True),
-    "user.get": Method(list_methods.users, "user"),
-    "profile": Method(list_methods.profile),
-    "scope": Method(list_methods.scope),
-    "server.time": Method(list_methods.server_time),
-    # It looks into this very table.
-    "method.get": Method(lambda call: _existence(call)),
+    "user.get": Method(user_methods.users, "user"),
+    "user.search": Method(user_methods.search, "user"),
+    "user.current": Method(user_methods.current, "user"),
+    "department.get": Method(user_methods.departments, "department"),
+    "im.notify": Method(message_methods.notify, "im"),
+    "im.notify.system.add": Method(message_methods.notify, "im"),
+    "im.notify.personal.add": Method(message_methods.notify, "im"),
+    "im.message.add": Method(message_methods.send, "im"),
+    "profile": Method(app_methods.profile),
+    "server.time": Method(app_methods.server_time),
+    "app.info": Method(app_methods.app_info),
+    "scope": Method(scope),
+    "methods": Method(methods),
+    "method.get": Method(method_get),
 }
 _ANY_CASE = {name.lower(): name for name in METHODS}
 
@@ -73,16 +115,6 @@ def find(name: str, world: World) -> tuple[str, Method]:
     return proper, method
 
 
-def _existence(call: Call) -> Answer:
-    """Whether there is a method, and whether the caller's scopes cover it. The name may be in lower case."""
-    method = METHODS.get(_ANY_CASE.get(str(call.params.get("name", "")).lower(), ""))
-    settings = call.world.settings
-    has = {"bizproc": settings.has_bizproc, "task": settings.has_flows}
-    exists = method is not None and has.get(method.scope, True)
-    available = exists and method is not None and (not method.scope or method.scope in settings.scopes)
-    return Answer({"isExisting": exists, "isAvailable": available})
-
-
 def run(method: Method, call: Call) -> Answer:
     """
     Run a method for a caller who must be allowed to.
@@ -91,10 +123,9 @@ def run(method: Method, call: Call) -> Answer:
     :param call: who calls, and with what
     :raises ApiError: if the answer is an error
     """
-    settings = call.world.settings
-    if method.scope and method.scope not in settings.scopes:
+    if not call.caller.may(method.scope):
         description = "The request requires higher privileges than provided by the webhook token"
         raise ApiError(403, "insufficient_scope", description)
-    if method.admin and not settings.is_admin:
+    if method.admin and not call.caller.admin:
         raise ApiError(403, "ACCESS_DENIED", "Access denied!")
     return method.run(call)

@@ -10,16 +10,16 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from airflow_provider_workflows.simulator import php
-from airflow_provider_workflows.simulator.bitrix24.call import ApiError
+from airflow_provider_workflows.simulator.bitrix24.call import ApiError, Caller
+from airflow_provider_workflows.simulator.bitrix24.callers import by_token, by_webhook
 from airflow_provider_workflows.simulator.bitrix24.execution import (
     OPERATION_TIME_LIMIT,
-    Caller,
     CutOff,
     Execution,
     batch_commands,
     split,
 )
-from airflow_provider_workflows.simulator.bitrix24.tokens import EXPIRED, SUPERSEDED, VALID, OAuthError
+from airflow_provider_workflows.simulator.bitrix24.tokens import OAuthError
 from airflow_provider_workflows.simulator.exchange import LostConnection, exchange, html
 from airflow_provider_workflows.simulator.faults import Fault
 from airflow_provider_workflows.simulator.world import World
@@ -155,38 +155,10 @@ class Portal:
             raise ApiError(503, "OVERLOAD_LIMIT", "REST API is blocked due to overload")
         if not self.world.bucket.admits(settings):
             raise ApiError(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
-        caller = self._webhook(webhook) if webhook else self._application(request, method, params)
+        caller = by_webhook(self.world, *webhook) if webhook else by_token(self.world, method, request.headers, params)
         if not settings.commercial_plan:
             raise ApiError(403, "ACCESS_DENIED", "REST API is available only on commercial plans")
         return caller
-
-    def _webhook(self, webhook: tuple[str, str]) -> Caller:
-        settings = self.world.settings
-        user, code = webhook
-        if not settings.webhook_known or user != str(settings.webhook_user) or code != settings.webhook_code:
-            raise ApiError(401, "NO_AUTH_FOUND", "Wrong authorization data")
-        return Caller(app=f"webhook-{user}", user=settings.webhook_user, auth="webhook")
-
-    def _application(self, request: web.Request, method: str, params: dict[str, Any]) -> Caller:
-        settings = self.world.settings
-        token, auth = params.pop("auth", None), "auth"
-        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        if (
-            token is None
-            and scheme.lower() == "bearer"
-            and (settings.bearer_everywhere or method.startswith("tasks.flow."))
-        ):
-            token, auth = bearer, "bearer"
-        if settings.token_server_away:
-            raise ApiError(401, "CONNECTION_ERROR", "Error connecting to authorization server")
-        status = self.world.tokens.status(str(token))
-        if status == EXPIRED:
-            raise ApiError(401, "expired_token", "The access token provided has expired.")
-        if status == SUPERSEDED:
-            raise ApiError(401, "invalid_token", "Unable to get application by token")
-        if status != VALID:
-            raise ApiError(401, "NO_AUTH_FOUND", "Wrong authorization data")
-        return Caller(app=settings.client_id, user=settings.webhook_user, auth=auth)
 
 
 def _address(tail: str) -> tuple[tuple[str, str] | None, str]:

@@ -66,7 +66,7 @@ def start(call: Call) -> Answer:
         module_id=module_id,
         entity=entity,
         document_id=element,
-        started_by=call.user,
+        started_by=call.caller.user,
         template_id=template_id,
         parameters=dict(php.entries(call.upper("PARAMETERS"))),
     )
