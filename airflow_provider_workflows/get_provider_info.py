@@ -4,38 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-_IN_FLIGHT: dict[str, Any] = {
-    "in_flight": {
-        "label": "Requests in flight",
-        "description": "Requests under way at once in bulk work.",
-        "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
-    },
-}
-
-_HTTP: dict[str, Any] = {
-    "connect_timeout": {
-        "label": "Connect timeout (s)",
-        "description": "Seconds for making a connection.",
-        "schema": {"type": ["number", "null"], "default": 10, "minimum": 1},
-    },
-    "read_timeout": {
-        "label": "Read timeout (s)",
-        "description": "Seconds without a byte of the reply; above the server's own limit of 60.",
-        "schema": {"type": ["number", "null"], "default": 70, "minimum": 1},
-    },
-    "total_timeout": {
-        "label": "Total timeout (s)",
-        "description": "Seconds for a request and its whole reply.",
-        "schema": {"type": ["number", "null"], "default": 180, "minimum": 1},
-    },
-    "max_reply_size": {
-        "label": "Largest reply (bytes)",
-        "description": "When it is unpacked.",
-        "schema": {"type": ["integer", "null"], "default": 67108864, "minimum": 1},
-    },
+# A form offers what somebody may have to set; the rest of `extra` is for its JSON box. No field has a default here:
+# Airflow would save it with the connection, where it stays when ours changes.
+_VERIFY: dict[str, Any] = {
     "verify": {
         "label": "CA bundle",
-        "description": "Path of the certificates to trust, a file or a folder. Certificates are always checked.",
+        "description": (
+            "Path of the certificates to trust, a file or a folder, for a server with one of your own. "
+            "Blank: the usual ones. Certificates are always checked."
+        ),
         "schema": {"type": ["string", "null"]},
     },
 }
@@ -109,29 +86,23 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "bucket_capacity": {
                         "label": "Requests at once",
-                        "description": "50; on Enterprise plans 250.",
-                        "schema": {"type": ["number", "null"], "default": 50, "minimum": 2},
+                        "description": "How many the portal takes in one go. Blank: 50; set 250 on Enterprise plans.",
+                        "schema": {"type": ["number", "null"], "minimum": 2},
                     },
                     "bucket_drain": {
                         "label": "Requests a second",
-                        "description": "After those at once: 2; on Enterprise plans 5.",
-                        "schema": {"type": ["number", "null"], "default": 2},
-                    },
-                    "operating_limit": {
-                        "label": "Operating limit (s)",
-                        "description": "Seconds that a method may run in ten minutes.",
-                        "schema": {"type": ["number", "null"], "default": 480},
+                        "description": "How many it takes after that. Blank: 2; set 5 on Enterprise plans.",
+                        "schema": {"type": ["number", "null"]},
                     },
                     "shared_store": {
                         "label": "Shared store",
                         "description": (
                             "Id of a connection of type redis, postgres or mysql, through which workers on several "
-                            "hosts share the rate limit. Default: each host keeps it for itself."
+                            "hosts keep the two limits above together. Blank: each host keeps them for itself."
                         ),
                         "schema": {"type": ["string", "null"]},
                     },
-                    **_IN_FLIGHT,
-                    **_HTTP,
+                    **_VERIFY,
                 },
             },
             {
@@ -148,16 +119,12 @@ def get_provider_info() -> dict[str, Any]:
                     "placeholders": {"host": "acme.domo.com", "schema": "https"},
                 },
                 "conn-fields": {
-                    "instance_path": {
-                        "label": "Path of an instance",
-                        "description": (
-                            "Where one workflow instance is read; Domo does not document it. "
-                            "Default: /api/workflow/v1/instances/{instance_id}"
-                        ),
-                        "schema": {"type": ["string", "null"]},
+                    "in_flight": {
+                        "label": "Requests at once",
+                        "description": "How many may be under way at a time, of one task or one triggerer. Blank: 4.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 32},
                     },
-                    **_IN_FLIGHT,
-                    **_HTTP,
+                    **_VERIFY,
                 },
             },
         ],
@@ -170,17 +137,26 @@ def field_name(connection_type: str, field: str) -> str:
     :param connection_type: ``bitrix24``, ``domo``, or one whose form is not ours.
     :param field: name of the field, or of one in ``extra``; what is neither is returned as it is.
     """
-    form = _forms().get(connection_type)
-    if form is None:
-        return field
+    form = _forms().get(connection_type, {"conn-fields": {}, "ui-field-behaviour": {"relabeling": {}}})
     if field in form["conn-fields"]:
         return f'"{form["conn-fields"][field]["label"]}" (extra.{field})'
     label = {"port": "Port", **form["ui-field-behaviour"]["relabeling"]}.get(field)
-    return f'"{label}" ({field})' if label else field
+    if label:
+        return f'"{label}" ({field})'
+    return f"extra.{field}" if field.islower() and field.isidentifier() else field
 
 
 def _forms() -> dict[str, Any]:
     return {one["connection-type"]: one for one in get_provider_info()["connection-types"]}
+
+
+def extra_fields(connection_type: str) -> dict[str, Any]:
+    """Return the form's fields for ``extra``.
+
+    :param connection_type: ``bitrix24`` or ``domo``.
+    """
+    fields: dict[str, Any] = _forms()[connection_type]["conn-fields"]
+    return fields
 
 
 def field_behaviour(connection_type: str) -> dict[str, Any]:

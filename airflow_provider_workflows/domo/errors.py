@@ -19,7 +19,7 @@ class NotFoundError(RejectedError):
 
     advice = (
         "Either there is no such thing (for an instance: is it perhaps the model's id? Is the connection's "
-        'instance_path, in the form "Path of an instance", right?), or the token\'s user may not see it (permissions '
+        "extra.instance_path right?), or the token's user may not see it (permissions "
         "Execute, View Execution List and Edit Execution Details of the workflow)."
     )
 

@@ -24,6 +24,7 @@ from airflow_provider_workflows.hooks.connections import (
     HttpExtra,
     check_type,
     field_fault,
+    form_widgets,
     read_extra,
 )
 from airflow_provider_workflows.hooks.deployment import check_pace
@@ -98,6 +99,11 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
         # Airflow looks for it in this very class.
         return field_behaviour(cls.conn_type)
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the connection form's fields for ``extra`` to Airflow before 3.2, likewise."""
+        return form_widgets(cls.conn_type)
 
     @classmethod
     @hide_frames

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from airflow_provider_workflows.get_provider_info import field_name
+from airflow_provider_workflows.get_provider_info import extra_fields, field_name
 from airflow_provider_workflows.rest.address import FieldError
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.protocol import HttpSettings
@@ -63,6 +64,23 @@ class HttpExtra(BaseModel):
     def http(self) -> HttpSettings:
         """Return how requests are made."""
         return HttpSettings(**{field.name: getattr(self, field.name) for field in fields(HttpSettings)})
+
+
+def form_widgets(connection_type: str) -> dict[str, Any]:
+    """Return the form's fields for ``extra`` as hooks give them to Airflow before 3.2.
+
+    :param connection_type: ``bitrix24`` or ``domo``.
+    """
+    # Only Airflow's web server has these.
+    from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+    from wtforms import PasswordField, StringField
+
+    def widget(field: Mapping[str, Any]) -> Any:
+        blind = field["schema"].get("format") == "password"
+        kind, look = (PasswordField, BS3PasswordFieldWidget) if blind else (StringField, BS3TextFieldWidget)
+        return kind(field["label"], widget=look(), description=field.get("description", ""))
+
+    return {name: widget(field) for name, field in extra_fields(connection_type).items()}
 
 
 E = TypeVar("E", bound=BaseModel)

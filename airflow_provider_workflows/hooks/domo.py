@@ -20,6 +20,7 @@ from airflow_provider_workflows.hooks.connections import (
     HttpExtra,
     check_type,
     field_fault,
+    form_widgets,
     read_extra,
 )
 from airflow_provider_workflows.rest.findings import Finding
@@ -75,6 +76,11 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
         # Airflow looks for it in this very class.
         return field_behaviour(cls.conn_type)
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the connection form's fields for ``extra`` to Airflow before 3.2, likewise."""
+        return form_widgets(cls.conn_type)
 
     @classmethod
     @hide_frames

@@ -302,7 +302,7 @@ class TestBadConnection:
         hook = hook_of(monkeypatch, **GOOD, extra=json.dumps({"connect_timeout": -1, "unknown": 1}))
         with pytest.raises(
             ConnectionFieldError,
-            match=r"\(extra\.connect_timeout\): should be greater than 0; extra\.unknown is no field",
+            match=r": extra\.connect_timeout: should be greater than 0; extra\.unknown is no field",
         ):
             hook.get_conn()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,14 +113,34 @@ class TestHooks:
         }
 
     @pytest.mark.parametrize("conn_type", HOOKS)
-    def test_the_form_offers_exactly_what_the_hook_reads(self, conn_type: str) -> None:
-        assert set(TYPES[conn_type]["conn-fields"]) == set(EXTRAS[conn_type].model_fields)
+    def test_the_form_offers_nothing_that_the_hook_does_not_read(self, conn_type: str) -> None:
+        assert set(TYPES[conn_type]["conn-fields"]) < set(EXTRAS[conn_type].model_fields)
 
     @pytest.mark.parametrize("conn_type", HOOKS)
-    def test_the_forms_defaults_are_the_hooks_own(self, conn_type: str) -> None:
-        for name, field in TYPES[conn_type]["conn-fields"].items():
-            if "default" in field["schema"]:
-                assert EXTRAS[conn_type].model_fields[name].default == field["schema"]["default"]
+    def test_every_version_of_airflow_shows_these_fields(self, conn_type: str) -> None:
+        shown = {
+            widget.field_name: widget.is_sensitive
+            for key, widget in ProvidersManager().connection_form_widgets.items()
+            if key.startswith(f"extra__{conn_type}__")
+        }
+        assert shown == {
+            name: field["schema"].get("format") == "password" for name, field in TYPES[conn_type]["conn-fields"].items()
+        }
+
+    @pytest.mark.parametrize("conn_type", HOOKS)
+    def test_a_form_saves_no_default_so_that_it_can_change(self, conn_type: str) -> None:
+        fields = TYPES[conn_type]["conn-fields"].values()
+        assert all("default" not in field["schema"] and "null" in field["schema"]["type"] for field in fields)
+
+    @pytest.mark.parametrize("conn_type", HOOKS)
+    def test_the_numbers_that_a_blank_field_stands_for_are_the_hooks_own(self, conn_type: str) -> None:
+        told = {
+            name: float(found[1])
+            for name, field in TYPES[conn_type]["conn-fields"].items()
+            if (found := re.search(r"Blank: ([0-9.]+[0-9]|[0-9]+)", field["description"]))
+        }
+        assert told
+        assert told == {name: EXTRAS[conn_type].model_fields[name].default for name in told}
 
     def test_the_token_is_typed_blind(self) -> None:
         assert TYPES["bitrix24"]["conn-fields"]["access_token"]["schema"]["format"] == "password"

@@ -115,10 +115,10 @@ class TestRefused:
         ("content", "fault"),
         [
             ({"conn_type": "http", "host": "x"}, "conn_type must be redis, postgres or mysql"),
-            ({"conn_type": "redis", "extra": {"db": PASSWORD}}, "extra field 'db'"),
-            ({"conn_type": "redis", "extra": {"ssl_cert_reqs": PASSWORD}}, "extra field 'ssl_cert_reqs'"),
-            ({"conn_type": "postgres", "extra": {"iam": True}}, "extra field 'iam'"),
-            ({"conn_type": "mysql", "extra": {"ssl": PASSWORD}}, "extra field 'ssl'"),
+            ({"conn_type": "redis", "extra": {"db": PASSWORD}}, "extra.db"),
+            ({"conn_type": "redis", "extra": {"ssl_cert_reqs": PASSWORD}}, "extra.ssl_cert_reqs"),
+            ({"conn_type": "postgres", "extra": {"iam": True}}, "extra.iam"),
+            ({"conn_type": "mysql", "extra": {"ssl": PASSWORD}}, "extra.ssl"),
         ],
     )
     def test_what_cannot_serve_is_named_and_no_secret_shown(
