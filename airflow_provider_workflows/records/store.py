@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.redaction import escape_controls
-from airflow_provider_workflows.rest.sync import in_thread
+from airflow_provider_workflows.rest.threads import in_thread
 
 T = TypeVar("T")
 

@@ -7,9 +7,8 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing, suppress
-from contextvars import copy_context
 from http.cookiejar import DefaultCookiePolicy
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from typing import Any, Generic, Self, TypeVar
 
 import requests
@@ -41,6 +40,7 @@ from airflow_provider_workflows.rest.protocol import (
     encode_body,
 )
 from airflow_provider_workflows.rest.redaction import hide_frames
+from airflow_provider_workflows.rest.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -168,28 +168,6 @@ class Client(Generic[C]):
             why = error.message if isinstance(error, ProviderError) else type(error).__name__
             log.warning("The connection could not be read again: %s", why)
             return None
-
-
-def in_thread(function: Callable[[], T]) -> Future[T]:
-    """Begin a function in a thread of its own, which does not keep the process from ending.
-
-    :param function: the function.
-    """
-    future: Future[T] = Future()
-    context = copy_context()
-
-    def work() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = context.run(function)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    Thread(target=work, daemon=True).start()
-    return future
 
 
 def finish(work: Awaitable[T]) -> T:

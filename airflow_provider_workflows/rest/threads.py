@@ -1,0 +1,33 @@
+"""Work in threads of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from threading import Thread
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_thread(function: Callable[[], T]) -> Future[T]:
+    """Begin a function in a thread of its own, which does not keep the process from ending.
+
+    :param function: the function.
+    """
+    future: Future[T] = Future()
+    context = copy_context()
+
+    def work() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = context.run(function)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    Thread(target=work, daemon=True).start()
+    return future
