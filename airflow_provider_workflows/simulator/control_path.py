@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import web
 
+from airflow_provider_workflows.simulator import strict_json
 from airflow_provider_workflows.simulator.bitrix24 import flows
 from airflow_provider_workflows.simulator.bitrix24.listing import timestamp
 from airflow_provider_workflows.simulator.bitrix24.workflows import from_fields, generated
@@ -52,7 +52,7 @@ class ControlPath:
             "settings": lambda: world.settings.as_dict(),
             "state": lambda: world.state(),
             "summary": lambda: world.summary(),
-            "requests": lambda: world.requests,
+            "requests": lambda: list(world.requests),
             "journal": lambda: world.journal,
         }
 
@@ -69,10 +69,11 @@ class ControlPath:
         if action is None:
             return web.json_response({"error": f"There is no action {request.path}"}, status=404)
         try:
-            given = json.loads(await request.read() or b"{}")
+            given = strict_json.loads(await request.read() or b"{}")
             return web.json_response({"result": action(given)})
-        except (ValueError, TypeError, KeyError) as error:
-            return web.json_response({"error": f"{error}"}, status=400)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            reason = f"{error}" if isinstance(error, ValueError) else f"This cannot be read: {error!r}"
+            return web.json_response({"error": reason}, status=400)
 
     def _configure(self, given: dict[str, Any]) -> None:
         self.world.settings.change(given)

@@ -71,6 +71,11 @@ class Fault:
         if self.vendor not in (None, only):
             raise ValueError(f"The fault {self.kind} does not happen to {self.vendor}")
         self.vendor = only
+        if not _is_count(self.skip) or not (self.times is None or _is_count(self.times)):
+            raise ValueError(f"skip and times are counts, not {self.skip!r} and {self.times!r}")
+        for name, value in self.options.items():
+            if not _fits(name, value):
+                raise ValueError(f"{value!r} does not fit the option {name} of the fault {self.kind}")
         self.options = KINDS[self.kind] | self.options
 
     @property
@@ -148,6 +153,31 @@ class Faults:
         if fault.times is not None and fault.times <= 0:
             self.waiting.remove(fault)
         return struck
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether an option of a fault has a value that can happen."""
+    match name:
+        case "status":
+            return _is_count(value) and 200 <= value <= 599
+        case "n" | "index" | "end" | "start" | "template_id":
+            return _is_count(value)
+        case "seconds":
+            return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+        case "done":
+            return isinstance(value, bool)
+        case "headers":
+            texts = [*value, *value.values()] if isinstance(value, dict) else [None]
+            return all(isinstance(text, str) and text.isprintable() for text in texts)
+        case "how":
+            return value in ("page", "redirect")
+        case "text" | "code" | "description" | "location":
+            return isinstance(value, str)
+    return True
 
 
 def _matches(fault: Fault, vendor: str, method: str, params: Any) -> bool:

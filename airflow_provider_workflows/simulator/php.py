@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 from urllib.parse import unquote_plus
 
+from airflow_provider_workflows.simulator import strict_json
+
+#: Levels to which PHP reads the names of form fields.
+FORM_DEPTH = 64
+LARGEST_INTEGER = 2**63 - 1
 _NAME = re.compile(r"^([^\[]+)((?:\[[^\]]*\])*)")
-_REFERENCE = re.compile(r"\$result((?:\[[^\]]+\])+)")
+_INTEGER = re.compile(r"\s*[+-]?[0-9]+")
+_REFERENCE = re.compile(r"\$(result|error|total|next)((?:\[[^\]]+\])+)")
+
+
+def decode(text: bytes) -> Any:
+    """
+    Read JSON as ``json_decode`` does: what it cannot read is None.
+
+    :param text: the JSON
+    """
+    try:
+        return strict_json.loads(text)
+    except ValueError:
+        return None
+
+
+class _Array(dict[str, Any]):
+    """An array that is filled from a form, and knows its next free number."""
+
+    next = 0
+
+    def put(self, key: str, value: Any) -> None:
+        key = key or str(self.next)
+        if key.isascii() and key.isdecimal() and len(key) < 19:
+            self.next = max(self.next, int(key) + 1)
+        self[key] = value
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -26,30 +57,22 @@ def nested(pairs: Any) -> dict[str, Any]:
 
     :param pairs: names like ``a[b][]`` and their values
     """
-    result: dict[str, Any] = {}
+    result = _Array()
     for name, value in pairs:
         match = _NAME.match(name)
-        if not match:
-            continue
         # PHP makes variable names of the outermost keys
-        keys = [re.sub(r"[. ]", "_", match[1]), *re.findall(r"\[([^\]]*)\]", match[2])]
+        keys = [re.sub(r"[. ]", "_", match[1]), *re.findall(r"\[([^\]]*)\]", match[2])] if match else []
+        if not keys or len(keys) > FORM_DEPTH:
+            continue
         place = result
         for key in keys[:-1]:
-            place = _step(place, key)
-        place[keys[-1] or _next_index(place)] = value
+            inner = place.get(key) if key else None
+            if not isinstance(inner, _Array):
+                inner = _Array()
+                place.put(key, inner)
+            place = inner
+        place.put(keys[-1], value)
     return result
-
-
-def _step(place: dict[str, Any], key: str) -> dict[str, Any]:
-    key = key or _next_index(place)
-    if not isinstance(place.get(key), dict):
-        place[key] = {}
-    inner: dict[str, Any] = place[key]
-    return inner
-
-
-def _next_index(place: dict[str, Any]) -> str:
-    return str(1 + max((int(key) for key in place if key.isdigit()), default=-1))
 
 
 def entries(value: Any) -> list[tuple[str, Any]]:
@@ -103,17 +126,20 @@ def integer(value: Any) -> int:
     :param value: anything
     """
     if isinstance(value, (bool, int, float)):
-        return int(value)
-    match = re.match(r"\s*[+-]?\d+", value) if isinstance(value, str) else None
-    return int(match[0]) if match else 0
+        number = value if math.isfinite(value) else 0
+    else:
+        match = _INTEGER.match(value) if isinstance(value, str) else None
+        # As a float, for as many digits as there may be.
+        number = float(match[0]) if match and len(match[0]) > 18 else int(match[0]) if match else 0
+    return int(max(-LARGEST_INTEGER - 1, min(number, LARGEST_INTEGER)))
 
 
 def resolve(value: Any, results: dict[str, Any]) -> Any:
     """
-    Put the results of earlier commands in the place of ``$result[key][field]``.
+    Put what came of earlier commands in the place of ``$result[key][field]``, and likewise for error, total and next.
 
     :param value: parameters of a command
-    :param results: the results so far by command
+    :param results: what came of the commands so far: kind, then key
     """
     if isinstance(value, dict):
         return {key: resolve(item, results) for key, item in value.items()}
@@ -121,12 +147,12 @@ def resolve(value: Any, results: dict[str, Any]) -> Any:
         return value
     whole = _REFERENCE.fullmatch(value)
     if whole:
-        return _look_up(whole[1], results)
-    return _REFERENCE.sub(lambda match: str(_look_up(match[1], results)), value)
+        return _look_up(whole, results)
+    return _REFERENCE.sub(lambda match: str(_look_up(match, results)), value)
 
 
-def _look_up(path: str, results: dict[str, Any]) -> Any:
-    found: Any = results
+def _look_up(match: re.Match[str], results: dict[str, Any]) -> Any:
+    path, found = match[2], results[match[1]]
     for key in re.findall(r"\[([^\]]+)\]", path):
         found = dict(entries(found)).get(key, "")
     return found

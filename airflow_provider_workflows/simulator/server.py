@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 import threading
@@ -26,6 +27,11 @@ from airflow_provider_workflows.simulator.domo.host import Host
 from airflow_provider_workflows.simulator.exchange import html
 from airflow_provider_workflows.simulator.world import World
 
+log = logging.getLogger(__name__)
+#: Of the HTTP library: what it has to say is about requests that cannot be read and clients that go away.
+http_log = logging.getLogger(f"{__name__}.http")
+http_log.setLevel(logging.CRITICAL)
+
 LOOPBACK = "127.0.0.1"
 #: A web page can make its own host's name point to loopback, and call what listens there. It cannot call it these.
 NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
@@ -40,7 +46,7 @@ def application(clock: TimeSource | None = None) -> web.Application:
     """
     world = World(Clock(clock))
     portal, host, control = Portal(world), Host(world), ControlPath(world)
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_called_by_loopback_name])
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_whatever_happens, _called_by_loopback_name])
     app.router.add_route("*", "/rest/{tail:.+}", portal.rest)
     app.router.add_route("*", "/oauth/token/", portal.token)
     app.router.add_get("/oauth/authorize/", portal.authorize)
@@ -48,6 +54,22 @@ def application(clock: TimeSource | None = None) -> web.Application:
     app.router.add_get("/auth/whitelist/blocked", _blocked)
     app.router.add_route("*", "/_simulator/{action}", control.handle)
     return app
+
+
+@web.middleware
+async def _whatever_happens(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.method == "OPTIONS":
+        return web.Response(headers={"Allow": "GET, POST"})
+    try:
+        return await handler(request)
+    except ConnectionError:  # nobody is there any more to be told
+        return web.Response(status=400)
+    except web.HTTPException:
+        raise
+    except Exception:
+        log.exception("The simulator failed at %s %s", request.method, request.path)
+        body = {"error": "INTERNAL_SERVER_ERROR", "error_description": "Internal server error"}
+        return web.json_response(body, status=500)
 
 
 @web.middleware
@@ -128,7 +150,9 @@ class Simulator:
     async def _serve(self, ready: Future[int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        runner = web.AppRunner(application(self._clock), access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(
+            application(self._clock), access_log=None, logger=http_log, auto_decompress=False, shutdown_timeout=0.1
+        )
         try:
             await runner.setup()
             await web.TCPSite(runner, LOOPBACK, self._port, ssl_context=self._ssl_context).start()

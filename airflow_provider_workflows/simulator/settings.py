@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -25,6 +27,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "cancel_unstarted": ("accepted", "rejected", "ignored"),
     "null_status": ("json", "string", "missing"),
     "domo_blocked": ("", "page", "redirect"),
+}
+ANYTHING = re.compile(r".*", re.DOTALL)
+FORMATS = {
+    "server_offset": re.compile(r"[+-](0[0-9]|1[0-4]):[0-5][0-9]"),
+    "domo_user": re.compile(r"[0-9]{1,18}"),
 }
 OPTIONAL_NUMBERS = ("operating_per_command", "finishes_after")
 
@@ -148,19 +155,23 @@ def _checked(name: str, default: Any, value: Any) -> Any:
     if name in CHOICES and value not in CHOICES[name]:
         raise ValueError(f"{name} is one of {', '.join(map(repr, CHOICES[name]))}, not {value!r}")
     if name in OPTIONAL_NUMBERS:
-        fits = value is None or _is_number(value)
+        fits = value is None or (_is_number(value) and value >= 0)
     elif isinstance(default, bool):
         fits = isinstance(value, bool)
     elif isinstance(default, int):
-        fits = isinstance(value, int) and not isinstance(value, bool)
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     elif isinstance(default, float):
-        fits = _is_number(value)
+        fits = _is_number(value) and (value >= 0 or name == "clock_ahead")
+    elif isinstance(default, dict):
+        fits = isinstance(value, dict) and all(_is_number(seconds) for seconds in value.values())
+    elif isinstance(default, list):
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
     else:
-        fits = isinstance(value, type(default))
+        fits = isinstance(value, str) and bool(FORMATS.get(name, ANYTHING).fullmatch(value))
     if not fits:
         raise ValueError(f"{value!r} does not fit the setting {name}")
     return value
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

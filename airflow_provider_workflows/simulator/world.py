@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from airflow_provider_workflows.simulator.clock import Clock
 from airflow_provider_workflows.simulator.domo.instances import Instances
 from airflow_provider_workflows.simulator.faults import Faults
 from airflow_provider_workflows.simulator.settings import Settings
+
+#: The log of requests forgets the oldest ones.
+REQUESTS_KEPT = 100_000
 
 
 @dataclass
@@ -51,7 +54,8 @@ class World:
         self.clock.reset()
         self.settings = Settings()
         self.faults = Faults()
-        self.requests: list[dict[str, Any]] = []
+        self.requests: deque[dict[str, Any]] = deque(maxlen=REQUESTS_KEPT)
+        self._seen: Counter[str] = Counter()
         self.journal: list[dict[str, Any]] = []
         self.workflows = Workflows(self.clock)
         self.directory = Directory()
@@ -98,6 +102,7 @@ class World:
             "fault": None,
         }
         self.requests.append(entry)
+        self._seen[vendor] += 1
         return entry
 
     def state(self) -> dict[str, Any]:
@@ -124,6 +129,6 @@ class World:
                 "flows": Counter("active" if flow["active"] else "inactive" for flow in self.flows.rows.values()),
             },
             "domo": {"instances": Counter(str(row.status(now)) for row in self.instances.rows.values())},
-            "requests": Counter(entry["vendor"] for entry in self.requests),
+            "requests": dict(self._seen),
             "effects": Counter(effect["what"] for effect in self.journal),
         }

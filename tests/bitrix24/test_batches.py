@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -71,7 +71,7 @@ def assert_all_ended(virtual: VirtualPortal, ids: list[str], in_flight: int) -> 
     assert Counter(effect["id"] for effect in virtual.world.journal) == dict.fromkeys(ids, 1)
 
 
-def sizes(requests: list[dict[str, Any]]) -> list[int]:
+def sizes(requests: Iterable[dict[str, Any]]) -> list[int]:
     """Return the number of commands of each request that ends workflows."""
     batches = [[name for _, name, _ in request["commands"]] for request in requests if request["commands"]]
     return [len(names) for names in batches if names[0] == TERMINATE]

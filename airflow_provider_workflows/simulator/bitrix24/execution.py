@@ -14,6 +14,8 @@ from airflow_provider_workflows.simulator.faults import Fault
 from airflow_provider_workflows.simulator.world import World
 
 BATCH_LENGTH = 50
+#: What a command may refer to, and where it stands in the reply.
+REFERENCES = {"result": "result", "error": "result_error", "total": "result_total", "next": "result_next"}
 OPERATION_TIME_LIMIT = (429, "OPERATION_TIME_LIMIT", "Method is blocked due to operation time limit")
 
 
@@ -94,13 +96,13 @@ class Execution:
             started = self.world.clock.time()
             name, query = split(line)
             try:
-                given = php.resolve(query, outcome["result"])
+                given = php.resolve(query, {kind: outcome[name] for kind, name in REFERENCES.items()})
                 proper, answer = await self._command(name, given, charge=not charges_itself, nested=True)
             except ApiError as error:
                 done += 1
                 if not drops:
                     outcome["result_error"][command] = error.body()
-                if php.truth(params.get("halt")):
+                if php.truth(_either(params, "halt")):
                     break
                 continue
             done += 1
@@ -188,7 +190,11 @@ def batch_commands(params: dict[str, Any]) -> list[tuple[str, str]]:
 
     :param params: the parameters of the batch
     """
-    return [(key, line) for key, line in php.entries(params.get("cmd")) if isinstance(line, str)]
+    return [(key, line) for key, line in php.entries(_either(params, "cmd")) if isinstance(line, str)]
+
+
+def _either(params: dict[str, Any], name: str) -> Any:
+    return params.get(name, params.get(name.upper()))
 
 
 def split(line: str) -> tuple[str, dict[str, Any]]:

@@ -80,14 +80,14 @@ def conditions(given: Any, columns: dict[str, Column], settings: Settings) -> tu
         if isinstance(value, (list, dict)):
             if settings.filter_lists == "ignored" or operator not in ("", "!"):
                 continue
-            wanted = tuple(_value(columns[name].kind, item, settings) for item in php.values(value))
+            wanted = frozenset(_value(columns[name].kind, item, settings) for item in php.values(value))
             understood.append((name, operator + "in", wanted))
             continue
         wanted = _value(columns[name].kind, value, settings)
         if wanted is _UNREADABLE:
             if settings.unreadable_dates == "dropped":
                 continue
-            wanted, operator = (), "in"
+            wanted, operator = frozenset(), "in"
         understood.append((name, operator, wanted))
     return tuple(understood)
 

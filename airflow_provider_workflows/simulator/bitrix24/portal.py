@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from airflow_provider_workflows.simulator import php
 from airflow_provider_workflows.simulator.bitrix24.call import ApiError, Caller
 from airflow_provider_workflows.simulator.bitrix24.callers import by_token, by_webhook
 from airflow_provider_workflows.simulator.bitrix24.execution import (
@@ -19,6 +17,7 @@ from airflow_provider_workflows.simulator.bitrix24.execution import (
     batch_commands,
     split,
 )
+from airflow_provider_workflows.simulator.bitrix24.reading import address, parameters, reply
 from airflow_provider_workflows.simulator.bitrix24.tokens import OAuthError
 from airflow_provider_workflows.simulator.exchange import LostConnection, exchange, html
 from airflow_provider_workflows.simulator.faults import Fault
@@ -44,8 +43,8 @@ class Portal:
 
         :param request: the HTTP request
         """
-        webhook, method = _address(request.match_info["tail"])
-        params = await _parameters(request)
+        webhook, method, xml = address(request.match_info["tail"])
+        params = await parameters(request)
         commands = None
         if method == "batch":
             commands = [[key, *split(line)] for key, line in batch_commands(params)]
@@ -59,9 +58,9 @@ class Portal:
                     raise ApiError(*OPERATION_TIME_LIMIT)
                 if fault is not None and fault.kind == "error":
                     raise ApiError(fault.options["status"], fault.options["code"], fault.options["description"])
-                return await self._run(Execution(self.world, caller, entry, fault), method, params)
+                return await self._run(Execution(self.world, caller, entry, fault), method, params, xml)
             except ApiError as error:
-                return _reply(error.body(), error.status)
+                return reply(error.body(), error.status, xml=xml)
 
         return await exchange(self.world, request, entry, perform, _failure)
 
@@ -71,7 +70,7 @@ class Portal:
 
         :param request: the HTTP request
         """
-        params = await _parameters(request)
+        params = await parameters(request)
         entry = self.world.seen("bitrix24", "oauth.token", params)
 
         async def perform(_: Fault | None) -> web.Response:
@@ -81,9 +80,9 @@ class Portal:
             try:
                 access, refresh, expires = self.world.tokens.grant(params)
             except OAuthError as error:
-                return _reply({"error": error.code, "error_description": error.code}, error.status)
+                return reply({"error": error.code, "error_description": error.code}, error.status)
             self.world.record("bitrix24", "token", settings.client_id)
-            return _reply(
+            return reply(
                 {
                     "access_token": access,
                     "refresh_token": refresh,
@@ -107,7 +106,7 @@ class Portal:
 
         :param request: the HTTP request
         """
-        params = await _parameters(request)
+        params = await parameters(request)
         settings = self.world.settings
         try:
             code = self.world.tokens.authorize(params)
@@ -123,7 +122,7 @@ class Portal:
         }
         return web.Response(status=302, headers={"Location": f"{settings.oauth_redirect}?{urlencode(answer)}"})
 
-    async def _run(self, execution: Execution, method: str, params: dict[str, Any]) -> web.Response:
+    async def _run(self, execution: Execution, method: str, params: dict[str, Any], xml: bool) -> web.Response:
         settings = self.world.settings
         try:
             async with asyncio.timeout(settings.request_cut_seconds):
@@ -138,7 +137,7 @@ class Portal:
                 raise LostConnection from None
             return web.Response(status=504, text=CUT_PAGE, content_type="text/html")
         seconds = f"{self.world.clock.time() - execution.started:.6f}"
-        response = _reply(body)
+        response = reply(body, xml=xml)
         response.headers["X-Bitrix-Rest-Time"] = seconds
         response.headers["X-Bitrix-Rest-User-Time"] = seconds
         response.headers["X-Bitrix-Rest-System-Time"] = "0.000000"
@@ -161,35 +160,10 @@ class Portal:
         return caller
 
 
-def _address(tail: str) -> tuple[tuple[str, str] | None, str]:
-    """Return the webhook, if one is in the path, and the method."""
-    parts = tail.strip("/").split("/")
-    method = parts[-1].removesuffix(".json")
-    return ((parts[0], parts[1]) if len(parts) == 3 else None), method
-
-
-async def _parameters(request: web.Request) -> dict[str, Any]:
-    """Return the query's parameters and the body's; a JSON body that cannot be read has none, without a word."""
-    params = php.parse(request.rel_url.raw_query_string)
-    if request.content_type == "application/json":
-        try:
-            body = json.loads(await request.read())
-        except ValueError:
-            body = None
-        return {**params, **dict(php.entries(body))}
-    if request.content_type == "multipart/form-data":
-        return {**params, **php.nested((await request.post()).items())}
-    return {**params, **php.parse((await request.read()).decode(errors="replace"))}
-
-
-def _reply(body: Any, status: int = 200) -> web.Response:
-    return web.Response(text=json.dumps(body), status=status, content_type="application/json", charset="utf-8")
-
-
 def _failure(fault: Fault) -> web.Response:
     if fault.kind == "refused":
-        response = _reply({"error": "QUERY_LIMIT_EXCEEDED", "error_description": "Too many requests"}, 503)
+        response = reply({"error": "QUERY_LIMIT_EXCEEDED", "error_description": "Too many requests"}, 503)
         if fault.options["retry_after"] is not None:
             response.headers["Retry-After"] = str(fault.options["retry_after"])
         return response
-    return _reply({"error": fault.options["code"], "error_description": "Internal server error"}, 500)
+    return reply({"error": fault.options["code"], "error_description": "Internal server error"}, 500)

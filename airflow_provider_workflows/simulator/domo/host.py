@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from airflow_provider_workflows.simulator import strict_json
 from airflow_provider_workflows.simulator.domo.instances import Instance
 from airflow_provider_workflows.simulator.exchange import blocked, exchange
 from airflow_provider_workflows.simulator.faults import Fault
@@ -49,7 +50,7 @@ class Host:
         """
         method, id = _address(request.method, request.path)
         try:
-            body = json.loads(await request.read() or b"null")
+            body = strict_json.loads(await request.read() or b"null")
         except ValueError:
             body = None
         query = dict(request.query)
@@ -157,6 +158,8 @@ class Host:
             offset, limit = int(query.get("offset", 0)), int(query.get("limit", PAGE))
         except ValueError:
             raise DomoError(400, "limit and offset are numbers") from None
+        if offset < 0 or limit < 0:
+            raise DomoError(400, "limit and offset are not negative")
         return _json(shown[offset : offset + limit])
 
     def _visible(self, id: str) -> Instance:
