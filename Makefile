@@ -21,8 +21,8 @@ PARALLEL := -n $(JOBS) --maxschedchunk 1
 # What lies below these knows no Airflow, so it is tested once: both versions are pinned with the same HTTP libraries.
 # But each Airflow brings another SQLAlchemy for the records.
 # Journeys are about what becomes of the remote systems, whatever Airflow it is.
-WITH_AIRFLOW := $(addprefix tests/,docs example_dags hooks links operators records/test_contract.py secrets sensors tasks testing \
-	triggers)
+WITH_AIRFLOW := $(addprefix tests/,docs example_dags hooks links notifications operators records/test_contract.py secrets \
+	sensors tasks testing triggers)
 VENV   := .venv
 VENV_2 := .venv-2.11
 VENV_B := .venv-bench

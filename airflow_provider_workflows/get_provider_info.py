@@ -53,6 +53,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Bitrix24", "python-modules": [f"{package}.triggers.bitrix24"]},
             {"integration-name": "Domo Workflows", "python-modules": [f"{package}.triggers.domo"]},
         ],
+        "notifications": [f"{package}.notifications.bitrix24.Bitrix24Notifier"],
         "extra-links": [
             f"{package}.links.bitrix24.WorkflowLink",
             f"{package}.links.bitrix24.FlowLink",

@@ -193,3 +193,23 @@ def list_open_tasks(user_id: int, start: int = 0) -> Call:
         "start": start,
     }
     return Call("bizproc.task.list", params, repeatable=True)
+
+
+def notify_user(user_id: int, message: str, tag: str) -> Call:
+    """``im.notify.system.add``: notify a person; what came with the same tag is replaced, so it can be repeated.
+
+    :param user_id: who.
+    :param message: the text.
+    :param tag: what replaces it. The portal heeds it from a webhook only beside a CLIENT_ID.
+    """
+    params = {"USER_ID": user_id, "MESSAGE": message, "TAG": tag, "CLIENT_ID": "airflow"}
+    return Call("im.notify.system.add", params, repeatable=True)
+
+
+def send_message(dialog_id: str, message: str) -> Call:
+    """``im.message.add``: send a message to a chat.
+
+    :param dialog_id: ``chat29``, ``sg5``, or a person's id.
+    :param message: the text.
+    """
+    return Call("im.message.add", {"DIALOG_ID": dialog_id, "MESSAGE": message})

@@ -37,7 +37,7 @@ class TokenExpiredError(AuthenticationError):
 class ScopeError(AccessDeniedError):
     """The webhook or token lacks the scope of the method."""
 
-    advice = "Add the scope 'bizproc' (workflows) or 'task' (flows) to the webhook's permissions."
+    advice = "Add the scope 'bizproc' (workflows), 'task' (flows) or 'im' (messages) to the webhook's permissions."
 
 
 class ConfirmationError(AccessDeniedError):
@@ -167,6 +167,12 @@ def error_class(code: str | None, http_status: int) -> type[ApiError]:
     if http_status < 300:
         return UnreadableReplyError
     return STATUSES.get(http_status) or (ServerError if http_status >= 500 else RejectedError)
+
+
+class NotDeliveredError(RejectedError):
+    """A notification or message that the portal accepted, and delivered to nobody."""
+
+    advice = "There may be no person with this id on the portal, or they do not take notifications from applications."
 
 
 class FlowNotReachedError(ApiError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
 from airflow_provider_workflows.rest.errors import NotConnectedError, ReplyLostError
@@ -180,3 +182,34 @@ class TestTheRetryPolicyOfTheSafetyPage:
     @pytest.mark.parametrize("error", [NotConnectedError("batch"), ReplyLostError("batch")])
     def test_what_may_pass_is_retried_as_the_task_says(self, decide, error):
         assert decide(error) == ("default", None)
+
+
+class TestNotifier:
+    def test_the_callbacks_of_a_dag_and_of_a_task_tell_a_chat_and_a_person(self, portal):
+        portal.add_chats(["chat29"])
+        portal.add_users([{"ID": 17}])
+        dag = names_of(python_blocks("docs/notifier.md")[0])["dag"]
+        callbacks = [dag.on_failure_callback, dag.get_task("clean_up").on_failure_callback]
+        ti = SimpleNamespace(task_id="clean_up", dag_id="nightly", run_id="run", try_number=2)
+        for callback in callbacks:
+            (callback[0] if isinstance(callback, list) else callback)({"ti": ti, "dag": dag})
+        told = portal.state()["bitrix24"]
+        assert [one["to"] for one in told["messages"]] == ["chat29"]
+        assert [one["text"] for one in told["notifications"]] == ["[B]clean_up[/B] of nightly has failed, try 2"]
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="this Airflow has no deadlines")
+    def test_a_deadline_tells_a_person_from_the_triggerer(self, portal):
+        from airflow.triggers.callback import CallbackTrigger
+
+        portal.add_users([{"ID": 17}])
+        dag = names_of(python_blocks("docs/notifier.md")[1])["dag"]
+        (deadline,) = dag.deadline if isinstance(dag.deadline, list) else [dag.deadline]
+
+        async def work():
+            # As Airflow's scheduler puts it into the triggerer.
+            trigger = CallbackTrigger(deadline.callback.path, {**deadline.callback.kwargs, "context": {}})
+            return [event.payload["state"] async for event in trigger.run()]
+
+        assert asyncio.run(work())[-1] == "success"
+        told = portal.state()["bitrix24"]["notifications"]
+        assert [one["text"] for one in told] == ["Dag nightly runs for more than two hours"]
