@@ -118,7 +118,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         "arguments",
         [
-            {"message": "{{ ti.nothing or '' }}", "user_id": 1},
+            {"message": "{{ ti.nothing or ' ' }}", "user_id": 1},
             {"message": "text", "user_id": "{{ 'nobody' }}"},
             {"message": "text", "dialog_id": "{{ 'nowhere' }}"},
         ],
