@@ -95,11 +95,18 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "How many it takes after that. Blank: 2; set 5 on Enterprise plans.",
                         "schema": {"type": ["number", "null"]},
                     },
+                    "max_share": {
+                        "label": "Share of the rate limit",
+                        "description": (
+                            "Which part of both is used, e.g. 0.5 to leave half to other integrations. Blank: 1, all."
+                        ),
+                        "schema": {"type": ["number", "null"], "maximum": 1},
+                    },
                     "shared_store": {
                         "label": "Shared store",
                         "description": (
                             "Id of a connection of type redis, postgres or mysql, through which workers on several "
-                            "hosts keep the two limits above together. Blank: each host keeps them for itself."
+                            "hosts keep the limits above together. Blank: each host keeps them for itself."
                         ),
                         "schema": {"type": ["string", "null"]},
                     },

@@ -34,7 +34,9 @@ def this_provider(job: Job) -> Run:
     address = urlsplit(job.url)
     portal = Portal.with_webhook(address.hostname, USER, CODE, address.scheme, address.port)
     limits = Limits(job.limits.bucket_capacity, job.limits.bucket_drain, job.limits.operating_limit)
-    client = Bitrix24Client(portal, limiter=PortalRateLimiter(limits, host_store(), budget_name(portal.base_url)))
+    client = Bitrix24Client(
+        portal, limiter=PortalRateLimiter(limits, host_store(), budget_name(portal.base_url), portal.credential_id)
+    )
 
     def run() -> str:
         every = WorkflowFilter.parse(EVERY)

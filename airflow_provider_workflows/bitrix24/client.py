@@ -36,7 +36,13 @@ class Bitrix24Client(Client[Call]):
         super().__init__(
             Bitrix24Wire(portal),
             limiter=limiter
-            or PortalRateLimiter(Limits(), host_store(clock.time), budget_name(portal.base_url), clock=clock.time),
+            or PortalRateLimiter(
+                Limits(),
+                host_store(clock.time),
+                budget_name(portal.base_url),
+                portal.credential_id,
+                clock=clock.time,
+            ),
             in_flight=in_flight,
             http=http,
             clock=clock,

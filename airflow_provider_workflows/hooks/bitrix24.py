@@ -45,6 +45,7 @@ class Bitrix24Extra(HttpExtra):
     :param bucket_drain: requests a second after that; 2, on Enterprise plans 5.
     :param operating_limit: seconds that a method may run in ten minutes; 480.
     :param in_flight: requests under way at once in bulk work; 4.
+    :param max_share: the part of both that is ours, above 0 and at most 1; the rest is left to other integrations.
     :param shared_store: id of a connection of type ``redis``, ``postgres`` or ``mysql``: where workers on several
         hosts share the rate limit; default: the files of each host.
     """
@@ -54,6 +55,7 @@ class Bitrix24Extra(HttpExtra):
     bucket_drain: float = Field(Limits().bucket_drain, gt=0)
     operating_limit: float = Field(Limits().operating_limit, gt=0)
     in_flight: int = Field(IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
+    max_share: float = Field(1.0, gt=0, le=1)
     shared_store: str | None = None
 
 
@@ -117,7 +119,9 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         extra = read_extra(connection, Bitrix24Extra)
         return PortalSettings(
             portal_of(connection, extra.access_token),
-            Limits(extra.bucket_capacity, extra.bucket_drain, extra.operating_limit),
+            Limits(
+                extra.bucket_capacity * extra.max_share, extra.bucket_drain * extra.max_share, extra.operating_limit
+            ),
             extra.in_flight,
             extra.http(),
             extra.shared_store,
@@ -156,7 +160,9 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     @classmethod
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
         store = record_store(settings.shared_store, cls.clock.time)
-        return PortalRateLimiter(settings.limits, store, budget_name(settings.account.base_url), clock=cls.clock.time)
+        portal = settings.account
+        name = budget_name(portal.base_url)
+        return PortalRateLimiter(settings.limits, store, name, portal.credential_id, clock=cls.clock.time)
 
     def record_store(self) -> RecordStore:
         """Return the store in which this connection's rate limit is kept; its ``str`` says where that is.

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import Connection, redact
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
+from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
@@ -138,6 +139,13 @@ class TestForm:
         extra = json.dumps({"connect_timeout": "2.5", "read_timeout": 90})
         hook = hook_of(monkeypatch, host="acme.bitrix24.com", login="17", password=CODE, extra=extra)
         assert hook.get_conn().http == HttpSettings(2.5, 90.0)
+
+    def test_a_share_of_the_limits_leaves_the_rest_to_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """But running time is counted for each credential: others with one of their own are not slowed."""
+        extra = json.dumps({"max_share": "0.4", "bucket_capacity": 250, "bucket_drain": 5})
+        hook = hook_of(monkeypatch, host="acme.bitrix24.com", login="17", password=CODE, extra=extra)
+        limits = hook.read_settings(hook.get_connection("b24")).limits
+        assert limits == Limits(bucket_capacity=100, bucket_drain=2, operating_limit=480)
 
 
 class TestEnvironmentVariable:

@@ -215,7 +215,7 @@ class TestFaultsInTheMiddle:
             assert os.strerror(number) in caplog.text
         caplog.set_level("INFO")
         wait_of(limiter)
-        assert "shared with this host's other processes again" in caplog.text
+        assert "The rate limit is shared again" in caplog.text
 
     def test_the_disk_is_full_while_the_file_is_made(self, folder, caplog, monkeypatch):
         folder.mkdir(mode=0o700)
@@ -293,7 +293,7 @@ class TestAFrozenHolder:
             holder.terminate()
         holder.wait()
         wait_of(limiter)
-        assert "shared with this host's other processes again" in caplog.text
+        assert "The rate limit is shared again" in caplog.text
 
     def test_a_holder_that_is_only_slow_is_waited_for(self, folder, holder):
         class Freeing(Clock):

@@ -94,6 +94,11 @@ class Bucket:
         grown = self.drain + 2 / self.period * (max(0.0, now - self.slowed_at) / self.period - 1) ** 3
         return min(limits.bucket_drain, max(grown, self.drain / 2, limits.lowest_drain))
 
+    def filled(self, now: float, limits: Limits) -> Bucket:
+        """Take it for full: nobody knows what was sent of late."""
+        bucket = self.drained(now, limits)
+        return replace(bucket, level=max(bucket.level, limits.bucket_capacity))
+
     def refused(self, now: float, limits: Limits, retry_after: float = 0.0) -> Bucket:
         """Note a refusal: the bucket is full, so others fill it too.
 

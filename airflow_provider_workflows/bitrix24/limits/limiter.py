@@ -1,39 +1,59 @@
-"""Keeps one process's requests to a portal within the portal's limits."""
+"""Keeps requests to a portal within the portal's limits, together with all other workers that share a store."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-
-from pydantic import TypeAdapter, ValidationError
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.limits.bucket import LONGEST_PERIOD, Bucket, Limits
-from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingTime
+from airflow_provider_workflows.bitrix24.limits.budget import Answer, Budget, methods_of
+from airflow_provider_workflows.bitrix24.limits.operating_time import UNDER_WAY
 from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
-from airflow_provider_workflows.rest.errors import ApiError, RateLimitError
+from airflow_provider_workflows.rest.errors import ApiError
 
 log = logging.getLogger(__name__)
 
-_bucket = TypeAdapter(Bucket)
+T = TypeVar("T")
 
-#: Seconds that are not worth waiting for, and after which a wait is computed anew: the drain may have changed.
+#: Seconds that are not worth waiting for, and after which a wait is computed anew: the rate may have changed.
 NEGLIGIBLE, RECHECK = 0.01, 10.0
 #: Seconds after which an unused budget may be forgotten: nothing of it counts any more then.
 KEEP = 6 * 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A call's place in the queue.
+
+    :param number: its number in the bucket.
+    :param under_way_until: until when it counts as under way, if nothing more is heard of it.
+    :param wait: seconds until it may be sent.
+    :param held: seconds until its methods may run; nothing is sent before.
+    """
+
+    number: int = 0
+    under_way_until: float = 0.0
+    wait: float = 0.0
+    held: float = 0.0
+
+
 class PortalRateLimiter:
     """Says when a call may be sent to a portal, and learns from what comes back. Safe for threads.
 
+    What is known is one record in a store, so it is known to all who share that. Each request changes it once, before
+    it is sent; what its answer tells goes along with the next one, unless others must know at once.
+
     :param limits: the portal's limits.
-    :param store: where the bucket is kept; default: in this object. While it cannot be used, this object keeps a
-        bucket of its own, which is careful: errors of the store cost speed, never work.
+    :param store: where the budget is kept; default: in this object. While it cannot be used, this object keeps a
+        budget of its own, which is careful: errors of the store cost speed, never work.
     :param name: the record's name in the store, of :func:`~airflow_provider_workflows.bitrix24.portal.budget_name`.
+    :param credential: what tells the credential from others, and is none: each has its own running time.
     :param clock: returns the Unix time; for tests.
     """
 
@@ -42,44 +62,59 @@ class PortalRateLimiter:
         limits: Limits | None = None,
         store: RecordStore | None = None,
         name: str = "portal",
+        credential: str = "",
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._limits = limits or Limits()
         self._store = store or MemoryRecordStore(clock)
         self._name = name
+        self._credential = credential
         self._clock = clock
-        self._operating = OperatingTime(self._limits.operating_limit)
+        self._ahead = 0.0
         self._lock = threading.Lock()
-        self._own = MemoryRecordStore(self._clock)
-        self._shared, self._used = True, False
+        self._own = MemoryRecordStore(self._now)
+        self._shared = True
+        #: The record as it was when it was had last.
+        self._seen: bytes | None = None
+        #: What was learnt since.
+        self._answers: list[Answer] = []
+        #: The places of the calls under way, by the calls' identity.
+        self._places: dict[int, _Place] = {}
 
     def acquire(self, call: Call) -> Iterator[float]:
         """Take a place for the call.
 
         :returns: seconds to wait, one wait after the other; when there is none more, it is to be sent. There are more
             of them when the portal refuses what is sent meanwhile.
-        :raises OperatingTimeLimitError: if one of its methods has no running time left; nothing is to be sent then.
+        :raises OperatingTimeLimitError: if one of its methods has no running time left, or is blocked meanwhile;
+            nothing is to be sent then.
         """
-        methods = _methods(call)
-        with self._lock:
-            held = self._operating.delay_for(methods, self._clock())
-            if held <= 0:
-                self._operating.sent(methods)
-        if held > 0:
-            raise OperatingTimeLimitError(str(call), text="held back: its running time is used up", retry_after=held)
-        place = 0
+        methods, place = methods_of(call), _Place()
 
-        def turn(bucket: Bucket, now: float) -> tuple[float, Bucket]:
-            nonlocal place
+        def turn(budget: Budget, now: float) -> _Place:
+            operating = budget.operating_time(self._credential, self._limits, now)
+            held = operating.blocked_for(methods) if place.number else operating.delay_for(methods)
+            if held > 0:
+                return replace(place, held=held)
+            number, until = place.number, place.under_way_until
+            if until - now < UNDER_WAY / 2:
+                operating.answered(methods, until)
+                until = operating.sent(methods)
             # Also if the bucket in which the place was taken is lost.
-            taken = 0 < place <= bucket.places
-            bucket = bucket.drained(now, self._limits) if taken else bucket.reserve(now, self._limits)
-            place = place if taken else bucket.places
-            return bucket.delay_for(place, self._limits), bucket
+            if not 0 < number <= budget.bucket.places:
+                budget.bucket = budget.bucket.reserve(now, self._limits)
+                number = budget.bucket.places
+            return _Place(number, until, budget.bucket.drained(now, self._limits).delay_for(number, self._limits))
 
-        while (wait := self._change(turn)) > NEGLIGIBLE:
-            yield min(wait, RECHECK)
+        place = self._change(turn)
+        self._refuse_if_held(call, place)
+        self._places[id(call)] = place
+        while place.wait > NEGLIGIBLE:
+            yield min(place.wait, RECHECK)
+            place = self._change(turn)
+            self._refuse_if_held(call, place)
+            self._places[id(call)] = place
 
     def release(self, call: Call, outcome: Reply | ApiError) -> None:
         """Learn from what became of a call. Errors of a blocked method are given the time to wait.
@@ -87,43 +122,74 @@ class PortalRateLimiter:
         :param call: the call.
         :param outcome: its reply or error.
         """
+        place = self._places.pop(id(call), _Place())
+        answer = Answer.of(call, outcome, place.under_way_until, self._now())
+        if answer.is_urgent(self._limits):
+            self._change(lambda budget, now: None, answer)  # noqa: ARG005
+        else:
+            self._answers.append(answer)
+
+    def _now(self) -> float:
+        """Return the store's time, as far as it is known."""
+        return self._clock() + self._ahead
+
+    def _refuse_if_held(self, call: Call, place: _Place) -> None:
+        if place.held > 0:
+            text = "held back: its running time is used up"
+            raise OperatingTimeLimitError(str(call), text=text, retry_after=place.held)
+
+    def _change(self, step: Callable[[Budget, float], T], urgent: Answer | None = None) -> T:
+        """Change the budget that is shared, or while that cannot be had the one of this object.
+
+        :param step: changes a budget; it may be called several times, with another one.
+        :param urgent: what was learnt just now.
+        """
         with self._lock:
-            self._operating.answered(_methods(call))
-            self._learn(call, outcome)
-        if isinstance(outcome, RateLimitError):
-            told = outcome.retry_after or 0.0
-            self._change(lambda bucket, now: (0.0, bucket.refused(now, self._limits, told)))
-
-    def _change(self, step: Callable[[Bucket, float], tuple[float, Bucket]]) -> float:
-        """Change the bucket that is shared, or while that cannot be had the one of this object."""
-
-        def shared(content: bytes | None, now: float) -> tuple[float, bytes]:
-            # One that was there before has only been lost: the portal's bucket is not empty for that.
-            return changed(content, now, careful=self._used)
-
-        def own(content: bytes | None, now: float) -> tuple[float, bytes]:
-            return changed(content, now, careful=True)
-
-        def changed(content: bytes | None, now: float, *, careful: bool) -> tuple[float, bytes]:
-            number, bucket = step(_read(content) or self._new_bucket(now, careful=careful), now)
-            return number, _bucket.dump_json(bucket)
-
+            answers, self._answers = [*self._answers, *([urgent] if urgent else [])], []
         was_shared = self._shared
+
+        def shared(content: bytes | None, now: float) -> tuple[_Changed[T], bytes]:
+            # One that was there before has only been lost, and one that comes back knows nothing of what was sent
+            # meanwhile: the portal's bucket is not empty for that.
+            budget = Budget.read(content) or Budget(self._new_bucket(now, careful=self._seen is not None))
+            if not was_shared and self._seen is not None:
+                budget.bucket = budget.bucket.filled(now, self._limits)
+            return changed(budget, now)
+
+        def own(content: bytes | None, now: float) -> tuple[_Changed[T], bytes]:
+            known = Budget.read(content)
+            if known is None:
+                seen = Budget.read(self._seen)
+                known = Budget(self._new_bucket(now, careful=True), seen.operating if seen else {})
+            return changed(known, now)
+
+        def changed(budget: Budget, now: float) -> tuple[_Changed[T], bytes]:
+            blocks = [answer.learn(budget, self._credential, self._limits, now) for answer in answers]
+            result = step(budget, now)
+            record = budget.dump()
+            return _Changed(result, blocks, record, now), record
+
         try:
-            number = self._store.change(self._name, shared, keep_for=KEEP)
+            done = self._store.change(self._name, shared, keep_for=KEEP)
         except OSError as error:
-            if self._shared:
-                self._shared = False
-                log.warning(
-                    "The rate limit is kept by this process alone, at half the rate, until it can be shared: %s", error
-                )
-            return self._own.change(self._name, own)
-        # What another thread began before the store failed does not show that it works again.
-        if not was_shared and not self._shared:
-            self._shared, self._own = True, MemoryRecordStore(self._clock)
-            log.info("The rate limit is shared with this host's other processes again")
-        self._used = True
-        return number
+            self._say_if_away(error)
+            done = self._own.change(self._name, own)
+        else:
+            self._ahead, self._seen = done.at - self._clock(), done.record
+            # What another thread began before the store failed does not show that it works again.
+            if not was_shared and not self._shared:
+                self._shared, self._own = True, MemoryRecordStore(self._now)
+                log.info("The rate limit is shared again: %s", self._store)
+        for answer, waits in zip(answers, done.blocks, strict=True):
+            for (_, blocked, _), wait in zip(answer.blocked, waits, strict=True):
+                blocked.retry_after = wait
+        return done.result
+
+    def _say_if_away(self, error: OSError) -> None:
+        if self._shared:
+            self._shared = False
+            text = "The rate limit is kept by this process alone, at half the rate, until it can be shared: %s"
+            log.warning(text, error)
 
     def _new_bucket(self, now: float, *, careful: bool) -> Bucket:
         """Return a bucket to begin with: empty, or if others may just have filled it full and with half the drain."""
@@ -132,31 +198,18 @@ class PortalRateLimiter:
             return Bucket(level=0.0, drain=limits.bucket_drain, at=now)
         return Bucket(limits.bucket_capacity, limits.bucket_drain / 2, now, period=LONGEST_PERIOD, slowed_at=now)
 
-    def _learn(self, call: Call, outcome: Reply | ApiError) -> None:
-        now = self._clock()
-        if isinstance(outcome, OperatingTimeLimitError):
-            outcome.retry_after = self._operating.blocked(call.method, now, outcome.retry_after)
-        elif isinstance(outcome, Reply):
-            times: dict[str, list[Mapping[str, float]]] = defaultdict(list)
-            times[call.method].append(outcome.time)
-            for key, command in call.commands.items():
-                part = outcome.result[key]
-                if isinstance(part, Reply):
-                    times[command.method].append(part.time)
-            for method, some in times.items():
-                self._operating.learn(method, some, now)
-            for key, command in call.commands.items():
-                if isinstance(outcome.result[key], OperatingTimeLimitError):
-                    outcome.result[key].retry_after = self._operating.blocked(command.method, now)
 
+@dataclass(frozen=True, slots=True)
+class _Changed(Generic[T]):
+    """What came of a change.
 
-def _read(content: bytes | None) -> Bucket | None:
-    try:
-        return _bucket.validate_json(content or b"")
-    except ValidationError:
-        # New, or its writer was killed half-way.
-        return None
+    :param result: what the step returned.
+    :param blocks: for how long the methods are blocked that the answers told of.
+    :param record: the record as it is now.
+    :param at: the store's time.
+    """
 
-
-def _methods(call: Call) -> Counter[str]:
-    return Counter([call.method, *(command.method for command in call.commands.values())])
+    result: T
+    blocks: list[list[float | None]]
+    record: bytes
+    at: float

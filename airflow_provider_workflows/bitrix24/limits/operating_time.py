@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
@@ -11,88 +15,143 @@ from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 USUAL_BLOCK = 300.0
 #: The portal adds up what runs within a minute, and forgets it ten minutes after the first of it.
 MINUTE, WINDOW = 60.0, 600.0
+#: Seconds for which a run counts as under way when nothing more is heard of it: its worker may have been killed.
+UNDER_WAY = 240.0
+#: Nothing is noted for later than this, unless a clock was set back.
+FURTHEST = LONGEST_WAIT + 2 * MINUTE
+
+_Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(slots=True)
-class _Usage:
-    """Running time of one method."""
+class MethodTime:
+    """Running time of one method.
 
-    #: When the portal forgets a minute, and the seconds used in it.
-    minutes: dict[float, float] = field(default_factory=dict)
-    #: Seconds that one run takes.
-    cost: float = 0.0
-    #: Runs under way.
-    in_flight: int = 0
-    #: What the portal told last of when it forgets some.
-    reset_at: float = 0.0
-    blocked_until: float = 0.0
-
-    def used(self, now: float) -> float:
-        self.minutes = {forgotten_at: used for forgotten_at, used in sorted(self.minutes.items()) if forgotten_at > now}
-        return sum(self.minutes.values())
-
-    def add(self, at: float, seconds: float) -> None:
-        last = max((end for end in self.minutes if 0 <= at + WINDOW - end < MINUTE), default=at + WINDOW)
-        self.minutes[last] = self.minutes.get(last, 0.0) + seconds
-
-
-class OperatingTime:
-    """Running time of each method on a portal, kept below its limit.
-
-    :param limit: seconds that a method may run in the portal's sliding window of ten minutes.
+    :param minutes: when the portal forgets a minute, and the seconds used in it.
+    :param cost: seconds that one run takes.
+    :param under_way: until when runs under way count at most, and how many they are.
+    :param reset_at: what the portal told last of when it forgets some.
+    :param blocked_until: when the portal runs it again.
     """
 
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._methods: dict[str, _Usage] = {}
+    minutes: dict[_Number, _Number] = field(default_factory=dict)
+    cost: _Number = 0.0
+    under_way: dict[_Number, int] = field(default_factory=dict)
+    reset_at: _Number = 0.0
+    blocked_until: _Number = 0.0
 
-    def delay_for(self, methods: Mapping[str, int], now: float) -> float:
-        """Return how many seconds a request must wait until the running time it needs is free.
+    def used(self) -> float:
+        """Return the seconds that the portal has not forgotten."""
+        return sum(self.minutes.values())
 
-        :param methods: how often the request runs each method.
-        :param now: Unix time.
-        """
-        return max(self._delay(self._usage(method), count, now) for method, count in methods.items())
+    def forget(self, now: float) -> None:
+        """Leave out what counts no more, and what a clock noted that was ahead."""
+        self.minutes = {at: used for at, used in sorted(self.minutes.items()) if now < at < now + FURTHEST}
+        self.under_way = {until: runs for until, runs in self.under_way.items() if now < until < now + FURTHEST}
+        if self.blocked_until >= now + FURTHEST:
+            self.blocked_until = 0.0
 
-    def _delay(self, usage: _Usage, count: int, now: float) -> float:
-        over = usage.used(now) + usage.cost * (usage.in_flight + count) - self._limit
-        wait = max(0.0, usage.blocked_until - now)
-        for forgotten_at, seconds in usage.minutes.items():
+    def counts(self, now: float) -> bool:
+        """Return whether there is anything to remember."""
+        return bool(self.minutes or self.under_way) or now < max(self.reset_at, self.blocked_until) < now + FURTHEST
+
+    def delay_for(self, count: int, limit: float, now: float) -> float:
+        """Return how many seconds so many runs must wait until the time they need is free."""
+        over = self.used() + self.cost * (sum(self.under_way.values()) + count) - limit
+        wait = max(0.0, self.blocked_until - now)
+        for forgotten_at, seconds in self.minutes.items():
             if over <= 0:
                 break
             over -= seconds
             wait = max(wait, forgotten_at - now)
         return wait
 
-    def sent(self, methods: Mapping[str, int]) -> None:
-        """Note that a request is under way."""
-        for method, count in methods.items():
-            self._usage(method).in_flight += count
+    def add(self, at: float, seconds: float) -> None:
+        """Note seconds that ran."""
+        last = max((end for end in self.minutes if 0 <= at + WINDOW - end < MINUTE), default=at + WINDOW)
+        self.minutes[last] = self.minutes.get(last, 0.0) + seconds
 
-    def answered(self, methods: Mapping[str, int]) -> None:
-        """Note that a request is not under way any more, whatever became of it."""
-        for method, count in methods.items():
-            self._usage(method).in_flight -= count
+    def count(self, until: float, runs: int) -> None:
+        """Count runs as under way, or with a negative number no more, as far as they still do."""
+        left = self.under_way.pop(until, 0) + runs
+        if left > 0:
+            self.under_way[until] = left
 
-    def learn(self, method: str, times: Sequence[Mapping[str, float]], now: float) -> None:
+
+class OperatingTime:
+    """Running time of each method that one credential calls on a portal, kept below its limit.
+
+    :param limit: seconds that a method may run in the portal's sliding window of ten minutes.
+    :param methods: what is known of each method; it is changed.
+    :param now: Unix time.
+    """
+
+    def __init__(self, limit: float, methods: dict[str, MethodTime], now: float) -> None:
+        self._limit = limit
+        self._methods = methods
+        self._now = now
+        for method, time in list(methods.items()):
+            time.forget(now)
+            if not time.counts(now):
+                del methods[method]
+
+    def delay_for(self, methods: Mapping[str, int]) -> float:
+        """Return how many seconds a request must wait until the running time it needs is free.
+
+        :param methods: how often the request runs each method.
+        """
+        known = {method: time for method, time in self._methods.items() if method in methods}
+        return max(
+            (time.delay_for(methods[method], self._limit, self._now) for method, time in known.items()), default=0
+        )
+
+    def blocked_for(self, methods: Mapping[str, int]) -> float:
+        """Return for how many seconds the portal blocks one of the methods.
+
+        :param methods: how often a request runs each method.
+        """
+        return max(0.0, max(self._time(method).blocked_until for method in methods) - self._now)
+
+    def sent(self, methods: Mapping[str, int]) -> float:
+        """Note that a request is under way.
+
+        :param methods: how often the request runs each method.
+        :returns: until when it counts as such at most.
+        """
+        # Whole multiples of ten, so that many requests need few numbers.
+        until = math.ceil((self._now + UNDER_WAY) / 10) * 10.0
+        for method, count in methods.items():
+            self._time(method).count(until, count)
+        return until
+
+    def answered(self, methods: Mapping[str, int], until: float) -> None:
+        """Note that a request is not under way any more, whatever became of it.
+
+        :param methods: how often the request ran each method.
+        :param until: what :meth:`sent` returned for it.
+        """
+        for method, count in methods.items():
+            self._time(method).count(until, -count)
+
+    def learn(self, method: str, times: Sequence[Mapping[str, float]], at: float) -> None:
         """Read what the portal says of a method's running time.
 
         :param method: the method.
         :param times: the ``time`` part of each of its runs in one reply.
-        :param now: Unix time.
+        :param at: when the reply came, as a Unix time.
         """
         known = [time for time in times if "operating" in time and "operating_reset_at" in time]
         if not known:
             return
-        usage = self._usage(method)
+        usage = self._time(method)
         last = max(known, key=lambda time: time["operating"])
         # By the portal's clock, which may not be ours, and in whole seconds.
-        left = last["operating_reset_at"] - last.get("finish", now)
-        reset_at, new = now + min(left, LONGEST_WAIT) + 1, last["operating"] - usage.used(now)
-        usage.reset_at = reset_at
+        left = last["operating_reset_at"] - last.get("finish", at)
+        reset_at, new = at + min(left, LONGEST_WAIT) + 1, last["operating"] - usage.used()
+        usage.reset_at = max(0.0, reset_at)
         ran = sum(time.get("duration", 0.0) for time in known)
         usage.cost = ran / len(known)
-        if reset_at > now:
+        if reset_at > self._now:
             usage.blocked_until = min(usage.blocked_until, reset_at)
         if not last["operating"]:
             usage.minutes.clear()  # A portal that blocks for a fixed time starts again from nothing.
@@ -101,27 +160,27 @@ class OperatingTime:
             usage.minutes[reset_at] = new
         elif new > 0:
             for time in known:
-                ended_at = now - max(0.0, last.get("finish", now) - time.get("finish", now))
+                ended_at = at - max(0.0, last.get("finish", at) - time.get("finish", at))
                 usage.add(ended_at + 1, new * (time.get("duration", 0.0) / ran if ran else 1 / len(known)))
+        usage.forget(self._now)
 
-    def blocked(self, method: str, now: float, told: float | None = None) -> float | None:
+    def blocked(self, method: str, at: float, told: float | None = None) -> float | None:
         """Note that the portal blocks a method.
 
         :param method: the method.
-        :param now: Unix time.
+        :param at: when it said so, as a Unix time.
         :param told: for how many seconds, if the portal told.
         :returns: for how many seconds; ``None`` while it is under way otherwise, as that reply may tell better.
         """
-        usage = self._usage(method)
+        usage = self._time(method)
         if told is not None:
-            usage.blocked_until = now + told
+            usage.blocked_until = at + told
             return told
-        if usage.blocked_until <= now:
-            usage.used(now)
-            forgotten = [at for at in usage.minutes if at <= now + LONGEST_WAIT]
-            guessed = [at for at in (usage.reset_at, now + USUAL_BLOCK) if at > now]
+        if usage.blocked_until <= at:
+            forgotten = [minute for minute in usage.minutes if at < minute <= at + LONGEST_WAIT]
+            guessed = [reset_at for reset_at in (usage.reset_at, at + USUAL_BLOCK) if reset_at > at]
             usage.blocked_until = min(forgotten or guessed)
-        return None if usage.in_flight else usage.blocked_until - now
+        return None if usage.under_way else usage.blocked_until - at
 
-    def _usage(self, method: str) -> _Usage:
-        return self._methods.setdefault(method, _Usage())
+    def _time(self, method: str) -> MethodTime:
+        return self._methods.setdefault(method, MethodTime())

@@ -172,7 +172,7 @@ class TestWithoutTheStore:
             wait_of(limiter, LIST)
         assert [(record.levelname, record.message.split(":")[0]) for record in caplog.records] == [
             ("WARNING", "The rate limit is kept by this process alone, at half the rate, until it can be shared"),
-            ("INFO", "The rate limit is shared with this host's other processes again"),
+            ("INFO", "The rate limit is shared again"),
         ]
         assert "No space left" in caplog.text
 
@@ -261,6 +261,116 @@ class TestRunningTime:
             wait_of(limiter, END)
         with pytest.raises(OperatingTimeLimitError):
             wait_of(limiter, END)
+
+
+class Counting(MemoryRecordStore):
+    """Counts the changes, and fails for as long as it is told to."""
+
+    changes = 0
+    fails = False
+
+    def change(self, name: str, step: Any, *, keep_for: float | None = None) -> Any:
+        if self.fails:
+            raise OSError(111, "Connection refused")
+        self.changes += 1
+        return super().change(name, step, keep_for=keep_for)
+
+
+class TestSharedByWorkers:
+    """Two workers on hosts whose clocks are half a minute apart share a store, which has a clock of its own."""
+
+    @pytest.fixture
+    def store(self, now: Clock) -> Counting:
+        return Counting(now)
+
+    @pytest.fixture
+    def one(self, store: Counting, now: Clock) -> PortalRateLimiter:
+        return PortalRateLimiter(store=store, clock=lambda: now() + 30)
+
+    @pytest.fixture
+    def other(self, store: Counting, now: Clock) -> PortalRateLimiter:
+        return PortalRateLimiter(store=store, clock=lambda: now() - 30)
+
+    def test_they_draw_from_one_bucket(self, one: PortalRateLimiter, other: PortalRateLimiter) -> None:
+        waits = [wait_of(worker, LIST) for _ in range(30) for worker in (one, other)]
+        assert waits[:48] == [0.0] * 48
+        assert [round(later - sooner, 6) for sooner, later in pairwise(waits[49:])] == [0.5] * 10
+
+    def test_for_how_long_the_portal_wants_quiet_is_heeded_by_all(
+        self, one: PortalRateLimiter, other: PortalRateLimiter, now: Clock
+    ) -> None:
+        answer(one, LIST, RateLimitError("x", retry_after=90.0))
+        assert 90 <= waited(other, now) <= 91
+
+    def test_the_running_time_that_one_used_is_not_there_for_the_other(
+        self, one: PortalRateLimiter, other: PortalRateLimiter, now: Clock
+    ) -> None:
+        answer(one, END, Reply(True, time=used(480, now() + 120)))
+        with pytest.raises(OperatingTimeLimitError) as held:
+            wait_of(other, END)
+        assert held.value.retry_after == pytest.approx(121)
+        assert wait_of(other, LIST) == 0
+
+    def test_what_one_has_under_way_counts_for_the_other_until_it_may_be_dead(
+        self, store: Counting, now: Clock
+    ) -> None:
+        one, other = (PortalRateLimiter(Limits(operating_limit=10), store, clock=now) for _ in range(2))
+        answer(one, END, Reply(True, time=used(6, now() + 600, each=1.5)))
+        for _ in range(2):
+            wait_of(one, END)
+        with pytest.raises(OperatingTimeLimitError):
+            wait_of(other, END)
+        now.now += 300
+        assert wait_of(other, END) == 0
+
+    def test_a_block_that_one_meets_stops_those_who_wait_for_their_turn(
+        self, one: PortalRateLimiter, other: PortalRateLimiter, now: Clock
+    ) -> None:
+        for _ in range(60):
+            wait_of(one, LIST)
+        waits = other.acquire(ENDS)
+        now.now += next(waits)
+        blocked = OperatingTimeLimitError(str(END), code="OPERATION_TIME_LIMIT", retry_after=200.0)
+        one.release(END, blocked)
+        with pytest.raises(OperatingTimeLimitError) as held:
+            next(waits)
+        assert held.value.retry_after == pytest.approx(200)
+        other.release(ENDS, held.value)
+        assert wait_of(other, calls.batch({"c0": LIST})) > 0, "no method is blocked that the portal did not block"
+
+    def test_other_credentials_have_running_time_of_their_own(self, store: Counting, now: Clock) -> None:
+        one, other = (PortalRateLimiter(store=store, credential=name, clock=now) for name in ("one", "other"))
+        answer(one, END, OperatingTimeLimitError(str(END), code="OPERATION_TIME_LIMIT", retry_after=200.0))
+        with pytest.raises(OperatingTimeLimitError):
+            wait_of(one, END)
+        assert wait_of(other, END) == 0
+
+    def test_a_request_costs_one_change_and_its_answer_none(self, one: PortalRateLimiter, store: Counting) -> None:
+        for _ in range(20):
+            answer(one, ENDS, Reply({"c0": Reply(True, time=used(9, 1e6)), "c1": Reply(True, time=used(9, 1e6))}))
+        assert store.changes == 20
+
+    def test_when_the_store_is_away_what_is_blocked_stays_so(
+        self, one: PortalRateLimiter, other: PortalRateLimiter, store: Counting, now: Clock
+    ) -> None:
+        wait_of(other, LIST)
+        answer(one, END, OperatingTimeLimitError(str(END), code="OPERATION_TIME_LIMIT", retry_after=200.0))
+        wait_of(other, LIST)
+        store.fails = True
+        for worker in (one, other):
+            with pytest.raises(OperatingTimeLimitError) as held:
+                wait_of(worker, END)
+            assert held.value.retry_after == pytest.approx(200)
+
+    def test_when_the_store_is_back_nobody_takes_the_portals_bucket_for_empty(
+        self, one: PortalRateLimiter, store: Counting, now: Clock
+    ) -> None:
+        wait_of(one, LIST)
+        store.fails = True
+        now.now += waited(one, now) + 600
+        wait_of(one, LIST)
+        store.fails = False
+        assert wait_of(one, LIST) > 0
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingTime
+from airflow_provider_workflows.bitrix24.limits.operating_time import UNDER_WAY, MethodTime
+from airflow_provider_workflows.bitrix24.limits.operating_time import OperatingTime as OperatingTimeNow
 from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 
@@ -35,6 +36,32 @@ class PortalWindow:
         }
 
 
+class OperatingTime:
+    """Running time as a store keeps it: read anew for each use of it."""
+
+    def __init__(self, limit):
+        self._limit = limit
+        self._methods: dict[str, MethodTime] = {}
+
+    def _at(self, now):
+        return OperatingTimeNow(self._limit, self._methods, now)
+
+    def delay_for(self, methods, now):
+        return self._at(now).delay_for(methods)
+
+    def sent(self, methods, now=1000.0):
+        return self._at(now).sent(methods)
+
+    def answered(self, methods, until, now=1000.0):
+        self._at(now).answered(methods, until)
+
+    def learn(self, method, times, now):
+        self._at(now).learn(method, times, now)
+
+    def blocked(self, method, now, told=None):
+        return self._at(now).blocked(method, now, told)
+
+
 class TestOperatingTime:
     @given(st.floats(0.5, 20), st.integers(1, 200))
     def test_the_portal_never_blocks_a_method_that_is_held_back(self, seconds, runs):
@@ -42,9 +69,9 @@ class TestOperatingTime:
         for _ in range(runs):
             while (held := operating.delay_for({"kill": 1}, now)) > 0:
                 now += held + 0.001
-            operating.sent({"kill": 1})
+            until = operating.sent({"kill": 1}, now)
             allowed, time = portal.run(now, seconds)
-            operating.answered({"kill": 1})
+            operating.answered({"kill": 1}, until, now)
             operating.learn("kill", [time], now)
             assert allowed
             now += seconds
@@ -72,6 +99,19 @@ class TestOperatingTime:
         operating.sent({"kill": 1})
         assert operating.delay_for({"kill": 1}, 1000.0) > 0
 
+    def test_requests_of_a_worker_that_was_killed_count_no_longer_than_they_may_take(self):
+        operating = OperatingTime(480)
+        operating.sent({"kill": 50})
+        operating.learn("kill", [{"operating": 440, "operating_reset_at": 1600, "duration": 30}], 1000.0)
+        assert operating.delay_for({"kill": 1}, 1000.0) > 0
+        assert operating.delay_for({"kill": 1}, 1000.0 + UNDER_WAY + 10) == 0
+
+    def test_a_clock_that_was_set_back_holds_nobody_back_for_long(self):
+        operating = OperatingTime(480)
+        operating.learn("kill", [{"operating": 480, "operating_reset_at": 90_600, "duration": 5}], 90_000.0)
+        operating.blocked("kill", 90_000.0, told=600.0)
+        assert operating.delay_for({"kill": 1}, 1000.0) == 0
+
     def test_only_the_used_up_method_is_held_back(self):
         operating = OperatingTime(480)
         operating.learn("kill", [{"operating": 479, "operating_reset_at": 1600, "duration": 5}], 1000.0)
@@ -91,19 +131,19 @@ class TestOperatingTime:
 
     def test_a_reply_that_comes_after_the_refusal_still_names_the_reset(self):
         operating = OperatingTime(480)
-        operating.sent({"kill": 2})
-        operating.answered({"kill": 1})
+        until = operating.sent({"kill": 2})
+        operating.answered({"kill": 1}, until)
         assert operating.blocked("kill", 1000.0) is None, "the other one may tell"
-        operating.answered({"kill": 1})
+        operating.answered({"kill": 1}, until)
         operating.learn("kill", [{"operating": 0, "operating_reset_at": 1065, "duration": 5}], 1000.1)
         assert operating.delay_for({"kill": 1}, 1000.1) == pytest.approx(65.9)
 
     def test_a_refusal_while_another_run_tells_nothing_is_waited_out_for_five_minutes(self):
         operating = OperatingTime(480)
-        operating.sent({"kill": 2})
-        operating.answered({"kill": 1})
+        until = operating.sent({"kill": 2})
+        operating.answered({"kill": 1}, until)
         operating.blocked("kill", 1000.0)
-        operating.answered({"kill": 1})
+        operating.answered({"kill": 1}, until)
         assert operating.delay_for({"kill": 1}, 1001.0) == 299
 
     def test_a_block_that_starts_from_nothing_again_leaves_all_the_time_free(self):
@@ -142,8 +182,7 @@ class TestOperatingTime:
     def test_whatever_it_is_told_nobody_waits_for_long(self, told, runs):
         operating = OperatingTime(480)
         for now, time in enumerate(told, 1000):
-            operating.sent({"kill": runs})
-            operating.answered({"kill": runs})
+            operating.answered({"kill": runs}, operating.sent({"kill": runs}, now), now)
             operating.learn("kill", [time], now)
             operating.blocked("kill", now)
             assert 0 <= operating.delay_for({"kill": runs}, now) <= LONGEST_WAIT + 1

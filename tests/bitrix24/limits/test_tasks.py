@@ -18,11 +18,11 @@ from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.records.files import FileRecordStore
-from airflow_provider_workflows.records.store import RecordStore
+from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.plans import Plan, send
 from airflow_provider_workflows.simulator.faults import Fault
-from tests.virtual import PortalRuntime, VirtualPortal
+from tests.virtual import BEGIN, PortalRuntime, VirtualPortal
 
 TASKS = 150
 
@@ -152,6 +152,22 @@ def test_at_the_limit_of_running_time_little_time_is_lost(
     portal.run(client(portal, None).run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert portal.clock.monotonic() <= 1.1 * allowed
+
+
+def test_workers_that_share_a_store_stay_below_the_limit_of_running_time_together(portal: VirtualPortal) -> None:
+    portal.world.settings.change({"operating_model": "documented", "operating_per_command": 2.0})
+    ids, store = portal.add_workflows(900), MemoryRecordStore(portal.clock.time)
+
+    async def work() -> None:
+        plans = [end_workflows(ids[nth::3], calls.terminate_workflow) for nth in range(3)]
+        running = [client(portal, store).run(one, longest_pause=None, retry_timeout=RETRY_TIMEOUT) for one in plans]
+        await asyncio.gather(*running)
+
+    portal.run(work())
+    assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
+    times = [request["at"] - BEGIN for request in portal.world.requests]
+    assert [at for at in times if 10 < at % 601 < 600] == [], "nobody asks before the portal forgets what it counted"
+    assert portal.clock.monotonic() <= 1.1 * 1800
 
 
 def clear(folder: Path) -> None:
