@@ -9,7 +9,7 @@ from aiohttp import web
 
 from airflow_provider_workflows.simulator import strict_json
 from airflow_provider_workflows.simulator.bitrix24 import flows
-from airflow_provider_workflows.simulator.bitrix24.listing import timestamp
+from airflow_provider_workflows.simulator.bitrix24.dates import timestamp
 from airflow_provider_workflows.simulator.bitrix24.workflows import from_fields, generated
 from airflow_provider_workflows.simulator.faults import Fault
 from airflow_provider_workflows.simulator.world import Webhook, World
@@ -96,7 +96,7 @@ class ControlPath:
         given = {**given, "now": now}
         for name, default in (("started_from", now - 90 * DAY), ("started_to", now - DAY)):
             text = given.get(name)
-            seconds = timestamp(text, self.world.settings.server_offset) if text else default
+            seconds = timestamp(text, self.world.settings.server_offset, now) if text else default
             if seconds is None:
                 raise ValueError(f"{name} is no date: {text!r}")
             given[name] = seconds

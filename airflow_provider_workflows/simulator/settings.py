@@ -73,6 +73,8 @@ class Settings:
     license: str = "de_pro100"  # what app.info tells; de_ent250 and its like have the larger bucket
     has_bizproc: bool = True
     has_flows: bool = True
+    document_limit: int = 0  # workflows at once on one CRM item, 0 for any number; the cloud has 2
+    delegate_others: bool = True  # whether an administrator may delegate other people's tasks
     overload: bool = False  # the block that staff put on a portal by hand
 
     # Bitrix24: how it reads and answers

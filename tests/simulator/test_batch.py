@@ -113,3 +113,24 @@ def test_the_log_shows_the_commands(rest, control):
     rest("batch", {"cmd": {"a": f"{KILL}?ID=x"}})
     [entry] = control.requests(method="batch")
     assert entry["commands"] == [["a", KILL, {"ID": "x"}]]
+
+
+def test_the_names_of_its_parameters_and_its_own_may_be_in_upper_case(rest, control):
+    reply = rest("BATCH", {"HALT": 1, "CMD": {"x": "scope", "y": "nonsense", "z": "scope"}})
+    assert (set(parts(reply)["result"]), set(parts(reply)["result_error"])) == ({"x"}, {"y"})
+    assert control.requests()[0]["method"] == "batch"
+
+
+def test_a_command_can_refer_to_where_the_next_page_begins_to_totals_and_to_errors(rest, control):
+    control.generate_workflows(120)
+    cmd = {
+        "a": f"{LIST}?start=0",
+        "b": f"{LIST}?start=$next[a]",
+        "bad": "nonsense",
+        "c": "method.get?name=$error[bad][error]",
+        "d": f"{LIST}?FILTER[TEMPLATE_ID]=$total[a]",
+    }
+    result = parts(rest("batch", {"cmd": cmd}))
+    assert result["result_next"] == {"a": 50, "b": 100}
+    assert result["result"]["c"]["isExisting"] is False
+    assert result["result_total"]["d"] == 0

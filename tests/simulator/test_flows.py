@@ -134,3 +134,50 @@ def test_the_reply_can_be_without_time(rest, control, flow):
     assert "time" in call(rest, "get", flowId=flow).json()
     control.configure(flow_time=False)
     assert "time" not in call(rest, "get", flowId=flow).json()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("plannedCompletionTime", "soon"),
+        ("plannedCompletionTime", -1),
+        ("distributionType", "lottery"),
+        ("responsibleList", [["robot", "3"]]),
+        ("responsibleList", [["user", "Ada"]]),
+        ("responsibleList", [["department", "17:X"]]),
+        ("taskCreators", [["meta-user", "nobody"]]),
+        ("taskControl", "Y"),
+        ("matchWorkTime", 2),
+        ("ownerId", "me"),
+        ("notifyOnQueueOverflow", -5),
+        ("notifyWhenEfficiencyDecreases", 101),
+        ("name", ["x"]),
+    ],
+)
+@pytest.mark.parametrize("method", ["create", "update"])
+def test_a_value_that_is_not_as_documented_is_refused_by_the_fields_name(rest, control, flow, method, field, value):
+    before = control.state()["bitrix24"]["flows"]
+    reply = call(rest, method, flowData={"id": flow, "name": "Sales", **NEEDED, field: value})
+    assert (reply.status_code, reply.json()["error"]) == (400, "0")
+    assert f"'{field}'" in reply.json()["error_description"]
+    assert control.state()["bitrix24"]["flows"] == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"responsibleList": [["department", "17:F"], ["user", 3]]},
+        {"responsibleList": {"0": {"user": "3"}}},
+        {"taskCreators": {"meta-user": "all-users"}},
+        {"taskControl": "1", "matchWorkTime": False, "notifyOnQueueOverflow": None},
+        {"distributionType": "manually", "responsibleList": [["user", "3"]]},
+    ],
+)
+def test_values_that_are_as_documented_are_taken(rest, fields):
+    given = {"name": "Sales", **NEEDED, "distributionType": "queue", **fields}
+    assert call(rest, "create", flowData=given).ok
+
+
+def test_manual_distribution_has_one_moderator(rest):
+    two = {"distributionType": "manually", "responsibleList": [["user", "3"], ["user", "4"]]}
+    assert call(rest, "create", flowData={"name": "Sales", **NEEDED, **two}).status_code == 400

@@ -135,3 +135,36 @@ def test_who_is_no_administrator_sees_their_own_tasks_only(rest, control):
     control.configure(is_admin=False)
     control.add_tasks([{"WORKFLOW_ID": "w1", "USER_ID": 5}, {"WORKFLOW_ID": "w2", "USER_ID": 1}])
     assert [row["WORKFLOW_ID"] for row in rest("bizproc.task.list").json()["result"]] == ["w2"]
+
+
+class TestTheLimitOfADocument:
+    @pytest.fixture(autouse=True)
+    def limit(self, control):
+        control.configure(document_limit=2)
+
+    @staticmethod
+    def start(rest, document=DEAL):
+        return rest(START, {"TEMPLATE_ID": 3, "DOCUMENT_ID": document})
+
+    def test_the_third_is_refused_with_an_empty_code_and_not_started(self, rest, control):
+        assert [self.start(rest).status_code for _ in range(3)] == [200, 200, 400]
+        assert self.start(rest).json()["error"] == ""
+        assert len(control.journal("start")) == 2
+        assert self.start(rest, ["crm", "CCrmDocumentDeal", "DEAL_6"]).ok
+
+    def test_it_is_for_what_runs_now(self, rest):
+        first = self.start(rest).json()["result"]
+        self.start(rest)
+        rest(TERMINATE, {"ID": first})
+        assert self.start(rest).ok
+
+    def test_what_is_started_by_itself_waits_for_a_place(self, rest, control):
+        deal = {"DOCUMENT_ID": "DEAL_5"}
+        control.add_workflows([{"ID": "a", **deal}, {"ID": "b", **deal}])
+        control.add_workflows([{"ID": "c", "state": "waiting", **deal}, {"ID": "d", "state": "waiting", **deal}])
+        listed = rest("bizproc.workflow.instances", {"ORDER": {"ID": "asc"}})
+        assert [row["ID"] for row in listed.json()["result"]] == ["a", "b"]
+        rest(KILL, {"ID": "a"})
+        listed = rest("bizproc.workflow.instances", {"ORDER": {"ID": "asc"}})
+        assert [row["ID"] for row in listed.json()["result"]] == ["b", "c"]
+        assert state(control, "d")["state"] == "waiting"

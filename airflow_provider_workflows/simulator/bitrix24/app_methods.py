@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError, Call
-from airflow_provider_workflows.simulator.bitrix24.listing import iso
+from airflow_provider_workflows.simulator.bitrix24.dates import iso
 
 
 def profile(call: Call) -> Answer:

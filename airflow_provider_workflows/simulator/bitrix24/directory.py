@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_workflows.simulator import php
+from airflow_provider_workflows.simulator.bitrix24.dates import timestamp
 from airflow_provider_workflows.simulator.bitrix24.listing import Column
 
 TASK_FIELDS = {
@@ -23,6 +24,7 @@ TASK_FIELDS = {
             "MODULE_ID",
             "ACTIVITY",
             "ACTIVITY_NAME",
+            "PARAMETERS",
         ),
         "text",
     ),
@@ -43,6 +45,7 @@ TEMPLATE_FIELDS = {
     "IS_MODIFIED": "text",
     "USER_ID": "int",
     "SYSTEM_CODE": "text",
+    **dict.fromkeys(("DESCRIPTION", "TEMPLATE", "PARAMETERS", "VARIABLES", "CONSTANTS"), "text"),
 }
 
 
@@ -52,11 +55,16 @@ def columns(fields: dict[str, str]) -> dict[str, Column]:
 
     :param fields: name to kind
     """
-    return {name: Column(kind, partial(_field, name)) for name, kind in fields.items()}
+    return {name: Column(kind, partial(_field, name, kind)) for name, kind in fields.items()}
 
 
-def _field(name: str, row: dict[str, Any]) -> Any:
-    return row.get(name)
+def _field(name: str, kind: str, row: dict[str, Any]) -> Any:
+    value = row.get(name)
+    if value is None:
+        return None
+    if kind == "int":
+        return php.integer(value)
+    return timestamp(str(value), "+00:00", 0) if kind == "date" else str(value)
 
 
 class Directory:
@@ -101,6 +109,25 @@ class Directory:
         :param id: the user's ID
         """
         return any(user["ID"] == str(id) for user in self.users)
+
+    def team(self, head: int) -> set[int]:
+        """
+        Return a user and those in the departments that the user heads.
+
+        :param head: the user's ID
+        """
+        headed = {row["ID"] for row in self.departments if php.integer(row.get("UF_HEAD")) == head}
+        return {head} | {
+            int(user["ID"]) for user in self.users if headed & {str(id) for id in user.get("UF_DEPARTMENT", [])}
+        }
+
+    def task(self, id: int) -> dict[str, Any] | None:
+        """
+        Return a task, if there is one.
+
+        :param id: its ID
+        """
+        return next((task for task in self.tasks if php.integer(task.get("ID")) == id), None)
 
     def add_department(self, fields: dict[str, Any]) -> None:
         """

@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow_provider_workflows.simulator import php
 from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError, Call, Caller
+from airflow_provider_workflows.simulator.bitrix24.dates import iso
 from airflow_provider_workflows.simulator.bitrix24.limits import Key
-from airflow_provider_workflows.simulator.bitrix24.listing import iso
 from airflow_provider_workflows.simulator.bitrix24.methods import find, run
 from airflow_provider_workflows.simulator.faults import Fault
 from airflow_provider_workflows.simulator.world import World

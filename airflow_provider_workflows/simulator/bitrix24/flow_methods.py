@@ -112,8 +112,9 @@ def _require(call: Call, given: dict[str, Any], *names: str) -> None:
 
 
 def _validate(call: Call, given: dict[str, Any], id: int) -> None:
-    if given.get("distributionType", "queue") not in flows.DISTRIBUTION_TYPES:
-        raise _flow_error(call, "flow_field_invalid", name="distributionType")
+    wrong = flows.invalid(_flow_data(call))
+    if wrong:
+        raise _flow_error(call, "flow_field_invalid", name=wrong)
     if "name" in given and call.world.flows.named(given["name"], id):
         raise _flow_error(call, "flow_name_exists")
 

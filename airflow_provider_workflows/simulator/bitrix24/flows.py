@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from airflow_provider_workflows.simulator import php
-from airflow_provider_workflows.simulator.bitrix24.listing import iso
+from airflow_provider_workflows.simulator.bitrix24.dates import iso
 from airflow_provider_workflows.simulator.clock import Clock
 
 DISTRIBUTION_TYPES = ("manually", "queue", "himself")
@@ -115,10 +116,43 @@ def read(given: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def invalid(given: dict[str, Any]) -> str | None:
+    """
+    Return the name of a field whose value is not what the documents say, or None.
+
+    :param given: the ``flowData`` of a create or an update
+    """
+    pairs = _pairs(given.get("responsibleList"))
+    if given.get("distributionType") == "manually" and [kind for kind, _ in pairs] not in ([], ["user"]):
+        return "responsibleList"  # there is one moderator
+    return next((name for name, value in given.items() if value is not None and not _fits(name, value)), None)
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name in PAIRS:
+        known = {"user": r"[0-9]+", "department": r"[0-9]+(:F)?"}
+        if name == "taskCreators":
+            known["meta-user"] = "all-users"
+        return all(re.fullmatch(known.get(kind, "(?!)"), id) for kind, id in _pairs(value))
+    if name == "distributionType":
+        return value in DISTRIBUTION_TYPES
+    if name in TEXTS:
+        return isinstance(value, str | int | float)
+    if name in FLAGS:
+        return value in (True, False, 0, 1, "0", "1")
+    if name in (*INTEGERS, *NOTICES):
+        if not isinstance(value, str | int) or isinstance(value, bool) or not re.fullmatch(r"[0-9]{0,18}", str(value)):
+            return False
+        return name != "notifyWhenEfficiencyDecreases" or php.integer(value) <= 100
+    return True
+
+
 def _pairs(value: Any) -> list[list[str]]:
     # The pages say object in one place and list of pairs in another; both are read.
     pairs = []
     for key, item in php.entries(value):
         pair = [str(part) for part in php.values(item)]
-        pairs.append(pair if len(pair) == 2 else [key, *pair])
+        if isinstance(item, dict) and len(item) == 1 and not next(iter(item)).isdecimal():
+            pair = [next(iter(item)), *pair]
+        pairs.append(pair if len(pair) == 2 else [key, "".join(pair)])
     return pairs

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_workflows.simulator import php
+from airflow_provider_workflows.simulator.bitrix24.dates import timestamp
 from airflow_provider_workflows.simulator.settings import Settings
 
 PAGE = 50
@@ -17,7 +17,6 @@ Condition = tuple[str, str, Any]  # column, operator, value: hashable, so that v
 
 _CLASSIC = re.compile(r"(!|<=|<|>=|>|)([A-Z_]+)")
 _LENIENT = re.compile(r"(!=|=|!|<=|<|>=|>|)([A-Za-z_]+)")
-_SITE_DATE = re.compile(r"(\d\d)\.(\d\d)\.(\d{4})(.*)")
 
 
 @dataclass(frozen=True)
@@ -33,41 +32,14 @@ class Column:
     get: Callable[[Row], Any]
 
 
-def timestamp(text: str, offset: str) -> int | None:
-    """
-    Read a date: ISO 8601 or the site's format; without an offset it is in the server's time.
-
-    :param text: the date
-    :param offset: the server's offset, e.g. ``+02:00``
-    """
-    text = _SITE_DATE.sub(r"\3-\2-\1\4", text.strip())
-    try:
-        date = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = datetime.fromisoformat(f"{date.isoformat()}{offset}")
-    return int(date.timestamp())
-
-
-def iso(seconds: float, offset: str) -> str:
-    """
-    Write a date in the server's time.
-
-    :param seconds: since 1970
-    :param offset: the server's offset
-    """
-    zone = datetime.fromisoformat(f"2000-01-01T00:00:00{offset}").tzinfo or UTC
-    return datetime.fromtimestamp(int(seconds), zone).isoformat()
-
-
-def conditions(given: Any, columns: dict[str, Column], settings: Settings) -> tuple[Condition, ...]:
+def conditions(given: Any, columns: dict[str, Column], settings: Settings, now: float) -> tuple[Condition, ...]:
     """
     Return the conditions of a FILTER that the portal understands.
 
     :param given: the FILTER parameter
     :param columns: the fields there are
     :param settings: which dialect is spoken
+    :param now: the portal's time
     """
     dialect = _CLASSIC if settings.filter_dialect == "classic" else _LENIENT
     understood: list[Condition] = []
@@ -80,10 +52,10 @@ def conditions(given: Any, columns: dict[str, Column], settings: Settings) -> tu
         if isinstance(value, (list, dict)):
             if settings.filter_lists == "ignored" or operator not in ("", "!"):
                 continue
-            wanted = frozenset(_value(columns[name].kind, item, settings) for item in php.values(value))
+            wanted = frozenset(_value(columns[name].kind, item, settings, now) for item in php.values(value))
             understood.append((name, operator + "in", wanted))
             continue
-        wanted = _value(columns[name].kind, value, settings)
+        wanted = _value(columns[name].kind, value, settings, now)
         if wanted is _UNREADABLE:
             if settings.unreadable_dates == "dropped":
                 continue
@@ -95,13 +67,13 @@ def conditions(given: Any, columns: dict[str, Column], settings: Settings) -> tu
 _UNREADABLE = object()
 
 
-def _value(kind: str, value: Any, settings: Settings) -> Any:
+def _value(kind: str, value: Any, settings: Settings, now: float) -> Any:
     if value is None or value == "":
         return None
     if kind == "int":
         return php.integer(value)
     if kind == "date":
-        seconds = timestamp(str(value), settings.server_offset)
+        seconds = timestamp(str(value), settings.server_offset, now)
         return _UNREADABLE if seconds is None else seconds
     return str(value)
 
@@ -174,16 +146,13 @@ def _sort_key(column: Column) -> Callable[[Row], Any]:
     return key
 
 
-def selection(given: Any, columns: dict[str, Column], default: tuple[str, ...], settings: Settings) -> list[str]:
+def selection(given: Any, columns: dict[str, Column], default: tuple[str, ...]) -> list[str]:
     """
     Return the fields to show.
 
     :param given: the SELECT parameter
     :param columns: the fields there are
     :param default: used if nothing in SELECT is understood
-    :param settings: whether any case of a name is understood
     """
-    names = [str(name) for name in php.values(given)]
-    if settings.filter_dialect == "lenient":
-        names = [name.upper() for name in names]
+    names = [str(name).upper() for name in php.values(given)]
     return [name for name in names if name in columns] or list(default)

@@ -11,6 +11,7 @@ from airflow_provider_workflows.simulator.bitrix24 import (
     flow_methods,
     list_methods,
     message_methods,
+    task_methods,
     user_methods,
     workflow_methods,
 )
@@ -68,7 +69,9 @@ METHODS: dict[str, Method] = {
     "bizproc.workflow.terminate": Method(workflow_methods.terminate, "bizproc", admin=True),
     "bizproc.workflow.kill": Method(workflow_methods.kill, "bizproc", admin=True),
     "bizproc.workflow.template.list": Method(list_methods.template_list, "bizproc", admin=True),
-    "bizproc.task.list": Method(list_methods.task_list, "bizproc"),
+    "bizproc.task.list": Method(task_methods.task_list, "bizproc"),
+    "bizproc.task.complete": Method(task_methods.complete, "bizproc"),
+    "bizproc.task.delegate": Method(task_methods.delegate, "bizproc"),
     "tasks.flow.Flow.get": Method(flow_methods.get, "task", exact=True),
     "tasks.flow.Flow.activate": Method(flow_methods.activate, "task", exact=True),
     "tasks.flow.Flow.update": Method(flow_methods.update, "task", exact=True),

@@ -8,6 +8,12 @@ TEXTS = {
         "ru": "Процесс {id} не найден или уже завершён.",
         "en": "The workflow {id} was not found or has already ended.",
     },
+    "document_limit": {
+        "de": "Für dieses Element laufen schon so viele Workflows, wie zugleich laufen dürfen.",
+        "ru": "Для этого элемента уже запущено максимальное число процессов.",
+        "en": "As many workflows as may run at once are running on this item.",
+    },
+    "task_unknown": {"de": "Aufgabe nicht gefunden", "ru": "Задание не найдено", "en": "Task not found"},
     "flow_access_denied": {
         "de": "Zugriff verweigert oder Flow nicht gefunden",
         "ru": "Доступ запрещён или поток не найден",

@@ -10,16 +10,16 @@ from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError,
 from airflow_provider_workflows.simulator.bitrix24.texts import text
 
 ELEMENTS = {
-    ("crm", "CCrmDocumentLead"): r"LEAD_\d+",
-    ("crm", "CCrmDocumentCompany"): r"COMPANY_\d+",
-    ("crm", "CCrmDocumentContact"): r"CONTACT_\d+",
-    ("crm", "CCrmDocumentDeal"): r"DEAL_\d+",
-    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\Quote"): r"QUOTE_\d+",
-    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\Dynamic"): r"DYNAMIC_\d+_\d+",
-    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\SmartInvoice"): r"SMART_INVOICE_\d+",
-    ("disk", "Bitrix\\Disk\\BizProcDocument"): r"\d+",
-    ("lists", "BizprocDocument"): r"\d+",
-    ("lists", "Bitrix\\Lists\\BizprocDocumentLists"): r"\d+",
+    ("crm", "CCrmDocumentLead"): r"LEAD_[0-9]+",
+    ("crm", "CCrmDocumentCompany"): r"COMPANY_[0-9]+",
+    ("crm", "CCrmDocumentContact"): r"CONTACT_[0-9]+",
+    ("crm", "CCrmDocumentDeal"): r"DEAL_[0-9]+",
+    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\Quote"): r"QUOTE_[0-9]+",
+    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\Dynamic"): r"DYNAMIC_[0-9]+_[0-9]+",
+    ("crm", "Bitrix\\Crm\\Integration\\BizProc\\Document\\SmartInvoice"): r"SMART_INVOICE_[0-9]+",
+    ("disk", "Bitrix\\Disk\\BizProcDocument"): r"[0-9]+",
+    ("lists", "BizprocDocument"): r"[0-9]+",
+    ("lists", "Bitrix\\Lists\\BizprocDocumentLists"): r"[0-9]+",
 }
 
 
@@ -27,9 +27,9 @@ def instances(call: Call) -> Answer:
     """List running workflows."""
     world = call.world
     columns, settings = workflows.COLUMNS, world.settings
-    wanted = listing.conditions(call.upper("FILTER"), columns, settings)
+    wanted = listing.conditions(call.upper("FILTER"), columns, settings, call.world.portal_time())
     by = listing.ordering(call.upper("ORDER"), columns, ("MODIFIED", True))
-    names = listing.selection(call.upper("SELECT"), columns, ("ID", "MODIFIED", "OWNED_UNTIL"), settings)
+    names = listing.selection(call.upper("SELECT"), columns, ("ID", "MODIFIED", "OWNED_UNTIL"))
 
     def show(row: workflows.Workflow) -> dict[str, str | None]:
         shown = {name: workflows.show(row, name, settings.server_offset) for name in names}
@@ -58,6 +58,9 @@ def start(call: Call) -> Answer:
         raise ApiError(400, "", "Incorrect document type!")
     if template.get("ENTITY") not in (None, entity):
         raise ApiError(400, "", "Template type and DOCUMENT_ID mismatch!")
+    limit = world.settings.document_limit if module_id == "crm" else 0
+    if limit and world.workflows.on((module_id, element)) >= limit:
+        raise ApiError(400, "", text("document_limit", world.settings.language))
     now = world.portal_time()
     row = workflows.Workflow(
         id=workflows.uniqid(now),
@@ -95,6 +98,8 @@ def _end(call: Call, state: str, status: str | None) -> Answer:
     if row is None:
         return _unknown(call, id, state)
     world.workflows.end(row, state, status)
+    if state == "killed":
+        world.directory.tasks = [task for task in world.directory.tasks if task.get("WORKFLOW_ID") != id]
     world.record("bitrix24", "kill" if state == "killed" else "terminate", id, status=status)
     return Answer(True)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+from airflow_provider_workflows.simulator.bitrix24.dates import iso, timestamp
 from airflow_provider_workflows.simulator.bitrix24.listing import (
     Column,
     Condition,
-    iso,
     matching,
     ordered,
-    timestamp,
 )
 from airflow_provider_workflows.simulator.clock import Clock
 
@@ -44,6 +44,11 @@ class Workflow:
     state: str = "running"
     status_text: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def document(self) -> tuple[str, str]:
+        """What it runs on: module and ID."""
+        return self.module_id, self.document_id
 
     def full(self, offset: str) -> dict[str, Any]:
         """
@@ -109,6 +114,7 @@ class Workflows:
         self._running: dict[str, Workflow] = {}
         self._ends: list[tuple[float, str]] = []
         self._views: dict[tuple[Any, Any], tuple[int, list[Workflow]]] = {}
+        self._waiting: dict[tuple[str, str], deque[Workflow]] = {}
         self._ended = 0
 
     def add(self, row: Workflow, ends_after: float | None = None) -> None:
@@ -120,6 +126,8 @@ class Workflows:
         """
         self.rows[row.id] = row
         self._views.clear()
+        if row.state == "waiting":
+            self._waiting.setdefault(row.document, deque()).append(row)
         if row.state == "running":
             self._running[row.id] = row
             if ends_after is not None:
@@ -156,6 +164,20 @@ class Workflows:
         row.state, row.status_text, row.modified = state, status_text, int(self._clock.time())
         self._running.pop(row.id, None)
         self._ended += 1
+        waiting = self._waiting.get(row.document)
+        if waiting:
+            following = waiting.popleft()
+            following.state, following.started = "running", row.modified
+            self.add(following)
+
+    def on(self, document: tuple[str, str]) -> int:
+        """
+        Return how many workflows run on a document.
+
+        :param document: its module and ID
+        """
+        self.settle()
+        return sum(row.document == document for row in self._running.values())
 
     def disturb(self, end: int, start: int, template_id: int, now: float) -> None:
         """
@@ -220,7 +242,7 @@ def from_fields(fields: dict[str, Any], offset: str, now: int) -> Workflow:
     for name, value in fields.items():
         column = COLUMNS.get(name)
         if column and column.kind == "date" and value is not None:
-            seconds = timestamp(str(value), offset)
+            seconds = timestamp(str(value), offset, now)
             if seconds is None:
                 raise ValueError(f"{name} is no date: {value!r}")
             value = seconds
