@@ -9,7 +9,7 @@ import argparse
 import sys
 from importlib import import_module
 
-from airflow_provider_workflows.commands import doctor
+from airflow_provider_workflows.commands import authorize, doctor
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Set up and check the connections of the Airflow provider for Bitrix24 and Domo.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    authorize.add_arguments(commands.add_parser("authorize", help="give the application of a connection its tokens"))
     doctor.add_arguments(commands.add_parser("doctor", help="say what is well and what is not with connections"))
     return parser
 

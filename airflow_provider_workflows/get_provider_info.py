@@ -80,9 +80,30 @@ def get_provider_info() -> dict[str, Any]:
                     },
                 },
                 "conn-fields": {
+                    "client_id": {
+                        "label": "Application id",
+                        "description": (
+                            "Client id of a local application, instead of a webhook. Run `python -m "
+                            "airflow_provider_workflows authorize <connection id>` afterwards."
+                        ),
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "client_secret": {
+                        "label": "Application key",
+                        "description": "Client secret of the local application.",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
+                    "token_url": {
+                        "label": "Token endpoint",
+                        "description": (
+                            "Where the application's tokens are had. Blank: https://oauth.bitrix.info/oauth/token/, or "
+                            "the vendor's other server where the portal names that."
+                        ),
+                        "schema": {"type": ["string", "null"]},
+                    },
                     "access_token": {
                         "label": "Access token",
-                        "description": "OAuth access token, instead of a webhook's user id and code.",
+                        "description": "OAuth access token, instead of a webhook; it lives for an hour.",
                         "schema": {"type": ["string", "null"], "format": "password"},
                     },
                     "bucket_capacity": {
@@ -106,7 +127,8 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "Shared store",
                         "description": (
                             "Id of a connection of type redis, postgres or mysql, through which workers on several "
-                            "hosts keep the limits above together. Blank: each host keeps them for itself."
+                            "hosts keep the limits above together, and an application's tokens. Blank: each host "
+                            "keeps the limits for itself, and tokens are kept in an Airflow Variable."
                         ),
                         "schema": {"type": ["string", "null"]},
                     },

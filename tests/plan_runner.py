@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import (
+    Blocking,
     Collect,
     Collected,
     Count,
@@ -65,6 +66,11 @@ def run(
             case Collect():
                 submitted = under_way.pop(chance.randrange(len(under_way)) if chance else 0)
                 result = Collected(submitted.tag, answer(submitted.call))
+            case Blocking():
+                try:
+                    result = step.function()
+                except ApiError as error:
+                    result = error
             case Progress() | Count():
                 pass
             case Now():

@@ -67,8 +67,8 @@ class AsyncBitrix24Client(AsyncClient[Call]):
         if call.repeatable and not call.commands:
             self.observer.count("polls")
             return await self._reads.load(call)
-        return await self._driver.attempt(call, over)
+        return await self.renewal.attempt(call, over)
 
     async def _read(self, call: Call) -> Any:
         self.observer.count("polls_sent")
-        return await self._driver.attempt(call, Event())
+        return await self.renewal.attempt(call, Event())

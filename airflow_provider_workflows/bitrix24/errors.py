@@ -31,7 +31,40 @@ class OverloadError(RejectedError):
 class TokenExpiredError(AuthenticationError):
     """The access token has expired."""
 
-    advice = "Put a fresh access token into the connection, or use an incoming webhook, which does not expire."
+    advice = (
+        "Put a fresh access token into the connection, or use an incoming webhook, or a local application, "
+        "whose tokens are renewed."
+    )
+
+
+class AuthorizeAgainError(AuthenticationError):
+    """There are no tokens that work, and only a person can have new ones."""
+
+    advice = "Authorise the connection (again): python -m airflow_provider_workflows authorize <connection id>."
+
+
+class RefreshTokenError(AuthenticationError):
+    """The token server does not accept a refresh token, or a code."""
+
+    advice = "It works once and for a limited time; authorise the connection again."
+
+
+class TokenServerError(NotProcessedError):
+    """The token server gave no answer, so there is no token to call with."""
+
+    advice = "The call was not sent; it will be when the token server answers."
+
+
+class TokenStoreError(NotProcessedError):
+    """The store of the tokens cannot be had, so there is no token to call with."""
+
+    advice = "The call was not sent; it will be when the store is back."
+
+
+class TokenCheckError(NotProcessedError):
+    """CONNECTION_ERROR: the portal could not ask the token server whether the access token is good."""
+
+    advice = "Nothing was done, and new tokens would not help; it is sent again later."
 
 
 class ScopeError(AccessDeniedError):
@@ -108,6 +141,7 @@ CODES: dict[str, type[ApiError]] = {
     "error_unexpected_answer": ServerError,
     "expired_token": TokenExpiredError,
     "invalid_token": TokenExpiredError,
+    "connection_error": TokenCheckError,
     "no_auth_found": AuthenticationError,
     "authorization_error": AuthenticationError,
     "application_not_found": AuthenticationError,

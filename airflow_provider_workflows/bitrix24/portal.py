@@ -19,23 +19,25 @@ class Portal:
 
     :param base_url: e.g. ``https://acme.bitrix24.com``.
     :param user_id: the webhook's user; ``None`` with an access token.
-    :param secret: the webhook's code, or the access token.
+    :param secret: the webhook's code, or the access token; ``None`` if that is to be had before the first call.
     """
 
     base_url: str
     user_id: int | None
-    secret: str = field(repr=False)
+    secret: str | None = field(repr=False)
 
     def __post_init__(self) -> None:
+        if self.base_url != base_url(self.base_url):
+            raise ValueError("base_url must read like https://acme.bitrix24.com")
+        if self.secret is None and self.user_id is None:
+            return
         if self.user_id is None and not re.fullmatch(r"[!-.0-~]+", self.secret or ""):
             raise FieldError("access_token", "must be the bare token: printable, with no spaces or slashes")
         if self.user_id is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", self.secret or ""):
             raise FieldError("password", "must be the bare webhook code: letters and digits, or the whole webhook URL")
-        if self.secret in self.base_url:
+        if str(self.secret) in self.base_url:
             raise FieldError("host", "must not hold the webhook code or token: it is shown in logs and links")
-        if self.base_url != base_url(self.base_url):
-            raise ValueError("base_url must read like https://acme.bitrix24.com")
-        register_secret(self.secret)
+        register_secret(str(self.secret))
 
     @classmethod
     @hide_frames

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from airflow_provider_workflows import __version__
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.errors import PortalMovedError, error_class
+from airflow_provider_workflows.bitrix24.errors import PortalMovedError, TokenExpiredError, error_class
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
@@ -34,7 +34,12 @@ class Bitrix24Wire:
         self.portal = portal
 
     def request(self, call: Call) -> Request:
-        """Return the HTTP request that makes the call."""
+        """Return the HTTP request that makes the call.
+
+        :raises TokenExpiredError: if no access token is known yet.
+        """
+        if self.portal.secret is None:
+            raise TokenExpiredError(str(call), text="no access token is known yet")
         body = dict(call.params)
         if call.method == "batch":
             commands = {key: f"{command.method}?{php_query(command.params)}" for key, command in call.commands.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
@@ -17,13 +18,15 @@ from airflow_provider_workflows.hooks.observers import observer_for
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
-from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError
 from airflow_provider_workflows.rest.findings import Finding, defect_of
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import Wire
 from airflow_provider_workflows.rest.redaction import hide_frames
 from airflow_provider_workflows.rest.sharing import SharedClients
 from airflow_provider_workflows.rest.sync import Client
+
+log = logging.getLogger(__name__)
 
 
 class Account(Protocol):
@@ -128,15 +131,18 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @hide_frames
     def _client_of(self, connection: Connection) -> SomeClient:
-        settings = self.read_settings(connection)
+        settings = self._with_stored_credential(self.read_settings(connection))
         try:
             client = self._make_client(settings)
         except ValueError as error:
             raise ConnectionFieldError(self._conn_id, field_fault(self.conn_type, error)) from None
-        client.renew = self._renewal(settings.account)
+        client.renewal.renew = self._renewal(settings.account, self._read_again)
         client.where = self.named(_host(settings.account))
         client.observer = observer_for(self.conn_type, settings.account.base_url, self.clock)
         return client
+
+    def _read_again(self) -> Settings:
+        return self.read_settings(self.get_connection(self._conn_id))
 
     def named(self, host: str) -> str:
         """Return how errors name an account: by the connection's id and the host.
@@ -145,20 +151,44 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """
         return f"Connection {self._conn_id!r} ({host})"
 
-    def _renewal(self, used: Account) -> Callable[[], Wire[Any] | None]:
-        """Return what reads the connection again, for a client whose credential is refused."""
+    @classmethod
+    def _renewal(cls, used: Account, read: Callable[[], Settings]) -> Callable[[AuthenticationError], Wire[Any] | None]:
+        """Return what replaces the credential of a client when it is refused.
 
-        def renew() -> Wire[Any] | None:
+        :param used: the account, with the credential that the client was made with.
+        :param read: reads the connection again.
+        """
+
+        def renew(refusal: AuthenticationError) -> Wire[Any] | None:
             nonlocal used
-            self.log.warning("The credential of %r is refused; the connection is read again", self._conn_id)
-            settings = self.read_settings(self.get_connection(self._conn_id))
+            settings = read()
             # What was begun at one account does not go on at another.
-            if settings.account == used or settings.account.base_url != used.base_url:
+            if settings.account.base_url != used.base_url:
+                return None
+            settings = cls._with_credential(settings, used, refusal)
+            if settings.account == used:
                 return None
             used = settings.account
-            return self._make_wire(settings)
+            return cls._make_wire(settings)
 
         return renew
+
+    @classmethod
+    def _with_stored_credential(cls, settings: Settings) -> Settings:
+        """Return the settings with the credential, if that is kept elsewhere than in the connection. May block."""
+        return settings
+
+    @classmethod
+    def _with_credential(cls, settings: Settings, used: Account, refusal: AuthenticationError) -> Settings:  # noqa: ARG003
+        """Return the settings with the credential that holds by now. May block.
+
+        :param settings: what the connection says.
+        :param used: the account with the credential that is refused.
+        :param refusal: why.
+        :raises ApiError: if there is none.
+        """
+        log.warning("The credential for %s is refused; the connection was read again", used.base_url)
+        return settings
 
     def get_conn(self) -> SomeClient:
         """Return the client, made at the first call.

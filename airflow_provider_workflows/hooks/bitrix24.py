@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.checks import check_portal
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
+from airflow_provider_workflows.bitrix24.errors import TokenExpiredError, TokenStoreError
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+from airflow_provider_workflows.bitrix24.oauth.application import Application, check_token_url
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook, budget_name
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
-from airflow_provider_workflows.get_provider_info import field_behaviour
-from airflow_provider_workflows.hooks.base import AccountHook
+from airflow_provider_workflows.get_provider_info import field_behaviour, field_name
+from airflow_provider_workflows.hooks.base import Account, AccountHook
 from airflow_provider_workflows.hooks.connections import (
     ConnectionFieldError,
     HttpExtra,
@@ -28,29 +31,43 @@ from airflow_provider_workflows.hooks.connections import (
     read_extra,
 )
 from airflow_provider_workflows.hooks.deployment import check_pace
+from airflow_provider_workflows.hooks.oauth import Authorizing, chain_of, renewed_tokens, stored_tokens
 from airflow_provider_workflows.hooks.stores import record_store
 from airflow_provider_workflows.records.store import RecordStore
-from airflow_provider_workflows.rest.address import Address, FieldError
+from airflow_provider_workflows.rest.address import Address, FieldError, base_url
+from airflow_provider_workflows.rest.errors import AuthenticationError
 from airflow_provider_workflows.rest.findings import Finding
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
 
+log = logging.getLogger(__name__)
+
+#: How much larger the bucket of Enterprise plans is, 250 requests instead of 50, and how much faster it drains, 5 a
+#: second instead of 2.
+ENTERPRISE_CAPACITY, ENTERPRISE_DRAIN = 250 / 50, 5 / 2
+
 
 class Bitrix24Extra(HttpExtra):
     """The ``extra`` of a connection of type ``bitrix24``.
 
-    :param access_token: OAuth access token, instead of a webhook's user id and code.
+    :param access_token: OAuth access token, instead of a webhook's user id and code; it is not renewed.
+    :param client_id: id of a local application, instead of them: its tokens are renewed.
+    :param client_secret: the application's secret.
+    :param token_url: where its tokens are had; default: ``https://oauth.bitrix.info/oauth/token/``.
     :param bucket_capacity: requests that may go at once; 50, on Enterprise plans 250.
     :param bucket_drain: requests a second after that; 2, on Enterprise plans 5.
     :param operating_limit: seconds that a method may run in ten minutes; 480.
     :param in_flight: requests under way at once in bulk work; 4.
     :param max_share: the part of both that is ours, above 0 and at most 1; the rest is left to other integrations.
     :param shared_store: id of a connection of type ``redis``, ``postgres`` or ``mysql``: where workers on several
-        hosts share the rate limit; default: the files of each host.
+        hosts share the rate limit and the tokens; default: the files of each host, and an Airflow Variable.
     """
 
     access_token: SecretStr | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    token_url: Annotated[str, AfterValidator(check_token_url)] | None = None
     bucket_capacity: float = Field(Limits().bucket_capacity, ge=2)
     bucket_drain: float = Field(Limits().bucket_drain, gt=0)
     operating_limit: float = Field(Limits().operating_limit, gt=0)
@@ -68,6 +85,8 @@ class PortalSettings:
     :param in_flight: requests under way at once in bulk work.
     :param http: how requests are made.
     :param shared_store: id of the connection of the store that workers share; ``None``: the files of each host.
+    :param application: the local application that it is called as, if it is one.
+    :param plan_sets_bucket: whether the bucket's figures are to be those of the portal's plan, where that is known.
     """
 
     account: Portal
@@ -75,14 +94,16 @@ class PortalSettings:
     in_flight: int
     http: HttpSettings
     shared_store: str | None
+    application: Application | None
+    plan_sets_bucket: bool
 
 
 class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Client]):
     """Calls a Bitrix24 portal with the credentials of an Airflow connection.
 
     The connection holds the portal's host, and either an incoming webhook (``login``: its user id,
-    ``password``: its code) or ``extra.access_token``. A webhook URL, as Bitrix24 shows it, may stand
-    in ``password`` or in ``host`` instead.
+    ``password``: its code), or a local application (``extra.client_id`` and ``extra.client_secret``), or
+    ``extra.access_token``. A webhook URL, as Bitrix24 shows it, may stand in ``password`` or in ``host`` instead.
 
     :param bitrix24_conn_id: id of the Airflow connection.
     """
@@ -117,26 +138,29 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         """
         check_type(connection, cls.conn_type, "https", "http")
         extra = read_extra(connection, Bitrix24Extra)
+        portal = portal_of(connection, extra.access_token, any((extra.client_id, extra.client_secret, extra.token_url)))
         return PortalSettings(
-            portal_of(connection, extra.access_token),
+            portal,
             Limits(
                 extra.bucket_capacity * extra.max_share, extra.bucket_drain * extra.max_share, extra.operating_limit
             ),
             extra.in_flight,
             extra.http(),
             extra.shared_store,
+            application_of(connection, extra, portal),
+            not {"bucket_capacity", "bucket_drain"} & extra.model_fields_set,
         )
 
     @classmethod
     @hide_frames
     def _make_wire(cls, settings: PortalSettings) -> Bitrix24Wire:
-        mask_secret(settings.account.secret)
+        _mask(settings.account)
         return Bitrix24Wire(settings.account)
 
     @classmethod
     @hide_frames
     def _make_client(cls, settings: PortalSettings) -> Bitrix24Client:
-        mask_secret(settings.account.secret)
+        _mask(settings.account)
         return Bitrix24Client(
             settings.account,
             limiter=cls._limiter(settings),
@@ -148,14 +172,51 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     @classmethod
     @hide_frames
     def _make_async_client(cls, settings: PortalSettings) -> AsyncBitrix24Client:
-        mask_secret(settings.account.secret)
-        return AsyncBitrix24Client(
+        settings = cls._with_stored_credential(settings)
+        _mask(settings.account)
+        client = AsyncBitrix24Client(
             settings.account,
             limiter=cls._limiter(settings),
             in_flight=settings.in_flight,
             http=settings.http,
             clock=cls.clock,
         )
+        if settings.application:
+            # Another webhook is found by who reads the connection anew for each client.
+            client.renewal.renew = cls._renewal(settings.account, lambda: settings)
+        return client
+
+    @classmethod
+    def _with_stored_credential(cls, settings: PortalSettings) -> PortalSettings:
+        """Return the settings with the access token that is stored, and the limits of the portal's plan. May block."""
+        if settings.application is None:
+            return settings
+        mask_secret(settings.application.client_secret)
+        chain = chain_of(settings.application, settings.shared_store, cls.clock)
+        try:
+            tokens, now = stored_tokens(chain, settings.http, cls.clock)
+        except TokenStoreError as error:
+            log.warning("The first call will ask again: %s", error.message)
+            return settings
+        if settings.plan_sets_bucket and tokens.is_enterprise:
+            capacity, drain = settings.limits.bucket_capacity, settings.limits.bucket_drain
+            larger = {"bucket_capacity": capacity * ENTERPRISE_CAPACITY, "bucket_drain": drain * ENTERPRISE_DRAIN}
+            settings = replace(settings, limits=replace(settings.limits, **larger))
+        if now >= tokens.expires_at:
+            return settings
+        return replace(settings, account=replace(settings.account, secret=tokens.access_token))
+
+    @classmethod
+    def _with_credential(cls, settings: PortalSettings, used: Account, refusal: AuthenticationError) -> PortalSettings:
+        if settings.application is None or not isinstance(used, Portal):
+            return super()._with_credential(settings, used, refusal)
+        chain = chain_of(settings.application, settings.shared_store, cls.clock)
+        if isinstance(refusal, TokenExpiredError):
+            tokens = renewed_tokens(chain, used.secret, settings.http, cls.clock)
+        else:
+            # New tokens are no help, but perhaps a person has authorised the connection again.
+            tokens, _ = stored_tokens(chain, settings.http, cls.clock)
+        return replace(settings, account=replace(settings.account, secret=tokens.access_token))
 
     @classmethod
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
@@ -172,6 +233,18 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         settings = self.read_settings(self.get_connection(self._conn_id))
         return record_store(settings.shared_store, self.clock.time)
 
+    def authorizing(self) -> Authorizing:
+        """Return what has a person give this connection's application its tokens.
+
+        :raises ConnectionFieldError: if the connection describes no application, with the field's name.
+        """
+        settings = self.read_settings(self.get_connection(self._conn_id))
+        if settings.application is None:
+            fault = f"{field_name(self.conn_type, 'client_id')} is empty; only applications have tokens"
+            raise ConnectionFieldError(self._conn_id, fault)
+        mask_secret(settings.application.client_secret)
+        return Authorizing(chain_of(settings.application, settings.shared_store, self.clock), settings.http, self.clock)
+
     def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:  # noqa: ARG002 Domo's.
         return check_portal()
 
@@ -180,12 +253,41 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         return check_pace(self.record_store(), shared=settings.shared_store is not None)
 
 
+def _mask(portal: Portal) -> None:
+    if portal.secret:
+        mask_secret(portal.secret)
+
+
 @hide_frames
-def portal_of(connection: Connection, access_token: SecretStr | None = None) -> Portal:
+def application_of(connection: Connection, extra: Bitrix24Extra, portal: Portal) -> Application | None:
+    """Return the local application that a connection describes; ``None`` if it describes none.
+
+    :param connection: the Airflow connection.
+    :param extra: its ``extra``.
+    :param portal: its portal.
+    :raises ConnectionFieldError: with the field's name.
+    """
+    given = {"client_id": extra.client_id, "client_secret": extra.client_secret}
+    if not extra.token_url and not any(given.values()):
+        return None
+    try:
+        for name, value in given.items():
+            if not value:
+                raise FieldError(name, "is empty; give what the portal shows of the local application")
+        secret = extra.client_secret.get_secret_value().strip() if extra.client_secret else ""
+        client_id = (extra.client_id or "").strip()
+        return Application(connection.conn_id, portal.base_url, client_id, secret, extra.token_url)
+    except ValueError as error:
+        raise ConnectionFieldError(connection.conn_id, field_fault(Bitrix24Hook.conn_type, error)) from None
+
+
+@hide_frames
+def portal_of(connection: Connection, access_token: SecretStr | None = None, is_application: bool = False) -> Portal:
     """Return the portal that a connection describes.
 
     :param connection: the Airflow connection.
     :param access_token: the access token of its ``extra``, if there is one.
+    :param is_application: whether it is called as a local application, whose tokens are kept elsewhere.
     :raises ConnectionFieldError: with the field's name.
     """
     host, code = (connection.host or "").strip(), (connection.password or "").strip()
@@ -200,15 +302,22 @@ def portal_of(connection: Connection, access_token: SecretStr | None = None) -> 
         # A web connection with a password is somebody else's: it is no webhook's code.
         check_type(connection, Bitrix24Hook.conn_type)
     try:
-        if access_token is not None and (code or urls):
-            raise FieldError("access_token", "does not go together with a webhook; give one of them")
+        ways = {"access_token": access_token is not None, "client_id": is_application}
+        given = [field for field, there in ways.items() if there]
+        if given and (code or urls):
+            raise FieldError(given[0], "does not go together with a webhook; give one of them")
+        if len(given) > 1:
+            raise FieldError("access_token", "does not go together with client_id; give one of them")
+        if is_application:
+            return Portal(base_url(host, scheme, port), None, None)
         if urls:
             fields = {"host": host, "login": connection.login or "", "password": code}
             return Portal.from_webhook(_webhook_of(urls, fields, Address(scheme, port=port)))
         if access_token is not None:
             return Portal.with_access_token(host, access_token.get_secret_value(), scheme, port)
         if not code:
-            raise FieldError("password", "is empty; give the webhook's code or its whole URL, or extra.access_token")
+            other = "or extra.client_id and extra.client_secret of a local application"
+            raise FieldError("password", f"is empty; give the webhook's code or its whole URL, {other}")
         return Portal.with_webhook(host, connection.login, code, scheme, port)
     except ValueError as error:
         raise ConnectionFieldError(connection.conn_id, field_fault(Bitrix24Hook.conn_type, error)) from None

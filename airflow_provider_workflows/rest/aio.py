@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any, Generic, TypeVar
 
 import httpx
+from asgiref.sync import sync_to_async
 
 from airflow_provider_workflows.rest.certificates import named_certificates, trusting
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
@@ -30,6 +31,7 @@ from airflow_provider_workflows.rest.protocol import (
     encode_body,
 )
 from airflow_provider_workflows.rest.redaction import ahide_frames
+from airflow_provider_workflows.rest.renewal import Renewal
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -59,6 +61,10 @@ class AsyncClient(Generic[C]):
         self._driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
         #: The account's host, for errors.
         self.where = ""
+        #: What has a credential replaced that is refused.
+        self.renewal = Renewal(self._driver, self._one_at_a_time)
+        self._driver.send = self.renewal.attempt
+        self._renewing = asyncio.Lock()
 
     @property
     def stats(self) -> Stats:
@@ -95,6 +101,11 @@ class AsyncClient(Generic[C]):
         except ApiError as error:
             error.where = self.where
             raise
+
+    async def _one_at_a_time(self, function: Callable[[], T]) -> T:
+        async with self._renewing:
+            # Airflow answers the threads of sync_to_async only; in a thread of its own, as it may take a minute.
+            return await sync_to_async(function, thread_sensitive=False)()
 
 
 class LoopRuntime:

@@ -23,6 +23,7 @@ from airflow_provider_workflows.rest.errors import (
 )
 from airflow_provider_workflows.rest.observer import UNOBSERVED, Observer
 from airflow_provider_workflows.rest.plans import (
+    Blocking,
     Collect,
     Collected,
     Count,
@@ -181,6 +182,8 @@ class Driver(Generic[C]):
                 run.progress.show(step)
             case Now():
                 return self._clock.time()
+            case Blocking():
+                return await self._runtime.call(step.function)
             case MaxInFlight():
                 return self._in_flight
             case RetryTimeout():

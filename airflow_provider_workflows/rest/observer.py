@@ -12,7 +12,8 @@ class Observer(Protocol):
     def count(self, name: str, amount: int = 1, **tags: str) -> None:
         """Note that something happened.
 
-        :param name: ``refusals``, ``waited_ms``, ``ended``, ``settled``, ``polls`` or ``polls_sent``.
+        :param name: ``refusals``, ``waited_ms``, ``ended``, ``settled``, ``polls``, ``polls_sent`` or
+            ``token_refreshes``.
         :param amount: how often, or how much.
         :param tags: e.g. ``reason``.
         """

@@ -107,6 +107,16 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocking:
+    """Do something that may block for moments; its result is what the function returns.
+
+    :param function: raises nothing but ``ApiError``.
+    """
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class MaxInFlight:
     """Ask how many calls the client lets be under way at once; its result is that number."""
 
@@ -144,7 +154,7 @@ class Count:
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | MaxInFlight | RetryTimeout | Progress | Count
+Step: TypeAlias = Sendable | Pause | Submit | Collect | Now | Blocking | MaxInFlight | RetryTimeout | Progress | Count
 Plan: TypeAlias = Generator[Step, Any, T]
 
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlencode
 
 from airflow_provider_workflows.rest.errors import InvalidCallError, ReplyLostError, UnreadableReplyError
 
@@ -40,12 +41,13 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request; what may hold a credential is not shown."""
+    """An HTTP request; what may hold a credential is not shown. Its body is JSON, or a form."""
 
     http_method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: Mapping[str, Any] | None = field(default=None, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def encode_body(call: str, request: Request) -> tuple[dict[str, str], bytes | No
     :raises InvalidCallError: if its body is no JSON.
     """
     headers = {**request.headers, "Accept-Encoding": "gzip"}
+    if request.form is not None:
+        return {**headers, "Content-Type": "application/x-www-form-urlencoded"}, urlencode(request.form).encode()
     if request.body is None:
         return headers, None
     try:

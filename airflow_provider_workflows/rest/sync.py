@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -18,13 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 from airflow_provider_workflows.rest.certificates import named_certificates
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
-from airflow_provider_workflows.rest.errors import (
-    ApiError,
-    AuthenticationError,
-    NotConnectedError,
-    ProviderError,
-    ReplyLostError,
-)
+from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
 from airflow_provider_workflows.rest.observer import Observer
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.progress import Stats
@@ -40,9 +33,8 @@ from airflow_provider_workflows.rest.protocol import (
     encode_body,
 )
 from airflow_provider_workflows.rest.redaction import hide_frames
+from airflow_provider_workflows.rest.renewal import Renewal
 from airflow_provider_workflows.rest.threads import in_thread
-
-log = logging.getLogger(__name__)
 
 #: Seconds that an interrupted task waits for what is under way. Airflow kills a task a minute after it asked it to end.
 GRACE = 45.0
@@ -77,9 +69,9 @@ class Client(Generic[C]):
         self.http = http or HttpSettings()
         self._runtime = ThreadRuntime(self.http, clock)
         self._driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
-        self._driver.send = self._send
-        #: Is asked when the credential is refused, and returns a wire with another one, if there is one by now.
-        self.renew: Callable[[], Wire[C] | None] = lambda: None
+        #: What has a credential replaced that is refused.
+        self.renewal = Renewal(self._driver, self._one_at_a_time)
+        self._driver.send = self.renewal.attempt
         #: Whose client it is, for errors: the connection and its host.
         self.where = ""
         self._renewing = Lock()
@@ -147,27 +139,9 @@ class Client(Generic[C]):
                 wait([running] if running else [], timeout=GRACE)
             raise
 
-    async def _send(self, call: C, over: Event) -> Any:
-        """Send a call, and once more if the credential was refused that was rotated meanwhile."""
-        wire = self._driver.wire
-        outcome = await self._driver.attempt(call, over)
-        if isinstance(outcome, AuthenticationError):
-            with self._renewing:
-                # Perhaps another thread was refused as well, and has found it.
-                if self._driver.wire is wire:
-                    self._driver.wire = self._renewed() or wire
-            if self._driver.wire is not wire:
-                outcome = await self._driver.attempt(call, over)
-        return outcome
-
-    def _renewed(self) -> Wire[C] | None:
-        try:
-            return self.renew()
-        except Exception as error:
-            # The refusal is what the plan must handle, and account for.
-            why = error.message if isinstance(error, ProviderError) else type(error).__name__
-            log.warning("The connection could not be read again: %s", why)
-            return None
+    async def _one_at_a_time(self, function: Callable[[], T]) -> T:
+        with self._renewing:
+            return function()
 
 
 def finish(work: Awaitable[T]) -> T:

@@ -1,0 +1,134 @@
+"""How tokens are asked for on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from airflow_provider_workflows.bitrix24.errors import RefreshTokenError, error_class
+from airflow_provider_workflows.bitrix24.oauth.application import Application, TokenReply
+from airflow_provider_workflows.bitrix24.wire import HEADERS
+from airflow_provider_workflows.rest.errors import (
+    ApiError,
+    AuthenticationError,
+    InvalidCallError,
+    RedirectedError,
+    RejectedError,
+    UnreadableReplyError,
+)
+from airflow_provider_workflows.rest.protocol import Request, Response
+from airflow_provider_workflows.rest.replies import LONGEST_TEXT, read_json, read_text, retry_after
+
+#: What the token server's own codes mean, where they mean something else than in a call's reply.
+CODES: dict[str, type[ApiError]] = {
+    "invalid_grant": RefreshTokenError,
+    "bad_verification_code": RefreshTokenError,
+    "invalid_request": InvalidCallError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCall:
+    """A request for a pair of tokens.
+
+    :param url: the token server.
+    :param grant: what is given for it.
+    :param secret: the refresh token, or the code.
+    """
+
+    url: str
+    grant: Literal["refresh_token", "authorization_code"]
+    secret: str = field(repr=False)
+    repeatable = False
+
+    def __str__(self) -> str:
+        return "oauth.token"
+
+
+@dataclass(frozen=True, slots=True)
+class LicenceCall:
+    """A question for the portal's plan.
+
+    :param access_token: whose it is.
+    """
+
+    access_token: str = field(repr=False)
+    repeatable = True
+
+    def __str__(self) -> str:
+        return "app.info"
+
+
+class TokenWire:
+    """Turns requests for tokens into HTTP requests. Secrets stand in a body: an address ends up in the logs of proxies.
+
+    :param application: whose tokens they are.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def request(self, call: TokenCall | LicenceCall) -> Request:
+        """Return the HTTP request that makes the call."""
+        if isinstance(call, LicenceCall):
+            url = f"{self._application.base_url}/rest/{call}"
+            return Request("POST", url, HEADERS, {"auth": call.access_token})
+        form = {
+            "grant_type": call.grant,
+            "client_id": self._application.client_id,
+            "client_secret": self._application.client_secret,
+            "code" if call.grant == "authorization_code" else "refresh_token": call.secret,
+        }
+        return Request("POST", call.url, HEADERS, form=form)
+
+    def result(self, call: TokenCall | LicenceCall, response: Response) -> TokenReply | str:
+        """Return the pair of tokens, or the portal's plan.
+
+        :raises ApiError: if there is none.
+        """
+        outcome = _read(call, response)
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
+
+
+def _read(call: TokenCall | LicenceCall, response: Response) -> TokenReply | str | ApiError:
+    """Read a response. Errors are returned, not raised: variables here hold tokens."""
+    status = response.http_status
+    if 300 <= status < 400:
+        return RedirectedError(str(call), http_status=status, text="the token server redirects, which is not followed")
+    content = read_json(response.content)
+    if isinstance(content, Mapping) and content.get("error"):
+        return _refusal(call, content, response)
+    if status in (400, 405):
+        return RejectedError(str(call), http_status=status, text="the token server takes no POST request")
+    if status != 200 or not isinstance(content, Mapping):
+        wait = retry_after(response.headers)
+        return error_class(None, status)(str(call), http_status=status, text="no tokens came", retry_after=wait)
+    if isinstance(call, LicenceCall):
+        result = content.get("result")
+        told = result if isinstance(result, Mapping) else {}
+        return (read_text(told.get("LICENSE_FAMILY") or told.get("LICENSE")) or "")[:100]
+    try:
+        return TokenReply.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    return UnreadableReplyError(str(call), http_status=status, text=f"not the documented reply: {faults}")
+
+
+def _refusal(call: TokenCall | LicenceCall, content: Mapping[str, Any], response: Response) -> ApiError:
+    code = str(content["error"])[:LONGEST_TEXT]
+    kind = CODES.get(code.lower()) or error_class(code, response.http_status)
+    # A no is a no with any status: WRONG_CLIENT comes with 200.
+    if response.http_status < 300 and kind is UnreadableReplyError:
+        kind = AuthenticationError
+    return kind(
+        str(call),
+        code=code,
+        http_status=response.http_status,
+        text=read_text(content.get("error_description")),
+        retry_after=retry_after(response.headers),
+    )

@@ -1,0 +1,219 @@
+"""The tokens of connections to local applications: where Airflow keeps them, and how workers get them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from airflow.providers.common.compat.sdk import mask_secret
+from cryptography.fernet import InvalidToken
+
+from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
+from airflow_provider_workflows.bitrix24.oauth.renewing import Chain, exchange_code, load_tokens, usable_tokens
+from airflow_provider_workflows.bitrix24.oauth.stores import Lease, RecordTokenStore, TokenStep, parse_tokens
+from airflow_provider_workflows.bitrix24.oauth.wire import TokenWire
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.hooks.observers import observer_for
+from airflow_provider_workflows.hooks.stores import record_store
+from airflow_provider_workflows.records.store import RecordStoreError
+from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.driver import Driver
+from airflow_provider_workflows.rest.plans import Plan
+from airflow_provider_workflows.rest.protocol import HttpSettings
+from airflow_provider_workflows.rest.redaction import hide_frames, register_secret
+from airflow_provider_workflows.rest.sync import ThreadRuntime, finish
+
+log = logging.getLogger(__name__)
+
+#: Seconds for a request to the token server. Two of them have to end before a lease does.
+TOKEN_TIMEOUT = 10.0
+
+T = TypeVar("T")
+
+
+class VariableTokenStore:
+    """Keeps tokens in an Airflow Variable, which Airflow encrypts. Any worker can write it at any time.
+
+    :param name: the Variable's key. Airflow masks what it holds, as it has the word "token" in it.
+    :param clock: returns the Unix time.
+    """
+
+    spread = 1.0
+
+    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+        self._name = name
+        self._clock = clock
+
+    def __str__(self) -> str:
+        return f"Airflow's Variable {self._name}"
+
+    def change(self, step: TokenStep) -> tuple[Tokens | None, float]:
+        """Read the Variable, and write it if there is something new."""
+        try:
+            found = parse_tokens(_variable().get(self._name, None))
+            now = self._clock()
+            new = step(found, now)
+            if new:
+                about = "Tokens of an application in Bitrix24. Written by airflow-provider-workflows."
+                _variable().set(self._name, new.model_dump_json(), about)
+        except Exception as error:
+            # Whatever Airflow, its database or a secrets backend raises.
+            raise RecordStoreError(str(self), type(error).__name__) from None
+        return new or found, now
+
+
+def _variable() -> Any:
+    """Return the Variable of Airflow's that works here: in a task or a trigger another one than in a command."""
+    if hasattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS"):
+        from airflow.sdk import Variable
+    else:
+        from airflow.models.variable import Variable
+    return Variable
+
+
+def _airflows_fernet() -> Any:
+    try:
+        from airflow.sdk.crypto import get_fernet
+    except ImportError:
+        from airflow.models.crypto import get_fernet
+    return get_fernet()
+
+
+class AirflowCipher:
+    """Encrypts as Airflow does.
+
+    :param conn_id: whose tokens they are, for the error.
+    :raises ConnectionFieldError: if Airflow has no key.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._fernet = _airflows_fernet()
+        if not self._fernet.is_encrypted:
+            raise ConnectionFieldError(conn_id, "tokens are only stored encrypted: set Airflow's [core] fernet_key")
+
+    def encrypt(self, content: bytes) -> bytes:
+        """Return what may be stored."""
+        return bytes(self._fernet.encrypt(content))
+
+    def decrypt(self, content: bytes) -> bytes | None:
+        """Return what was meant; ``None`` if the key is another."""
+        try:
+            return bytes(self._fernet.decrypt(content))
+        except InvalidToken:
+            log.error("The stored tokens cannot be decrypted: Airflow's [core] fernet_key is another one here")
+            return None
+
+
+@lru_cache(maxsize=32)
+def chain_of(application: Application, shared_store: str | None, clock: Clock) -> Chain:
+    """Return where the tokens of an application are, and who renews them. May block.
+
+    :param application: the application.
+    :param shared_store: id of the connection of the store that workers share; ``None``: an Airflow Variable.
+    :param clock: the time.
+    :raises ConnectionFieldError: if they cannot be kept there.
+    """
+    name = application.name
+    # With no shared store, these are the files of each host: of its workers, one at a time renews the tokens.
+    records = record_store(shared_store, clock.time)
+    lease = Lease(records, f"{name}-lease")
+    if shared_store is None:
+        return Chain(application, VariableTokenStore(name, clock.time), lease)
+    return Chain(application, RecordTokenStore(records, name, AirflowCipher(application.conn_id)), lease)
+
+
+@hide_frames
+def run(plan: Plan[T], application: Application, http: HttpSettings, clock: Clock) -> T:
+    """Run a plan about tokens, in this very thread: Airflow answers only certain ones in its triggerer.
+
+    :param plan: the plan.
+    :param application: whose tokens they are.
+    :param http: how requests are made; those for tokens may take :data:`TOKEN_TIMEOUT` at most.
+    :param clock: the time.
+    :raises ApiError: if it fails.
+    """
+    brief = replace(http, connect_timeout=TOKEN_TIMEOUT, read_timeout=TOKEN_TIMEOUT, total_timeout=TOKEN_TIMEOUT)
+    runtime = ThreadRuntime(brief, clock)
+    try:
+        driver = Driver(TokenWire(application), runtime, clock)
+        driver.observer = observer_for("bitrix24", application.base_url, clock)
+        return finish(driver.run(plan, longest_pause=None, retry_timeout=0.0))
+    finally:
+        runtime.close()
+
+
+@hide_frames
+def stored_tokens(chain: Chain, http: HttpSettings, clock: Clock) -> tuple[Tokens, float]:
+    """Return the tokens that are stored, be they good or not, and the store's time. Airflow hides them from then on.
+
+    :param chain: where they are, and whose.
+    :param http: how requests are made.
+    :param clock: the time.
+    :raises AuthorizeAgainError: if there are none.
+    :raises TokenStoreError: if the store cannot be had now.
+    """
+    tokens, now = run(load_tokens(chain), chain.application, http, clock)
+    if warning := tokens.age_warning(now):
+        log.warning("Connection %r: %s", chain.application.conn_id, warning)
+    return _masked(tokens), now
+
+
+@hide_frames
+def renewed_tokens(chain: Chain, refused: str | None, http: HttpSettings, clock: Clock) -> Tokens:
+    """Return tokens that can be used, new ones if need be. Airflow hides them from then on.
+
+    :param chain: where they are, and whose.
+    :param refused: the access token that the portal has refused.
+    :param http: how requests are made.
+    :param clock: the time.
+    :raises ApiError: if there are none.
+    """
+    return _masked(run(usable_tokens(chain, refused), chain.application, http, clock))
+
+
+@dataclass(frozen=True, slots=True)
+class Authorizing:
+    """Has a person give an application its tokens.
+
+    :param chain: where they are to be, and whose.
+    :param http: how requests are made.
+    :param clock: the time.
+    """
+
+    chain: Chain
+    http: HttpSettings
+    clock: Clock
+
+    @property
+    def place(self) -> str:
+        """Where the tokens are stored."""
+        return str(self.chain.store)
+
+    def url(self, state: str) -> str:
+        """Return the address that the person has to open.
+
+        :param state: comes back with the code.
+        """
+        return self.chain.application.authorize_url(state)
+
+    @hide_frames
+    def exchange(self, code: str, server: str | None) -> Tokens:
+        """Return the tokens for a code; they are stored.
+
+        :param code: what the portal gave for them; it works once, and for half a minute.
+        :param server: the token server that the portal has named.
+        :raises ApiError: if there are none.
+        """
+        register_secret(code)
+        mask_secret(code)
+        return _masked(run(exchange_code(self.chain, code, server), self.chain.application, self.http, self.clock))
+
+
+def _masked(tokens: Tokens) -> Tokens:
+    mask_secret(tokens.access_token)
+    mask_secret(tokens.refresh_token)
+    return tokens

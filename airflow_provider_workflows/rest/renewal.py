@@ -1,0 +1,77 @@
+"""A credential that is refused, and replaced by the one that holds by now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from threading import Event
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_workflows.rest.driver import Driver
+from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError, ProviderError
+from airflow_provider_workflows.rest.protocol import Wire
+
+log = logging.getLogger(__name__)
+
+#: How often a call is sent again with another credential. Twice, as the first one may be another worker's, which has
+#: run out as well by now.
+REPEATS = 2
+
+C = TypeVar("C")
+
+
+class Renewal(Generic[C]):
+    """Sends calls, and again if the credential is refused and there is another one. A refused call is surely not done.
+
+    :param driver: sends them, with the credential of its wire.
+    :param one_at_a_time: runs a function that may block, after the one before has ended.
+    """
+
+    def __init__(
+        self, driver: Driver[C], one_at_a_time: Callable[[Callable[[], ApiError | None]], Awaitable[ApiError | None]]
+    ) -> None:
+        #: Is asked when the credential is refused, and returns a wire with another one, if there is one by now. An
+        #: ``ApiError`` that it raises is what becomes of the call.
+        self.renew: Callable[[AuthenticationError], Wire[C] | None] = lambda _: None
+        self._driver = driver
+        self._one_at_a_time = one_at_a_time
+        self._done = 0
+        self._failure: ApiError | None = None
+
+    async def attempt(self, call: C, over: Event) -> Any:
+        """Send a call as :meth:`.Driver.attempt` does, with a credential that holds."""
+        wire = self._driver.wire
+        outcome = await self._driver.attempt(call, over)
+        for _ in range(REPEATS):
+            if not isinstance(outcome, AuthenticationError):
+                break
+            failure = await self._one_at_a_time(partial(self._replace, wire, self._done, outcome))
+            if failure is not None:
+                return failure
+            if self._driver.wire is wire:
+                break
+            wire = self._driver.wire
+            outcome = await self._driver.attempt(call, over)
+        return outcome
+
+    def _replace(self, refused: Wire[C], done: int, refusal: AuthenticationError) -> ApiError | None:
+        """Replace a refused credential; return what keeps the call from being sent with any.
+
+        :param done: how many replacements had ended when the call was refused.
+        """
+        if self._driver.wire is not refused:
+            return None
+        # Another call was refused as well, and what came of that came after this refusal.
+        if self._done == done:
+            self._failure = None
+            try:
+                self._driver.wire = self.renew(refusal) or refused
+            except ApiError as error:
+                self._failure = error
+            except Exception as error:
+                # The refusal is what the plan must handle, and account for.
+                why = error.message if isinstance(error, ProviderError) else type(error).__name__
+                log.warning("The connection could not be read again: %s", why)
+            self._done += 1
+        return self._failure

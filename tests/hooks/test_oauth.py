@@ -1,0 +1,359 @@
+"""A local application's connection: its tokens are stored, renewed when they are refused, and shared by all workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import AirflowFailException
+from cryptography.fernet import Fernet
+
+from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.calls import terminate_workflow
+from airflow_provider_workflows.bitrix24.ending import end_workflows
+from airflow_provider_workflows.bitrix24.errors import AuthorizeAgainError, TokenStoreError
+from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
+from airflow_provider_workflows.hooks import oauth
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.operators.bitrix24 import TerminateWorkflowOperator
+from airflow_provider_workflows.records.store import MemoryRecordStore
+from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError
+from airflow_provider_workflows.rest.plans import send
+from airflow_provider_workflows.simulator import Control, Simulator
+from tests.operators.remote import clock, connect, context, control, simulator, ti
+
+__all__ = ["clock", "connect", "context", "control", "simulator", "ti"]
+
+SECRET = "sim0client0secret"
+LIST = calls.list_workflows(select=["ID"])
+
+
+class Variables:
+    """Airflow's Variables, in memory."""
+
+    kept: dict[str, str]
+    #: How often they cannot be had.
+    away = 0
+
+    def get(self, key: str, default: Any) -> Any:
+        if self.away:
+            self.away -= 1
+            raise RuntimeError(f"{SECRET} in a message")
+        return self.kept.get(key, default)
+
+    def set(self, key: str, value: str, description: str) -> None:
+        self.get(key, None)
+        self.kept[key] = value
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[Variables]:
+    variables = Variables()
+    variables.kept = {}
+    monkeypatch.setattr(oauth, "_variable", lambda: variables)
+    oauth.chain_of.cache_clear()
+    yield variables
+    oauth.chain_of.cache_clear()
+
+
+@pytest.fixture
+def application(simulator: Simulator, control: Control, connect: Callable[..., None]) -> Callable[..., None]:
+    """Make the connection one to an application."""
+
+    def make(**extra: Any) -> None:
+        ours = {"client_id": "local.sim0client", "client_secret": SECRET}
+        ours |= {"token_url": f"{simulator.url}/oauth/token/"}
+        connect("BITRIX24_DEFAULT", login="", password="", extra=json.dumps(ours | extra))
+
+    return make
+
+
+@pytest.fixture
+def authorized(variables: Variables, application: Callable[..., None], control: Control) -> Variables:
+    """Let the connection have tokens."""
+    application()
+    authorize()
+    return variables
+
+
+def authorize() -> Tokens:
+    authorizing = Bitrix24Hook().authorizing()
+    page = requests.get(authorizing.url("any"), allow_redirects=False, timeout=10)
+    (code,) = parse_qs(urlsplit(page.headers["Location"]).query)["code"]
+    return authorizing.exchange(code, None)
+
+
+def listed(hook: Bitrix24Hook | None = None) -> int:
+    return len((hook or Bitrix24Hook()).run(send(LIST)).result)
+
+
+def statuses(control: Control, method: str) -> list[int]:
+    return [entry["http_status"] for entry in control.requests(method=method)]
+
+
+class TestInTheWorker:
+    def test_a_stored_token_is_used_and_an_expired_one_renewed_in_the_middle(
+        self, authorized: Variables, control: Control
+    ) -> None:
+        ids = control.add_workflows([{}] * 3)
+        hook = Bitrix24Hook()
+        assert listed(hook) == 3
+        control.expire_tokens()
+        assert sorted(hook.run(end_workflows(ids, terminate_workflow)).ended) == sorted(ids)
+        assert listed() == 0
+        assert statuses(control, "oauth.token") == [200, 200]
+        assert statuses(control, "batch") == [401, 200]
+
+    def test_many_calls_under_way_share_one_renewal(self, authorized: Variables, control: Control) -> None:
+        ids = control.add_workflows([{}] * 120)
+        hook = Bitrix24Hook()
+        listed(hook)
+        control.expire_tokens()
+        assert len(hook.run(end_workflows(ids, terminate_workflow)).ended) == 120
+        assert statuses(control, "oauth.token") == [200, 200]
+
+    def test_known_expiry_costs_no_refused_call(self, authorized: Variables, control: Control, clock: Any) -> None:
+        clock.sleep(3700)
+        assert listed() == 0
+        assert (statuses(control, LIST.method), statuses(control, "oauth.token")) == ([200], [200, 200])
+
+    @pytest.mark.parametrize("rotation", ["none", "strict", "grace"])
+    @pytest.mark.parametrize("old_access", ["lives", "dies", "cached"])
+    def test_it_goes_on_whatever_becomes_of_old_tokens(
+        self, authorized: Variables, control: Control, rotation: str, old_access: str
+    ) -> None:
+        control.configure(refresh_rotation=rotation, old_access=old_access, token_check_seconds=0.0)
+        hook = Bitrix24Hook()
+        for _ in range(3):
+            control.expire_tokens()
+            assert listed(hook) == 0
+        assert statuses(control, "oauth.token") == [200] * 4
+
+    def test_a_portal_that_cannot_check_tokens_is_asked_again_with_the_same(
+        self, authorized: Variables, control: Control, clock: Any
+    ) -> None:
+        control.inject("error", method=LIST.method, status=401, code="CONNECTION_ERROR", times=3)
+        assert listed() == 0
+        assert statuses(control, LIST.method) == [401, 401, 401, 200]
+        assert statuses(control, "oauth.token") == [200]
+
+    def test_what_nobody_can_renew_fails_the_task_for_good_and_says_what_to_do(
+        self, authorized: Variables, control: Control, context: Any
+    ) -> None:
+        ids = control.add_workflows([{}])
+        control.expire_tokens()
+        control.revoke_refresh_tokens()
+        with pytest.raises(AirflowFailException, match="authorize <connection id>") as failed:
+            TerminateWorkflowOperator(task_id="end", workflow_id=ids).execute(context)
+        assert control.journal("terminate") == []
+        stored = Tokens.model_validate_json(*authorized.kept.values())
+        for secret in (SECRET, stored.access_token, stored.refresh_token):
+            assert secret not in repr(failed.value) + repr(failed.value.__cause__)
+
+    def test_an_authorised_one_anew_goes_on_by_itself(self, authorized: Variables, control: Control) -> None:
+        hook = Bitrix24Hook()
+        listed(hook)
+        control.expire_tokens()
+        control.revoke_refresh_tokens()
+        authorize()
+        assert listed(hook) == 0
+
+    def test_another_refusal_is_no_reason_to_renew(self, authorized: Variables, control: Control) -> None:
+        control.configure(scopes=["task"])
+        with pytest.raises(ApiError, match="insufficient_scope"):
+            listed()
+        control.inject("error", method=LIST.method, status=401, code="NO_AUTH_FOUND")
+        control.configure(scopes=["bizproc"])
+        with pytest.raises(AuthenticationError):
+            listed()
+        assert statuses(control, "oauth.token") == [200]
+
+    def test_one_that_was_never_authorised_sends_nothing(
+        self, variables: Variables, application: Callable[..., None], control: Control
+    ) -> None:
+        application()
+        with pytest.raises(AuthorizeAgainError, match="no tokens are stored for 'bitrix24_default'"):
+            listed()
+        assert control.requests() == []
+
+    def test_a_store_that_is_away_delays_and_fails_nothing(
+        self, authorized: Variables, control: Control, clock: Any
+    ) -> None:
+        authorized.away = 4
+        assert (listed(), authorized.away) == (0, 0)
+
+    def test_one_that_stays_away_is_told_with_no_word_of_what_airflow_said(self, authorized: Variables) -> None:
+        authorized.away = 1000
+        with pytest.raises(TokenStoreError, match="RuntimeError") as away:
+            listed()
+        assert SECRET not in str(away.value)
+        assert away.value.retry_helps
+
+
+class TestInTheTriggerer:
+    def test_calls_side_by_side_share_one_renewal_and_the_loop_goes_on(
+        self, authorized: Variables, control: Control
+    ) -> None:
+        async def work() -> list[int]:
+            async with Bitrix24Hook().shared_client() as client:
+                await client.run(send(LIST))
+                control.expire_tokens()
+                polls = [client.run(send(calls.list_workflows(filters={"ID": str(n)}))) for n in range(60)]
+                return [len(reply.result) for reply in await asyncio.gather(*polls)]
+
+        assert asyncio.run(work()) == [0] * 60
+        assert statuses(control, "oauth.token") == [200, 200]
+
+    def test_what_nobody_can_renew_is_told(self, authorized: Variables, control: Control) -> None:
+        async def work() -> None:
+            async with Bitrix24Hook().shared_client() as client:
+                control.expire_tokens()
+                control.revoke_refresh_tokens()
+                await client.run(send(LIST))
+
+        with pytest.raises(AuthorizeAgainError):
+            asyncio.run(work())
+
+
+def use_key(monkeypatch: pytest.MonkeyPatch, key: bytes | None) -> None:
+    """Have Airflow's ``[core] fernet_key`` be this one."""
+    fernet = Fernet(key or Fernet.generate_key())
+    airflows = SimpleNamespace(is_encrypted=key is not None, encrypt=fernet.encrypt, decrypt=fernet.decrypt)
+    monkeypatch.setattr(oauth, "_airflows_fernet", lambda: airflows)
+    oauth.chain_of.cache_clear()
+
+
+class TestSharedStore:
+    @pytest.fixture
+    def records(
+        self, variables: Variables, application: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> MemoryRecordStore:
+        records = MemoryRecordStore()
+        application(shared_store="redis_shared")
+        use_key(monkeypatch, Fernet.generate_key())
+        for module in ("oauth", "bitrix24"):
+            monkeypatch.setattr(
+                f"airflow_provider_workflows.hooks.{module}.record_store", lambda conn_id, clock: records
+            )
+        return records
+
+    def test_tokens_are_kept_there_encrypted_and_in_no_variable(
+        self, records: MemoryRecordStore, variables: Variables, control: Control
+    ) -> None:
+        tokens = authorize()
+        control.expire_tokens()
+        assert listed() == 0
+        assert variables.kept == {}
+        written = b"".join(records._records.values())
+        assert tokens.access_token.encode() not in written
+        assert tokens.refresh_token.encode() not in written
+
+    def test_with_another_key_they_are_as_good_as_none(
+        self, records: MemoryRecordStore, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        authorize()
+        use_key(monkeypatch, Fernet.generate_key())
+        with pytest.raises(AuthorizeAgainError):
+            listed()
+
+    def test_with_no_key_none_are_stored(
+        self, records: MemoryRecordStore, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        use_key(monkeypatch, None)
+        with pytest.raises(ConnectionFieldError, match="fernet_key"):
+            authorize()
+        assert records._records == {}
+
+
+class TestThePortalsPlan:
+    @pytest.mark.parametrize(
+        ("license", "extra", "bucket"),
+        [
+            ("de_enterprise250", {}, (250, 5)),
+            ("de_basic", {}, (50, 2)),
+            ("de_enterprise250", {"bucket_drain": 3}, (50, 3)),
+        ],
+    )
+    def test_it_sets_the_buckets_figures_unless_they_are_given(
+        self,
+        variables: Variables,
+        application: Callable[..., None],
+        control: Control,
+        license: str,
+        extra: dict[str, Any],
+        bucket: tuple[float, float],
+    ) -> None:
+        control.configure(license=license)
+        application(**extra)
+        authorize()
+        limiter: Any = Bitrix24Hook().get_conn()._driver._limiter
+        assert (limiter._limits.bucket_capacity, limiter._limits.bucket_drain) == bucket
+
+
+@pytest.mark.parametrize(
+    ("extra", "fault"),
+    [
+        ({"client_id": "local.1"}, '"Application key" (extra.client_secret) is empty'),
+        ({"client_secret": SECRET}, '"Application id" (extra.client_id) is empty'),
+        ({"token_url": "https://oauth.bitrix.info/oauth/token/"}, '"Application id" (extra.client_id) is empty'),
+        ({"client_id": "a b", "client_secret": SECRET}, '"Application id" (extra.client_id) must be'),
+        ({"client_id": "a", "client_secret": f"{SECRET} x"}, '"Application key" (extra.client_secret) must be'),
+        ({"client_id": "a", "client_secret": SECRET, "access_token": "t"}, "client_id"),
+        ({"client_id": "a", "client_secret": SECRET, "token_url": "http://oauth.bitrix.info/oauth/token/"}, "https"),
+        ({"client_id": "a", "client_secret": SECRET, "token_url": "https://a@b.example/oauth/token/"}, "https"),
+        ({"client_id": "a", "client_secret": SECRET, "token_url": "https://oauth.bitrix.info/x?y=1"}, "https"),
+        ({"client_id": "a", "client_secret": SECRET, "token_url": "oauth.bitrix.info"}, "https"),
+    ],
+)
+def test_what_cannot_be_an_application_is_refused_with_the_fields_name(
+    connect: Callable[..., None], extra: dict[str, str], fault: str
+) -> None:
+    connect("BITRIX24_DEFAULT", login="", password="", extra=json.dumps(extra))
+    with pytest.raises(ConnectionFieldError) as refused:
+        Bitrix24Hook().get_conn()
+    assert fault in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_a_webhook_beside_an_application_is_refused(connect: Callable[..., None]) -> None:
+    extra = json.dumps({"client_id": "a", "client_secret": SECRET})
+    connect("BITRIX24_DEFAULT", login="1", password="code", extra=extra)
+    with pytest.raises(ConnectionFieldError, match="does not go together with a webhook"):
+        Bitrix24Hook().get_conn()
+
+
+def test_the_uri_form_describes_an_application_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"bitrix24://acme.bitrix24.com/?client_id=local.1&client_secret={SECRET}"
+    monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", uri)
+    hook = Bitrix24Hook()
+    settings = hook.read_settings(hook.get_connection("bitrix24_default"))
+    assert settings.application == Application("bitrix24_default", "https://acme.bitrix24.com", "local.1", SECRET)
+    assert SECRET not in repr(settings)
+
+
+def test_an_old_refresh_token_is_warned_about(
+    authorized: Variables, control: Control, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock.sleep(30 * 86400)
+    with caplog.at_level(logging.WARNING):
+        assert listed() == 0
+    assert "has not been used for 30 days" in caplog.text
+
+
+def test_applications_of_two_connections_and_two_portals_have_tokens_of_their_own() -> None:
+    names = {
+        Application(conn_id, portal, client_id, SECRET).name
+        for conn_id in ("b24", "b24_other")
+        for portal in ("https://acme.bitrix24.com", "https://other.bitrix24.com")
+        for client_id in ("local.1", "local.2")
+    }
+    assert len(names) == 8
+    assert all("token" in name for name in names), "Airflow masks Variables by that word"
