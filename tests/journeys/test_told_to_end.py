@@ -83,7 +83,7 @@ def worker(simulator: Simulator, code: str) -> Iterator[subprocess.Popen[str]]:
 
 def wait_until(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Wait until something is so, while the process runs."""
-    latest = time.monotonic() + 60
+    latest = time.monotonic() + 300
     while not seen() and time.monotonic() < latest and process.poll() is None:
         time.sleep(0.05)
 
@@ -93,7 +93,7 @@ def run_and_tell(simulator: Simulator, code: str, done: Callable[[], int]) -> st
     with worker(simulator, code) as process:
         wait_until(lambda: done() >= 20, process)
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=60)
+        _, log = process.communicate(timeout=300)
     assert process.returncode != 0
     return log
 
@@ -143,7 +143,7 @@ def test_what_is_known_is_pushed_at_once_as_airflow_3_does_not_wait_for_what_is_
 ) -> None:
     control = simulator.control
     ids = control.add_workflows([{"TEMPLATE_ID": 7}] * COUNT)
-    control.inject("slow", method="batch", skip=4, seconds=50, times=None, done=True)
+    control.inject("slow", method="batch", skip=4, seconds=3000, times=None, done=True)
     pushed = tmp_path / "xcoms"
     code = WORKER.format(
         vendor="bitrix24",
@@ -154,10 +154,8 @@ def test_what_is_known_is_pushed_at_once_as_airflow_3_does_not_wait_for_what_is_
     )
     with worker(simulator, code) as process:
         wait_until(lambda: len(control.journal("kill")) >= 200, process)
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         wait_until(lambda: pushed.exists() and "return_value" in pushed.read_text(), process)
-        assert time.monotonic() - began < 40
         process.kill()
     report = report_in(pushed)
     assert (report["requested"], 0 < report["ended"] <= 200) == (COUNT, True)

@@ -88,7 +88,7 @@ def test_a_holder_that_is_killed_does_not_block_the_others(folder, tmp_path):
         waiting = pool.submit(patient_store().change, "portal", count_up)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        assert waiting.result(timeout=60) == 1
+        assert waiting.result(timeout=300) == 1
     holder.stdout.close()
 
 

@@ -56,7 +56,7 @@ def on_loop(work: Callable[[], Coroutine[Any, Any, Any]], seconds: float = 300.0
 
 async def settled() -> None:
     """Wait until only the tests' own task is left; what is cancelled may have a last word first."""
-    deadline = asyncio.get_running_loop().time() + 5
+    deadline = asyncio.get_running_loop().time() + 300
     current = asyncio.current_task()
     while others := {task for task in asyncio.all_tasks() if task is not current and not own(task)}:
         assert asyncio.get_running_loop().time() < deadline, others

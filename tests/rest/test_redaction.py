@@ -41,7 +41,7 @@ class TestLogs:
     def test_the_http_librarys_debug_lines_do_not_show_it(self, caplog: pytest.LogCaptureFixture) -> None:
         register_secret("l0gSecret")
         with caplog.at_level("DEBUG"), loopback(lambda request: http()) as server:
-            requests.get(f"http://127.0.0.1:{server.port}/rest/1/l0gSecret/x", timeout=5)
+            requests.get(f"http://127.0.0.1:{server.port}/rest/1/l0gSecret/x", timeout=300)
         assert f"GET /rest/1/{MASK}/x" in caplog.text
         assert "l0gSecret" not in caplog.text
 

@@ -432,9 +432,9 @@ class TestControl:
 
     def test_in_the_http_librarys_debug_lines(self, expect: Expect) -> None:
         expect("RuntimeError")
-        requests.get(f"http://127.0.0.1:{os.environ['PORT']}/rest/1/" + os.environ["CONTROL_URL"], timeout=5)
+        requests.get(f"http://127.0.0.1:{os.environ['PORT']}/rest/1/" + os.environ["CONTROL_URL"], timeout=300)
         raise RuntimeError("requested")
 
     def test_in_the_http_librarys_frames(self, expect: Expect) -> None:
         expect("ConnectionError")
-        requests.get(f"http://127.0.0.1:{os.environ['NO_PORT']}/rest/1/" + os.environ["CONTROL_LIBRARY"], timeout=5)
+        requests.get(f"http://127.0.0.1:{os.environ['NO_PORT']}/rest/1/" + os.environ["CONTROL_LIBRARY"], timeout=300)

@@ -18,7 +18,7 @@ def hook(simulator, control):
         control.add_webhooks([{"user": user, "code": code, **rights}])
 
         def call(method, params=None):
-            return requests.post(f"{simulator.url}/rest/{user}/{code}/{method}", json=params or {}, timeout=10)
+            return requests.post(f"{simulator.url}/rest/{user}/{code}/{method}", json=params or {}, timeout=300)
 
         return call
 
@@ -31,7 +31,7 @@ def application(simulator, control):
 
     def call(method, params=None):
         body = {"auth": "sim0access0token", **(params or {})}
-        return requests.post(f"{simulator.url}/rest/{method}", json=body, timeout=10)
+        return requests.post(f"{simulator.url}/rest/{method}", json=body, timeout=300)
 
     return call
 
@@ -53,7 +53,7 @@ class TestSeveralWebhooks:
 
     def test_the_code_belongs_to_its_user(self, hook, simulator):
         hook(7, "seven")
-        reply = requests.post(f"{simulator.url}/rest/8/seven/{LIST}", timeout=10)
+        reply = requests.post(f"{simulator.url}/rest/8/seven/{LIST}", timeout=300)
         assert (reply.status_code, reply.json()["error"]) == (401, "NO_AUTH_FOUND")
 
     def test_what_is_started_and_who_sees_which_tasks_follows_from_the_user(self, hook, control):

@@ -30,7 +30,7 @@ def exchange(simulator, method, body):
     text = json.dumps(body).encode()
     head = f"POST /rest/1/sim0webhook0code/{method} HTTP/1.1\r\nHost: {simulator.host}\r\nConnection: close\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(simulator.host.split(":")[1])), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", int(simulator.host.split(":")[1])), timeout=300) as connection:
         connection.sendall(head.encode() + text)
         received = b""
         while part := connection.recv(65536):

@@ -123,7 +123,7 @@ def test_what_the_control_path_cannot_use_is_told(control, action, given):
 
 @pytest.mark.parametrize("path", [f"{PATH}/{KILL}?ID=a", "api/workflow/v1/instances/message", "oauth/token/"])
 def test_asking_for_options_does_nothing(simulator, control, path):
-    reply = requests.options(f"{simulator.url}/{path}", timeout=10)
+    reply = requests.options(f"{simulator.url}/{path}", timeout=300)
     assert (reply.status_code, reply.content) == (200, b"")
     assert (control.requests(), control.journal()) == ([], [])
 

@@ -18,7 +18,7 @@ def with_token(simulator, control):
 
     def call(method, params=None, token=ACCESS, headers=None):
         body = {**(params or {}), **({"auth": token} if token else {})}
-        return requests.post(f"{simulator.url}/rest/{method}", json=body, headers=headers, timeout=10)
+        return requests.post(f"{simulator.url}/rest/{method}", json=body, headers=headers, timeout=300)
 
     return call
 
@@ -46,7 +46,7 @@ def test_a_method_may_be_called_with_get_a_form_multipart_and_json(simulator, re
     url = f"{simulator.url}/rest/1/sim0webhook0code/{LIST}"
     fields = {"filter[ID]": "a", "select[]": "ID"}
     replies = [
-        requests.get(f"{url}.json?{query}", timeout=10),
+        requests.get(f"{url}.json?{query}", timeout=300),
         rest(LIST, data=fields),
         rest(LIST, files={name: (None, value) for name, value in fields.items()}),
         rest(LIST, {"filter": {"ID": "a"}, "select": ["ID"]}),
@@ -89,7 +89,7 @@ def test_a_free_plan_has_no_rest_api(rest, control):
 
 
 def test_an_unknown_webhook(simulator, rest, control):
-    reply = requests.post(f"{simulator.url}/rest/1/wrong/{LIST}", timeout=10)
+    reply = requests.post(f"{simulator.url}/rest/1/wrong/{LIST}", timeout=300)
     assert (reply.status_code, reply.json()["error"]) == (401, "NO_AUTH_FOUND")
     control.configure(webhook_known=False)
     assert rest(LIST).status_code == 401
@@ -116,7 +116,7 @@ def test_https_can_be_demanded(rest, control):
 
 def test_a_token_goes_into_auth_in_the_body_or_the_query(simulator, with_token):
     assert with_token(LIST).ok
-    assert requests.get(f"{simulator.url}/rest/{LIST}?auth={ACCESS}", timeout=10).ok
+    assert requests.get(f"{simulator.url}/rest/{LIST}?auth={ACCESS}", timeout=300).ok
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])

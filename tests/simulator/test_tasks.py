@@ -29,7 +29,7 @@ def by(simulator, rest):
 
     def call(user, method, params=None):
         code = {1: "sim0webhook0code", 7: "seven", 8: "eight"}[user]
-        return requests.post(f"{simulator.url}/rest/{user}/{code}/{method}", json=params or {}, timeout=10)
+        return requests.post(f"{simulator.url}/rest/{user}/{code}/{method}", json=params or {}, timeout=300)
 
     return call
 

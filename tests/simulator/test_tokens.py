@@ -17,7 +17,7 @@ def called(simulator, control):
     """Call a method with a token; return the error, or nothing."""
 
     def call(token):
-        return requests.post(f"{simulator.url}/rest/{LIST}", json={"auth": token}, timeout=10).json().get("error", "")
+        return requests.post(f"{simulator.url}/rest/{LIST}", json={"auth": token}, timeout=300).json().get("error", "")
 
     return call
 
@@ -26,7 +26,7 @@ def called(simulator, control):
 def grant(simulator, control):
     def grant(**params):
         form = {**CLIENT, "grant_type": "refresh_token", **params}
-        return requests.post(f"{simulator.url}/oauth/token/", data=form, timeout=10)
+        return requests.post(f"{simulator.url}/oauth/token/", data=form, timeout=300)
 
     return grant
 
@@ -44,7 +44,7 @@ def test_an_expired_token_is_renewed_with_the_refresh_token(simulator, called, g
 
 def test_a_request_may_also_come_as_a_query(simulator, control):
     params = {**CLIENT, "grant_type": "refresh_token", "refresh_token": REFRESH}
-    assert requests.get(f"{simulator.url}/oauth/token/", params=params, timeout=10).ok
+    assert requests.get(f"{simulator.url}/oauth/token/", params=params, timeout=300).ok
 
 
 def test_a_token_expires_by_itself(called, grant, control):
@@ -120,7 +120,7 @@ def test_a_lost_reply_has_rotated_the_token(grant, control):
 def test_the_authorize_page_sends_back_a_code_that_works_once(simulator, called, grant, control):
     page = f"{simulator.url}/oauth/authorize/"
     query = {"client_id": CLIENT["client_id"], "state": "abc"}
-    sent = requests.get(page, params=query, timeout=10, allow_redirects=False)
+    sent = requests.get(page, params=query, timeout=300, allow_redirects=False)
     assert sent.headers["Location"].startswith("https://localhost/?")
     answer = parse_qs(urlsplit(sent.headers["Location"]).query)
     assert (answer["state"], answer["domain"]) == (["abc"], [simulator.host])
@@ -129,4 +129,4 @@ def test_the_authorize_page_sends_back_a_code_that_works_once(simulator, called,
     assert called(tokens["access_token"]) == ""
     again = grant(grant_type="authorization_code", code=code)
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
-    assert requests.get(page, params={"client_id": "other"}, timeout=10, allow_redirects=False).status_code == 400
+    assert requests.get(page, params={"client_id": "other"}, timeout=300, allow_redirects=False).status_code == 400
