@@ -20,8 +20,10 @@ from airflow.providers.common.compat.sdk import DAG, Param
 from airflow_provider_workflows.operators.bitrix24 import ListWorkflowsOperator, TerminateWorkflowOperator
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 
+# A run that is triggered by hand may have no logical date, and so no `ds`.
+DAY = "(dag_run.logical_date or dag_run.run_after) | ds"
 # The same filter finds them and checks that they are gone. A date without a time is midnight UTC.
-STARTED_TOO_LONG_AGO = {"<STARTED": "{{ macros.ds_add(ds, -params.keep_days) }}"}
+STARTED_TOO_LONG_AGO = {"<STARTED": f"{{{{ macros.ds_add({DAY}, -params.keep_days) }}}}"}
 
 with DAG(
     dag_id="nightly_workflow_cleanup",
@@ -44,7 +46,7 @@ with DAG(
         task_id="terminate_old",
         workflow_id=old.output,
         filters=STARTED_TOO_LONG_AGO,
-        status="Ended by {{ dag.dag_id }}, {{ ds }}",
+        status=f"Ended by {{{{ dag.dag_id }}}}, {{{{ {DAY} }}}}",
     )
 
     none_left = RunningWorkflowsSensor(

@@ -96,7 +96,8 @@ class Control:
         """
         Put templates into the portal.
 
-        :param rows: fields of each; one without ENTITY suits any document
+        :param rows: fields of each; one without ENTITY suits any document. And ``ends_after``: seconds after which
+            workflows that are started from it finish by themselves
         """
         self._do("add_templates", rows)
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def run() -> Run:
 @pytest.fixture(scope="session")
 def migrated(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Make Airflow's database once, and give each of those who run tests side by side a copy."""
-    made = tmp_path_factory.getbasetemp().parent / "airflow"
+    made = tmp_path_factory.getbasetemp().parent / f"airflow-{version('apache-airflow')}"
     made.mkdir(exist_ok=True)
     home = Path(os.environ["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)

@@ -136,7 +136,7 @@ def test_as_a_program_it_shows_connections_and_stops_at_an_interrupt():
         _, errors = program.communicate(timeout=300)
     assert (program.returncode, errors) == (0, "")
     assert summary["bitrix24"] == {
-        "workflows": {"running": 4200},
+        "workflows": {"running": 4260},
         "stuck": 50,
         "flows": {"active": 2, "inactive": 1},
     }

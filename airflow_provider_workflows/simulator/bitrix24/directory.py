@@ -77,6 +77,8 @@ class Directory:
         self.add_department({"ID": 1, "NAME": "Portal", "UF_HEAD": "1"})
         self.tasks: list[dict[str, Any]] = []
         self.templates: dict[int, dict[str, Any]] = {}
+        #: Seconds after which workflows that are started from a template finish by themselves.
+        self.lifetimes: dict[int, float] = {}
         for id, module, entity, kind in (
             (1, "crm", "CCrmDocumentLead", "LEAD"),
             (2, "lists", "Bitrix\\Lists\\BizprocDocumentLists", "iblock_1"),
@@ -142,9 +144,13 @@ class Directory:
         """
         Put a template into the portal.
 
-        :param fields: fields of ``bizproc.workflow.template.list``; without ENTITY it suits any document
+        :param fields: fields of ``bizproc.workflow.template.list``; without ENTITY it suits any document. And
+            ``ends_after``: seconds after which workflows that are started from it finish by themselves
         """
         id = int(fields.get("ID", 1 + max(self.templates, default=0)))
+        if "ends_after" in fields:
+            self.lifetimes[id] = float(fields["ends_after"])
+            fields = {name: value for name, value in fields.items() if name != "ends_after"}
         self.templates[id] = {"NAME": f"Template {id}", "AUTO_EXECUTE": 0, "USER_ID": 1, **fields, "ID": id}
 
     def ensure_template(self, id: int) -> None:

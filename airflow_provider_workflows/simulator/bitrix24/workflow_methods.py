@@ -73,7 +73,7 @@ def start(call: Call) -> Answer:
         template_id=template_id,
         parameters=dict(php.entries(call.upper("PARAMETERS"))),
     )
-    world.workflows.add(row)
+    world.workflows.add(row, world.directory.lifetimes.get(template_id))
     world.record("bitrix24", "start", row.id, template_id=template_id, document_id=document, parameters=row.parameters)
     return Answer(row.id)
 

@@ -1,0 +1,312 @@
+"""Run the example Dags as they are, in one Airflow process, against what the simulator's ``--demo`` begins with.
+
+``python -m tests.example_dags.runs <file>`` writes a JSON list of what was run, with what went wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+
+from airflow_provider_workflows.hooks.base import AccountHook
+from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.simulator import Control, Simulator
+from airflow_provider_workflows.simulator.demo import (
+    FIGURES_MODEL,
+    FIRST_WAITING_LEAD,
+    WAITING_FOR_GONE,
+    WAITING_INSTANCE,
+    WORKING_INSTANCE,
+    seed,
+)
+
+if AIRFLOW_V_3_0_PLUS:
+    from airflow.dag_processing.dagbag import DagBag
+else:
+    from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
+
+SUPPORT, PURCHASES = "517", "518"
+HOUR = 3600
+TODAY = datetime.now(UTC)
+MIDNIGHT = TODAY.replace(hour=0, minute=0, second=0, microsecond=0)
+
+Rows = dict[str, dict[str, Any]]
+
+
+class HurriedClock(Clock):
+    """The machine's clock, put forward by whatever there is to be waited for."""
+
+    def __init__(self) -> None:
+        self.skipped = 0.0
+
+    def time(self) -> float:
+        """Return the Unix time."""
+        return time.time() + self.skipped
+
+    def monotonic(self) -> float:
+        """Return the seconds of a clock that is never set."""
+        return time.monotonic() + self.skipped
+
+    def sleep(self, seconds: float, until: Event) -> None:
+        """Let time pass."""
+        self.skipped += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.skipped += seconds
+        await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a Dag run has left behind.
+
+    :param control: of the simulator.
+    :param before: the workflows, before the run.
+    """
+
+    control: Control
+    before: Rows
+
+    def texts(self, ids: set[str]) -> set[str]:
+        """Return the status texts of workflows."""
+        rows: Rows = self.control.state()["bitrix24"]["workflows"]
+        return {rows[id]["status_text"] for id in ids}
+
+    def ended(self) -> set[str]:
+        """Return the ids of the workflows that the Dag ended."""
+        return {effect["id"] for effect in self.control.journal("terminate")}
+
+    def effects(self) -> list[tuple[str, Any, Any]]:
+        """Return all that was done, with flows' new state."""
+        return [(effect["what"], str(effect["id"]), effect.get("active")) for effect in self.control.journal()]
+
+
+def started(row: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["STARTED"])
+
+
+def stuck_for(rows: Rows, span: timedelta) -> set[str]:
+    """Return the workflows whose lock ended that long ago."""
+    ends = {id: datetime.fromisoformat(row["OWNED_UNTIL"]) for id, row in rows.items() if row["OWNED_UNTIL"]}
+    return {id for id, end in ends.items() if end < TODAY - span}
+
+
+def nothing_is_done(seen: Seen) -> None:
+    assert seen.effects() == [], seen.effects()
+
+
+def ends_what_is_too_old(seen: Seen) -> None:
+    old = {id for id, row in seen.before.items() if started(row) < MIDNIGHT - timedelta(days=90)}
+    assert len(old) == 1200
+    assert seen.ended() == old
+    assert len(seen.effects()) == len(old)
+    assert seen.texts(old) == {f"Ended by nightly_workflow_cleanup, {TODAY:%Y-%m-%d}"}
+
+
+def ends_what_was_started_before_the_date(seen: Seen) -> None:
+    old = {id for id, row in seen.before.items() if started(row) < datetime(2026, 1, 1, tzinfo=UTC)}
+    assert len(old) > 500
+    assert seen.ended() == old
+    assert seen.texts(old) == {"Ended by mass_ending_by_date"}
+
+
+def ends_what_waits_for_the_one_who_left(seen: Seen) -> None:
+    documents = {f"LEAD_{FIRST_WAITING_LEAD + 2 * nth}" for nth in range(WAITING_FOR_GONE)}
+    assert seen.ended() == {id for id, row in seen.before.items() if row["DOCUMENT_ID"] in documents}
+    assert len(seen.effects()) == WAITING_FOR_GONE
+
+
+def ends_what_a_person_approved(seen: Seen) -> None:
+    stuck = stuck_for(seen.before, timedelta(hours=1))
+    assert 0 < len(stuck) < 50
+    assert seen.ended() == stuck
+
+
+def cleans_up_both_systems_while_the_flows_are_off(seen: Seen) -> None:
+    stuck = stuck_for(seen.before, timedelta(minutes=5))
+    assert len(stuck) == 50
+    assert seen.ended() == stuck
+    effects = seen.effects()
+    assert sorted(effects[:2]) == [("activate", SUPPORT, False), ("activate", PURCHASES, False)]
+    assert sorted(effects[-2:]) == [("activate", SUPPORT, True), ("activate", PURCHASES, True)]
+    cancelled = {id for what, id, _ in effects if what == "cancel"}
+    assert cancelled == {WAITING_INSTANCE, WORKING_INSTANCE}
+    instances = seen.control.state()["domo"]["instances"]
+    assert {instances[id]["status"] for id in cancelled} == {"CANCELED"}
+    assert len(effects) == 2 + 50 + 2 + 2
+
+
+def switches_the_flows_on_again(seen: Seen) -> None:
+    assert seen.ended() == stuck_for(seen.before, timedelta(minutes=5))
+    assert seen.control.journal("cancel") == []
+    switches = sorted((id, active) for what, id, active in seen.effects() if what == "activate")
+    assert switches == [(SUPPORT, False), (SUPPORT, True), (PURCHASES, False), (PURCHASES, True)]
+
+
+def only_looks(seen: Seen) -> None:
+    nothing_is_done(seen)
+    assert {entry["method"] for entry in seen.control.requests()} == {"bizproc.workflow.instances"}
+
+
+def switches_for_the_holiday(seen: Seen) -> None:
+    flows = seen.control.state()["bitrix24"]["flows"]
+    assert (flows[SUPPORT]["active"], flows[PURCHASES]["plannedCompletionTime"]) == (False, 120 * HOUR)
+    assert [effect["changed"] for effect in seen.control.journal("update")] == [{"plannedCompletionTime": 120 * HOUR}]
+
+
+def switches_back_after_it(seen: Seen) -> None:
+    flows = seen.control.state()["bitrix24"]["flows"]
+    assert (flows[SUPPORT]["active"], flows[PURCHASES]["plannedCompletionTime"]) == (True, 48 * HOUR)
+    assert len(seen.effects()) == 4
+
+
+def starts_one_in_each_system_and_waits_for_their_ends(seen: Seen) -> None:
+    instance, workflow = seen.control.journal("start")
+    state = seen.control.state()
+    row = state["domo"]["instances"][instance["id"]]
+    assert (row["modelId"], row["status"]) == (FIGURES_MODEL, "COMPLETED")
+    assert state["bitrix24"]["workflows"][workflow["id"]]["state"] == "finished"
+    assert workflow["parameters"] == {"execution": instance["id"]}
+    done = {effect["what"] for effect in seen.control.journal()}
+    assert done <= {"start", "finish"}, done
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a Dag.
+
+    :param dag_id: the Dag.
+    :param promise: finds out whether it did what it is for.
+    :param conf: its parameters, where they are not the defaults.
+    :param goes_on: begin with what the run before has left.
+    :param settings: of the simulator.
+    :param changes: what of tasks is not as in the file, as the original would take hours.
+    :param ends: the state of the run.
+    """
+
+    dag_id: str
+    promise: Callable[[Seen], None]
+    conf: dict[str, Any] = field(default_factory=dict)
+    goes_on: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
+    ends: str = "success"
+
+
+def days(first: int, last: int) -> dict[str, str]:
+    """Return a holiday, by days from today."""
+    day = {"first_day": first, "last_day": last}
+    return {name: f"{TODAY + timedelta(days=number):%Y-%m-%d}" for name, number in day.items()}
+
+
+#: As they are, with nothing chosen.
+AS_THEY_ARE = [
+    Run("nightly_workflow_cleanup", ends_what_is_too_old),
+    Run("mass_ending_by_date", nothing_is_done),
+    Run("dismissed_employee", nothing_is_done),
+    # Before Airflow 3.3 an approval waits in the triggerer, where nobody answers here.
+    *([Run("approved_cleanup", ends_what_a_person_approved)] if AIRFLOW_V_3_3_PLUS else []),
+    Run("cross_system_cleanup", cleans_up_both_systems_while_the_flows_are_off),
+    Run("start_and_wait", starts_one_in_each_system_and_waits_for_their_ends),
+    # No event has started it.
+    Run("stuck_workflows_watcher", nothing_is_done),
+    Run("holiday_flow_switch", switches_for_the_holiday, days(-1, 1)),
+    Run("holiday_flow_switch", switches_back_after_it, days(-9, -2), goes_on=True),
+]
+OTHERWISE = [
+    Run("mass_ending_by_date", ends_what_was_started_before_the_date, {"dry_run": False}),
+    Run("dismissed_employee", ends_what_waits_for_the_one_who_left, {"dry_run": False}),
+    Run(
+        "cross_system_cleanup", switches_the_flows_on_again, settings={"domo_forbidden": ["cancel"]},
+        changes={"retries": 0}, ends="failed",
+    ),
+    Run("cross_system_cleanup", only_looks, changes={"poke_interval": 1.0, "timeout": 1.0}),
+]  # fmt: skip
+
+
+def answering_approvals(real_sleep: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return what approves where Airflow would sleep until a person has: by what Airflow's API does for a click."""
+    from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
+    from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.models import TaskInstance
+    from airflow.utils.session import create_session
+
+    approve: Any = UpdateHITLDetailPayload(chosen_options=["Approve"], params_input={})
+    person: Any = SimpleNamespace(get_id=lambda: "1", get_name=lambda: "Ada")
+
+    def sleep(seconds: Any) -> None:
+        with create_session() as session:
+            for task in session.query(TaskInstance).filter(TaskInstance.state == "awaiting_input"):
+                update_hitl_detail(task.dag_id, task.run_id, task.task_id, approve, person, session)
+        real_sleep(seconds)
+
+    return sleep
+
+
+def go(run: Run, dag: Any, control: Control, nth: int | None) -> None:
+    """Run a Dag, and find out whether it did what it is for.
+
+    :param nth: the number of a run on schedule, whose logical date must be its own.
+    """
+    if not run.goes_on:
+        control.reset()
+        seed(control)
+    control.configure(**run.settings)
+    if run.promise is only_looks:
+        stuck = stuck_for(control.state()["bitrix24"]["workflows"], timedelta())
+        control.finish_workflows(list(stuck))
+    before = control.state()["bitrix24"]["workflows"]
+    for task in dag.tasks:
+        for name, value in run.changes.items():
+            if hasattr(task, name):
+                setattr(task, name, value)
+    date = None if nth is None else TODAY + timedelta(microseconds=nth)
+    done = dag.test(run_conf=run.conf, **{"logical_date" if AIRFLOW_V_3_0_PLUS else "execution_date": date})
+    assert str(done.state) == run.ends, f"the run is {done.state}"
+    run.promise(Seen(control, before))
+
+
+def main(results: Path) -> None:
+    """Run all of them, and write down what became of each."""
+    folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
+    bag = DagBag(folder)
+    AccountHook.clock = clock = HurriedClock()
+    runs = [(run, "on schedule") for run in AS_THEY_ARE]
+    # Before Airflow 3 every run has a logical date.
+    runs += [(run, "by hand") for run in AS_THEY_ARE] if AIRFLOW_V_3_0_PLUS else []
+    runs += [(run, "on schedule") for run in OTHERWISE]
+    told = []
+    with Simulator(clock=clock) as simulator:
+        for name, connection in simulator.connections().items():
+            # One bucket for the portals of all runs.
+            extra = {"bucket_capacity": 100_000} if connection["conn_type"] == "bitrix24" else {}
+            os.environ[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps({**connection, "extra": extra})
+        for nth, (run, way) in enumerate(runs):
+            if run.dag_id in bag.dags:
+                wrong = ""
+                try:
+                    go(run, bag.dags[run.dag_id], simulator.control, None if way == "by hand" else nth)
+                except Exception:
+                    wrong = traceback.format_exc()
+                told.append({"dag": run.dag_id, "way": way, "promise": run.promise.__name__, "wrong": wrong})
+    results.write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    if AIRFLOW_V_3_3_PLUS:
+        time.sleep = answering_approvals(time.sleep)
+    main(Path(sys.argv[1]))
