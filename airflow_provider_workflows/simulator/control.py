@@ -155,7 +155,7 @@ class Control:
         """
         Put workflow models into the Domo account.
 
-        :param rows: ``id``, ``name``, ``message_name``, ``versions`` of each, any of which may be left out
+        :param rows: ``id``, ``name``, ``message_name``, ``versions``, ``inputs`` of each, any of which may be left out
         :returns: their IDs
         """
         ids: list[str] = self._do("add_domo_models", rows)

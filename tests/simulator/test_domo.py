@@ -57,7 +57,11 @@ def test_two_starts_start_two(domo):
         ({"modelId": "unknown"}, 404),
         ({"version": "9.9.9"}, 404),
         ({"version": None}, 400),
+        ({"modelId": None}, 400),
+        ({"messageName": ""}, 400),
+        ({"data": None}, 400),
         ({"data": "text"}, 400),
+        ({"data": {"note": "x" * 1024**2}}, 400),
     ],
 )
 def test_a_start_that_cannot_be(domo, control, changes, status):
@@ -203,3 +207,82 @@ def test_a_blocked_address_gets_a_page_or_a_redirect_to_one(domo, control):
 def test_other_addresses_are_not_found(domo):
     assert domo("DELETE", f"{INSTANCES}/x").status_code == 404
     assert domo("GET", "workflow/v2/instances").status_code == 404
+
+
+class TestModels:
+    @pytest.fixture
+    def model(self, control):
+        wanted = {"paramName": "order", "dataType": "text", "isList": False, "required": True}
+        [id] = control.add_domo_models([{"name": "Orders", "versions": ["1.0.0", "2.0.0"], "inputs": [wanted]}])
+        return id
+
+    def test_are_listed_with_their_versions(self, domo, model):
+        shown = domo("GET", "workflow/v1/models").json()
+        assert [one["name"] for one in shown] == ["AddTwoNumbers", "Orders"]
+        assert domo("GET", "workflow/v2/models?limit=1&offset=1").json() == shown[1:]
+        assert domo("GET", f"workflow/v1/models/{model}").json() == shown[1]
+        assert domo("GET", f"workflow/v2/models/{model}/versions").json() == shown[1]["versions"]
+        assert domo("GET", f"workflow/v1/models/{model}/versions/2.0.0").json()["active"] is True
+
+    def test_say_by_which_message_they_start_and_what_they_want(self, domo, model):
+        [start] = domo("GET", f"workflow/v1/models/{model}/versions/1.0.0/starts").json()
+        assert (start["messageName"], start["inputs"][0]["paramName"]) == ("Start Orders", "order")
+        [root] = domo("GET", f"workflow/v2/models/{model}/versions/1.0.0/definition").json()["designElements"]
+        assert (root["type"], root["data"]["title"]) == ("rootNode", "Start Orders")
+
+    def test_what_a_start_must_have_is_missed(self, domo, control, model):
+        message = {"messageName": "Start Orders", "version": "2.0.0", "modelId": model}
+        assert start(domo, **message, data={"other": 1}).status_code == 400
+        assert start(domo, **message, data={"order": "7"}).ok
+        assert len(control.journal("start")) == 1
+
+    def test_a_version_that_is_turned_off_cannot_be_started(self, domo, control, model):
+        address = f"workflow/v2/models/{model}/versions/2.0.0"
+        message = {"messageName": "Start Orders", "version": "2.0.0", "modelId": model, "data": {"order": 1}}
+        assert domo("PUT", address, json={"active": False}).json()["active"] is False
+        assert start(domo, **message).status_code == 404
+        control.configure(version_required=False)
+        assert start(domo, **{**message, "version": None}).json()["modelVersion"] == "1.0.0"
+        assert domo("PUT", address, json={"active": True}).json()["active"] is True
+        assert start(domo, **message).ok
+        assert domo("PUT", address, json={"active": "no"}).status_code == 400
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "v1/models/x",
+            "v2/models/x/versions",
+            f"v1/models/{MODEL}/versions/9.0.0",
+            f"v1/models/{MODEL}/versions/9/starts",
+        ],
+    )
+    def test_what_is_not_there(self, domo, address):
+        assert domo("GET", f"workflow/{address}").status_code == 404
+
+
+def test_executions_are_listed_by_version_status_and_trigger(domo, instance):
+    first = instance("IN_PROGRESS", modelVersion="1.0.0")
+    second = instance("FAILED", modelVersion="1.1.0")
+
+    def listed(query):
+        return [row["id"] for row in domo("GET", f"workflow/v2/executions?modelId={MODEL}&{query}").json()]
+
+    assert set(listed("")) == {first, second}
+    assert listed("version=1.0.0") == [first]
+    assert listed("status=FAILED,COMPLETED") == [second]
+    assert listed("triggerTypes=MANUAL") == []
+    assert len(listed("limit=1&triggerTypes=API")) == 1
+    shown = domo("GET", f"workflow/v2/executions/{second}").json()
+    assert (shown["status"], shown["modelVersion"]) == ("FAILED", "1.1.0")
+
+
+def test_the_variables_of_an_instance_are_json_in_json(domo):
+    id = start(domo, data={"a": 1, "b": ["x"]}).json()["id"]
+    shown = domo("GET", f"{INSTANCES}/transactions?instanceId={id}").json()
+    assert {one["name"]: one["value"] for one in shown} == {"a": "1", "b": '["x"]'}
+    assert domo("GET", f"{INSTANCES}/transactions").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["limit=-1", "offset=x", "limit=²"])
+def test_a_page_that_is_none(domo, query):
+    assert domo("GET", f"{INSTANCES}?{query}").status_code == 400

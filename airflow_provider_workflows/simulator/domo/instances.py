@@ -30,13 +30,21 @@ class Model:
     :param id: its UUID
     :param name: its name
     :param message_name: the title of its start shape
-    :param versions: the versions that are deployed and active
+    :param versions: the versions that are deployed
+    :param inactive: those that are turned off
+    :param inputs: what a start wants to know: ``paramName``, ``dataType``, ``isList``, ``required`` of each
     """
 
     id: str
     name: str
     message_name: str
     versions: list[str]
+    inactive: set[str] = field(default_factory=set)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+
+    def active(self) -> list[str]:
+        """Return the versions that can be started."""
+        return [version for version in self.versions if version not in self.inactive]
 
 
 @dataclass
@@ -151,7 +159,7 @@ class Instances:
         """
         Put a model into the account.
 
-        :param fields: ``id``, ``name``, ``message_name`` and ``versions``, any of which may be left out
+        :param fields: ``id``, ``name``, ``message_name``, ``versions`` and ``inputs``, any of which may be left out
         """
         name = fields.get("name", "Workflow")
         model = Model(
@@ -159,6 +167,7 @@ class Instances:
             name=name,
             message_name=fields.get("message_name") or f"Start {name}",
             versions=list(fields.get("versions", ["1.0.0"])),
+            inputs=[dict(wanted) for wanted in fields.get("inputs", [])],
         )
         self.models[model.id] = model
         return model
