@@ -10,7 +10,8 @@ from typing import Any
 
 from airflow_provider_workflows.simulator.control import SimulatorError
 from airflow_provider_workflows.simulator.demo import seed
-from airflow_provider_workflows.simulator.server import Simulator
+from airflow_provider_workflows.simulator.presets import PRESETS
+from airflow_provider_workflows.simulator.server import LOOPBACK, Simulator
 
 PORT = 8024
 
@@ -27,10 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     stops = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     try:
-        with Simulator(options.port) as simulator:
+        with Simulator(options.port, address=options.host, tls=options.tls) as simulator:
             control = simulator.control
             summary = seed(control) if options.demo else None
-            control.configure(**dict(options.set))
+            control.configure(**({"preset": options.preset} if options.preset else {}), **dict(options.set))
             print(f"Bitrix24 and Domo are simulated at {simulator.url}")
             print(
                 "Whoever can reach this port may read all that is sent to it: use no real webhook, token or data here."
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve a Bitrix24 portal and a Domo instance on loopback, to try the provider without accounts.",
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"the port, 0 for any that is free ({PORT})")
+    parser.add_argument("--host", default=LOOPBACK, help=f"the address to listen at, 0.0.0.0 for all ({LOOPBACK})")
+    parser.add_argument("--tls", action="store_true", help="speak TLS with a certificate of its own")
+    parser.add_argument("--preset", choices=PRESETS, help="behave as portals did at a time")
     parser.add_argument("--demo", action="store_true", help="begin with some workflows, flows and instances")
     parser.add_argument(
         "--set",

@@ -32,7 +32,8 @@ class Control:
         """
         Change settings.
 
-        :param settings: name to value, see :class:`~airflow_provider_workflows.simulator.settings.Settings`
+        :param settings: name to value, see :class:`~airflow_provider_workflows.simulator.settings.Settings`; ``preset``
+            sets those that belong together, see :data:`~airflow_provider_workflows.simulator.presets.PRESETS`
         """
         self._do("configure", settings)
 

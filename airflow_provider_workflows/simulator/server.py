@@ -6,8 +6,10 @@ import asyncio
 import logging
 import re
 import ssl
+import tempfile
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -35,18 +37,23 @@ http_log.setLevel(logging.CRITICAL)
 LOOPBACK = "127.0.0.1"
 #: A web page can make its own host's name point to loopback, and call what listens there. It cannot call it these.
 NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
+#: What lets other machines reach it.
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+CERTIFICATE = "simulator.pem"
 LARGEST_BODY = 64 * 1024**2
 
 
-def application(clock: TimeSource | None = None) -> web.Application:
+def application(clock: TimeSource | None = None, address: str = LOOPBACK) -> web.Application:
     """
     Both systems and the control path as one application.
 
     :param clock: tells the time, the machine by default
+    :param address: where it listens; whoever asked for another than loopback may call it by any name
     """
     world = World(Clock(clock))
     portal, host, control = Portal(world), Host(world), ControlPath(world)
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_whatever_happens, _called_by_loopback_name])
+    middlewares = [_whatever_happens, *([_called_by_loopback_name] if address == LOOPBACK else [])]
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=middlewares)
     app.router.add_route("*", "/rest/{tail:.+}", portal.rest)
     app.router.add_route("*", "/oauth/token/", portal.token)
     app.router.add_get("/oauth/authorize/", portal.authorize)
@@ -85,24 +92,42 @@ async def _blocked(_: web.Request) -> web.Response:
 
 class Simulator:
     """
-    A Bitrix24 portal and a Domo instance on loopback, while the ``with`` block lasts.
+    A Bitrix24 portal and a Domo instance, while the ``with`` block lasts.
 
     :param port: the port, 0 for any that is free
     :param ssl_context: speak TLS with this certificate
     :param clock: tells the time, the machine by default: anything with ``time()`` and ``monotonic()``
+    :param address: where to listen, loopback by default; ``0.0.0.0`` lets other machines reach it
+    :param tls: speak TLS with a certificate of its own, which connections trust
     """
 
     def __init__(
-        self, port: int = 0, ssl_context: ssl.SSLContext | None = None, clock: TimeSource | None = None
+        self,
+        port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+        clock: TimeSource | None = None,
+        *,
+        address: str = LOOPBACK,
+        tls: bool = False,
     ) -> None:
+        self._address = address
         self._port = port
         self._clock = clock
         self._ssl_context = ssl_context
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Simulator:
+        if self._tls:
+            # Imported here, as it is not needed without.
+            from airflow_provider_workflows.simulator import certificate
+
+            self._folder = tempfile.TemporaryDirectory(prefix="simulator-")
+            names = dict.fromkeys([LOOPBACK, "localhost", self._reached_at])
+            self._ssl_context = certificate.make([*names], Path(self._folder.name, CERTIFICATE))
         ready: Future[int] = Future()
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(ready),), name="simulator", daemon=True)
         self._thread.start()
@@ -119,11 +144,24 @@ class Simulator:
         if self._loop and self._stopping and self._thread:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    @property
+    def _reached_at(self) -> str:
+        return LOOPBACK if self._address in EVERYWHERE else self._address
 
     @property
     def host(self) -> str:
         """Address and port, as they stand in a connection's host."""
-        return f"{LOOPBACK}:{self._port}"
+        address = self._reached_at
+        return f"[{address}]:{self._port}" if ":" in address else f"{address}:{self._port}"
+
+    @property
+    def certificate(self) -> str | None:
+        """Path of its own certificate, for clients to trust, while it runs with ``tls``."""
+        return str(Path(self._folder.name, CERTIFICATE)) if self._folder else None
 
     @property
     def url(self) -> str:
@@ -140,7 +178,10 @@ class Simulator:
     def connections(self) -> dict[str, dict[str, Any]]:
         """Return the Airflow connections that lead here, by connection id, as JSON has them."""
         settings = self.control.settings()
-        place = {"host": LOOPBACK, "port": self._port, "schema": "http"}
+        schema = "https" if self._ssl_context else "http"
+        place: dict[str, Any] = {"host": self._reached_at, "port": self._port, "schema": schema}
+        if self.certificate:
+            place["extra"] = {"verify": self.certificate}
         webhook = {"login": str(settings["webhook_user"]), "password": settings["webhook_code"]}
         return {
             "bitrix24_default": {"conn_type": "bitrix24", **place, **webhook},
@@ -151,11 +192,15 @@ class Simulator:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         runner = web.AppRunner(
-            application(self._clock), access_log=None, logger=http_log, auto_decompress=False, shutdown_timeout=0.1
+            application(self._clock, self._address),
+            access_log=None,
+            logger=http_log,
+            auto_decompress=False,
+            shutdown_timeout=0.1,
         )
         try:
             await runner.setup()
-            await web.TCPSite(runner, LOOPBACK, self._port, ssl_context=self._ssl_context).start()
+            await web.TCPSite(runner, self._address, self._port, ssl_context=self._ssl_context).start()
         except Exception as error:
             await runner.cleanup()
             ready.set_exception(error)

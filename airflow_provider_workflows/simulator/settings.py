@@ -7,6 +7,8 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from airflow_provider_workflows.simulator.presets import PRESETS
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "language": ("de", "ru", "en"),
     "filter_dialect": ("classic", "lenient"),
@@ -136,9 +138,14 @@ class Settings:
         """
         Set several settings; nothing is changed if one of them is wrong.
 
-        :param values: name to value
+        :param values: name to value; ``preset`` is the name of several that belong together, before which others go
         :raises ValueError: for an unknown name or a value that does not fit
         """
+        preset = values.get("preset")
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"preset is one of {', '.join(map(repr, PRESETS))}, not {preset!r}")
+        values = {**PRESETS.get(preset or "", {}), **values}
+        values.pop("preset", None)
         names = {setting.name for setting in fields(self)}
         checked = {}
         for name, value in values.items():
