@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
 
+from benchmarks.hosts import COUNT, FleetRun
+from benchmarks.hosts import LIMIT as FLEET_LIMIT
 from benchmarks.imports import Import
 from benchmarks.measure import Measurement
 from benchmarks.memory import Memory
@@ -30,6 +32,7 @@ MEMORY_TARGET = 150.0
 IMPORT_TARGET = 80.0
 ROUND_TARGET = 20
 BLOCK_TARGET = 100.0
+HOSTS_WITHIN, HOSTS_REFUSED = 1.10, 0.02
 LONGEST_TEXT = 200
 
 HOW = """\
@@ -54,6 +57,21 @@ moments workflows appear for some of them. *One request a sensor* is the same wi
 and is measured for a shorter time. *Ratio* is its requests a second, by this provider's. A block of the event loop is
 what a coroutine that sleeps for 10 ms wakes too late by; most of it is Python's garbage collector, which looks through
 all that Airflow has loaded.
+"""
+
+HOSTS_HOW = """\
+A *host* is four processes with a folder of their own for temporary files and for their home; the hosts' clocks lie up
+to 30 s apart. All are behind one address, so the portal counts their requests together. Each process ends its part, in
+whole batches. Redis and PostgreSQL are the machine's own (`redis-server`, `postgresql`), started for each row with an
+empty folder on a free port; what is not installed is skipped. Through *files*, the default, only the processes of one
+host know of each other.
+
+- *workers are killed*: from the tenth second on, every three seconds one of them with `SIGKILL`, and begun anew with
+  all that it had to do, as Airflow's retry does. Here the limit is that of the requests that were sent.
+- *Redis is frozen for 10 s*: with `SIGSTOP`, from the tenth second on.
+- *Redis is killed for good*: in the tenth second.
+
+*Warnings* are the most that one process logged about the store.
 """
 
 Results = Mapping[str, Sequence[Measurement]]
@@ -226,6 +244,43 @@ def waiting_section(measured: Sequence[Wait], scale: Scale) -> str:
         f'Written by `make bench BENCH="--only waiting"` on {datetime.now(UTC):%Y-%m-%d}.\n',
         f"{machine()}\n",
         waiting_table(measured, scale.interval),
+    ]
+    return "\n".join(parts)
+
+
+def fleets_table(measured: Sequence[FleetRun]) -> str:
+    """Show what many hosts do. What misses its target is bold."""
+    rows = []
+    for one in measured:
+        ratio, refused = round(one.ratio, 2), one.refused / max(1, one.requests)
+        shared = one.fleet.store != "files" and not one.fleet.event
+        rows.append(
+            (
+                one.fleet.store + (f", {one.fleet.event}" if one.fleet.event else ""),
+                f"{one.fleet.hosts}",
+                _seconds(one.seconds),
+                _mark(f"{ratio:.2f}", not shared or ratio <= HOSTS_WITHIN),
+                f"{one.requests:,}",
+                _mark(f"{refused:.1%}", not shared or refused < HOSTS_REFUSED),
+                _mark(f"{one.warnings}", one.warnings <= 1),
+                _mark(f"{one.ended:,} ended {one.said}".strip(), one.ended == COUNT and not one.said),
+            )
+        )
+    return table(("store", "hosts", "seconds", "to the limit", "requests", "refused", "warnings", "result"), rows)
+
+
+def hosts_section(measured: Sequence[FleetRun]) -> str:
+    """Write the section about many hosts."""
+    parts = [
+        "## Many hosts\n",
+        f"{COUNT:,} workflows are ended by four processes on each of several hosts. The limit: {FLEET_LIMIT:.0f} s.\n",
+        HOSTS_HOW,
+        f"Targets, through Redis or PostgreSQL: at most {HOSTS_WITHIN:.2f} times the limit, under {HOSTS_REFUSED:.0%} "
+        "refused. Whatever happens, everything is ended, with one warning a process. What misses its target is "
+        "**bold**.\n",
+        f'Written by `make bench BENCH="--only hosts"` on {datetime.now(UTC):%Y-%m-%d}.\n',
+        f"{machine()}\n",
+        fleets_table(measured),
     ]
     return "\n".join(parts)
 

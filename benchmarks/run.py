@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 
+from benchmarks.hosts import measure_fleets
 from benchmarks.imports import measure_imports
 from benchmarks.measure import Measurement, measure
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.page import (
+    fleets_table,
+    hosts_section,
     imports_table,
     machine,
     memory_table,
@@ -23,14 +26,14 @@ from benchmarks.scenarios import GROUPS, QUICK
 from benchmarks.waiting import Scale, measure_waiting
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-MEMORY, IMPORTS, WAITING = "memory", "imports", "waiting"
-#: Between the two parts of the page.
-MARK = "<!-- waiting -->\n"
+MEMORY, IMPORTS, WAITING, HOSTS = "memory", "imports", "waiting", "hosts"
+#: Between the parts of the page.
+MARK, MARK_HOSTS = "<!-- waiting -->\n", "<!-- hosts -->\n"
 
 
 def main() -> None:
     """Measure what was asked for, print it, and write the page if that was all."""
-    keys = [scenario.key for group in GROUPS for scenario in group.scenarios] + [MEMORY, IMPORTS, WAITING]
+    keys = [scenario.key for group in GROUPS for scenario in group.scenarios] + [MEMORY, IMPORTS, WAITING, HOSTS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help=f"only {', '.join(QUICK)}, the last three on a small scale"
@@ -61,15 +64,20 @@ def main() -> None:
     imports = measure_imports(1 if options.quick else 5) if IMPORTS in wanted else []
     if imports:
         print(imports_table(imports), flush=True)
-    work, _, waiting = PAGE.read_text().partition(MARK)
-    if set(wanted) >= set(keys) - {WAITING}:
+    work, _, rest = PAGE.read_text().partition(MARK)
+    waiting, _, hosts = rest.partition(MARK_HOSTS)
+    if set(wanted) >= set(keys) - {WAITING, HOSTS}:
         work = page(GROUPS, results, memory, imports, (time.monotonic() - begun) / 60)
     if WAITING in wanted:
         scale = Scale(sensors=100, interval=5.0, seconds=40.0) if options.quick else Scale()
         measured = measure_waiting(scale)
         print(waiting_table(measured, scale.interval), flush=True)
         waiting = waiting if options.quick else waiting_section(measured, scale)
-    PAGE.write_text(f"{work.rstrip()}\n\n{MARK}{waiting}")
+    if HOSTS in wanted:
+        fleets = list(measure_fleets())
+        print(fleets_table(fleets), flush=True)
+        hosts = hosts_section(fleets)
+    PAGE.write_text(f"{work.rstrip()}\n\n{MARK}{waiting.rstrip()}\n\n{MARK_HOSTS}{hosts}")
 
 
 if __name__ == "__main__":

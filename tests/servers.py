@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -32,6 +33,14 @@ class Server:
 
     port: int
     process: subprocess.Popen[bytes]
+
+    def freeze(self) -> None:
+        """Have it take nothing in any more, though its connections stay."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        self.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from sqlalchemy import Column, LargeBinary, MetaData, String, Table, create_engi
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql import Select
 from sqlalchemy.sql.elements import ColumnElement
 
 from airflow_provider_workflows.records.store import CompareAndSetStore, RecordStoreError
@@ -45,7 +46,6 @@ class SqlRecordStore(CompareAndSetStore):
             poolclass=QueuePool,
             pool_size=1,
             max_overflow=0,
-            pool_pre_ping=True,
             hide_parameters=True,
         )
         self._clock: ColumnElement[Any] = literal_column(CLOCKS[self._engine.dialect.name])
@@ -58,12 +58,21 @@ class SqlRecordStore(CompareAndSetStore):
         one = select(literal_column("1").label("one")).subquery()
         found = select(self._clock, _table.c.content).select_from(one.outerjoin(_table, _table.c.name == name))
         try:
-            with self._engine.connect() as connection:
-                self._make_table(connection)
-                now, content = connection.execute(found).one()
+            try:
+                now, content = self._read_once(found)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                # Perhaps only this connection was closed, while it was idle.
+                now, content = self._read_once(found)
         except SQLAlchemyError as error:
             raise self._failure(error) from None
         return content and bytes(content), float(now)
+
+    def _read_once(self, found: Select[Any]) -> Any:
+        with self._engine.connect() as connection:
+            self._make_table(connection)
+            return connection.execute(found).one()
 
     def _write(self, name: str, old: bytes | None, new: bytes, keep_for: float | None) -> bool:  # noqa: ARG002
         try:

@@ -20,12 +20,14 @@ T = TypeVar("T")
 #: and the new content (``None``: as it was). It may be called several times, so it must change nothing else.
 Step = Callable[[bytes | None, float], tuple[T, bytes | None]]
 
-#: Seconds to wait for a store at most.
+#: Seconds to wait for an answer of a store.
 TIMEOUT = 2.0
 #: Seconds after which a driver gives up what is waited for no longer; only then is the store tried again.
 DRIVER_TIMEOUT = 10.0
-#: Seconds until a change is tried again that another one came before, at most.
-RETRY = 0.01
+#: Seconds until a change is tried again that another one came before: at first, and at most.
+RETRY, LONGEST_RETRY = 0.01, 0.3
+#: Seconds for which it is tried again.
+PATIENCE = 30.0
 
 
 class RecordStoreError(ProviderError, OSError):
@@ -52,7 +54,7 @@ class RecordStore(Protocol):
     """Named records, each changed by one holder at a time. Safe for threads. Its ``str`` says where they are kept."""
 
     def change(self, name: str, step: Step[T], *, keep_for: float | None = None) -> T:
-        """Replace a record's content by what a step makes of it. May block for :data:`TIMEOUT`.
+        """Replace a record's content by what a step makes of it. May block for seconds.
 
         :param name: the record's name: letters, digits and dashes, no more than 200.
         :param step: makes the new content, which is not empty and does not end in a space. If a reply of the store is
@@ -113,27 +115,40 @@ class CompareAndSetStore(ABC):
 
     def change(self, name: str, step: Step[T], *, keep_for: float | None = None) -> T:
         """Change a record as soon as no other change comes before."""
-        if not self._one_at_a_time.acquire(timeout=TIMEOUT):
+        latest = time.monotonic() + PATIENCE
+        if not self._one_at_a_time.acquire(timeout=PATIENCE):
             raise RecordStoreError(str(self), "other threads wait for it")
         try:
-            if self._unanswered and not self._unanswered.done():
-                raise RecordStoreError(str(self), "it has still not answered")
-            given_up = threading.Event()
-            changing = in_thread(lambda: self._change(name, step, keep_for, given_up))
-            try:
-                return changing.result(TIMEOUT)
-            finally:
-                given_up.set()
-                self._unanswered = changing
-        except TimeoutError:
-            raise RecordStoreError(str(self), f"no answer within {TIMEOUT:g} s") from None
+            # The more others are at it, the longer the pauses.
+            longest = RETRY
+            while not (done := self._bounded(lambda given_up: self._try(name, step, keep_for, given_up))):
+                if time.monotonic() >= latest:
+                    raise RecordStoreError(str(self), f"others were always faster, for {PATIENCE:g} s")
+                time.sleep(random.uniform(0, longest))  # noqa: S311
+                longest = min(2 * longest, LONGEST_RETRY)
+            return done[0]
         finally:
             self._one_at_a_time.release()
 
-    def _change(self, name: str, step: Step[T], keep_for: float | None, given_up: threading.Event) -> T:
-        while True:
-            old, now = self._read(name)
-            result, new = step(old, now)
-            if given_up.is_set() or new is None or new == old or self._write(name, old, new, keep_for):
-                return result
-            time.sleep(random.uniform(0, RETRY))  # noqa: S311
+    def _try(self, name: str, step: Step[T], keep_for: float | None, given_up: threading.Event) -> tuple[T] | tuple[()]:
+        """Try a change once; return its result, or nothing if another one came before."""
+        old, now = self._read(name)
+        result, new = step(old, now)
+        done = given_up.is_set() or new is None or new == old or self._write(name, old, new, keep_for)
+        return (result,) if done else ()
+
+    def _bounded(self, work: Callable[[threading.Event], T]) -> T:
+        """Do work for which the server is waited for, though not for long.
+
+        :param work: is given what is set when nobody waits for it any more.
+        """
+        if self._unanswered and not self._unanswered.done():
+            raise RecordStoreError(str(self), "it has still not answered")
+        given_up = threading.Event()
+        self._unanswered = working = in_thread(lambda: work(given_up))
+        try:
+            return working.result(TIMEOUT)
+        except TimeoutError:
+            raise RecordStoreError(str(self), f"no answer within {TIMEOUT:g} s") from None
+        finally:
+            given_up.set()

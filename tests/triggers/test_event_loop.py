@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.triggers.base import BaseTrigger
+from fakeredis import FakeRedis, FakeServer
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.hooks import base
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.hooks.stores import record_store
 from airflow_provider_workflows.records.files import FileRecordStore
+from airflow_provider_workflows.records.redis import RedisRecordStore
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.bitrix24 import portal
 from airflow_provider_workflows.simulator.domo import host
@@ -179,6 +182,34 @@ class TestNotBlocked:
         monkeypatch.setattr(FileRecordStore, "change", held)
         control.add_workflows([{"TEMPLATE_ID": 7}])
         assert self.beside(others, running())["status"] == "success"
+
+    def test_by_a_shared_store_that_is_far_away(
+        self,
+        control: Control,
+        connect: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+        others: Others,
+    ) -> None:
+        """Making it, which reads a connection, takes as long as calling it."""
+        code = control.settings()["webhook_code"]
+        connect("BITRIX24_DEFAULT", login="1", password=code, extra={"shared_store": "shared"})
+        monkeypatch.setenv("AIRFLOW_CONN_SHARED", "redis://redis.acme.com")
+        server, read = FakeServer(), RedisRecordStore._read
+
+        def made_slowly(*arguments: Any) -> Any:
+            others.wait()
+            return record_store(*arguments)
+
+        def read_slowly(self: RedisRecordStore, name: str) -> Any:
+            others.wait()
+            return read(self, name)
+
+        monkeypatch.setattr("redis.Redis", lambda **options: FakeRedis(server=server))
+        monkeypatch.setattr("airflow_provider_workflows.hooks.bitrix24.record_store", made_slowly)
+        monkeypatch.setattr(RedisRecordStore, "_read", read_slowly)
+        control.add_workflows([{"TEMPLATE_ID": 7}])
+        assert self.beside(others, running())["status"] == "success"
+        assert FakeRedis(server=server).keys() != []
 
     def test_by_looking_up_the_connection(
         self, control: Control, monkeypatch: pytest.MonkeyPatch, others: Others
