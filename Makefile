@@ -41,7 +41,7 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 test-e2e demo docs bench reference lock clean
+.PHONY: help test lint test-3.3 test-2.11 test-e2e test-matrix demo docs bench reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ endif
 test-e2e: $(READY) ## Run tests under Airflow's own services, in two minutes
 	E2E=1 $(VENV)/bin/pytest tests/e2e
 
+test-matrix: $(READY) ## Test on every Airflow and Python on PATH, in an hour; ONLY="3.2-3.13 lowest-3.11" are some
+	$(VENV)/bin/python tests/matrix/run.py --uv $(UV) --jobs $(JOBS) --folders $(WITH_AIRFLOW) $(if $(ONLY),--only $(ONLY))
+	$(VENV)/bin/python docs/make_compatibility.py
+
 demo: RUN := demo
 demo: $(READY) ## Run example Dags against the simulator, no account needed: two minutes, and 0.5 GB for Airflow
 	$(VENV)/bin/python example_dags/demo.py
@@ -85,11 +89,16 @@ lock: $(UV) ## Pin the environments again, with hashes; with UPGRADE=1 to the ne
 	echo uv | $(call compile,uv)
 	$(call pin,airflow-3.3,$(AIRFLOW_3))
 	$(call pin,airflow-2.11,$(AIRFLOW_2))
+	$(call pin,airflow-3.0,3.0.6,.ci/requirements-airflow-3.0.in)
+	$(call pin,airflow-3.1,3.1.8)
+	$(call pin,airflow-3.2,3.2.2,.ci/requirements-airflow-3.2.in)
+	$(UV) pip compile --quiet --python-version 3.11 --resolution lowest-direct --extra redis --extra simulator \
+		pyproject.toml -c .ci/requirements-airflow-lowest.in | $(call compile,airflow-lowest,--no-universal .ci/requirements.in)
 	$(call pin,bench,$(AIRFLOW_3),.ci/requirements-bench.in -c .ci/requirements-airflow-3.3.txt)
 	$(call pin,docs,$(AIRFLOW_3),.ci/requirements-docs.in -c .ci/requirements-airflow-3.3.txt)
 
 clean: ## Remove all that make has made
-	rm -rf .airflow .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_D) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .airflow .matrix .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_D) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 define compile
 	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --generate-hashes \

@@ -1,0 +1,91 @@
+"""Writes compatibility.md from what ``tests/matrix/run.py`` found out: ``make test-matrix``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).with_name("compatibility.md")
+RESULTS = Path(__file__).parents[1] / ".matrix"
+
+INTRODUCTION = """\
+# Compatibility
+
+Made by `make test-matrix`; not edited by hand. It runs Airflow 2.11 and each release of Airflow 3, on each Python from
+3.11 to 3.13 that is on `PATH` and suits it.
+
+## What Airflow must have
+
+Everything works on every release, but for what Airflow itself has only from some release on:
+"""
+
+TESTS = """\
+
+## What was tested
+
+On each, the wheel was installed with Airflow alone, every module of it was imported, and `airflow providers list`,
+`hooks`, `links`, `behaviours`, `notifications` and `triggers` were asked for all that this provider has. Then the tests
+of what uses Airflow were run, and a [project of a user](testing.md); on the first and the last release also whole
+clean-ups with faults and kills. Skipped are tests of what that Airflow does not have, and of database servers that the
+machine did not have. *Lowest* is the lowest release of everything that the package needs.
+"""
+
+NOTES = """\
+
+## What to know
+
+- Airflow 3.0 and 3.2 do not run with the newest releases of what they need themselves: 3.0.6 needs `fastapi<0.132`
+  beside it, 3.2.2 needs `fastapi<0.137` and `svcs<26`. With Airflow's own constraints files you have them.
+- Airflow 2.11.0 needs `universal-pathlib<0.3` for a `record_path` in an object store; 2.11.2 asks for it itself.
+- For Airflow's own database, MariaDB works with mysqlclient 2.2.7, and not with 2.3.1.
+- Tasks that wait in the triggerer survive an upgrade from 2.11 to 3.3: they go on when their Dags are unpaused.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    results = [json.loads(file.read_text()) for file in RESULTS.glob("*.json")]
+    results.sort(key=lambda one: (not one["lowest"], *map(_numbers, (one["airflow"], one["python"]))))
+    return "\n".join([INTRODUCTION, *_features(results), TESTS, *_tests(results), NOTES])
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def _features(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Return a row for each feature, and a column for each release."""
+    # The last has the newest Python.
+    releases = {one["airflow"].rpartition(".")[0]: one["features"] for one in results}
+    yield _row("", *releases)
+    yield _row("---", *("---" for _ in releases))
+    shown = {"passed": "yes", "skipped": "no", "failed": "FAILS"}
+    for test in next(iter(releases.values()), ()):
+        name = test.removeprefix("test_").replace("_", " ")
+        yield _row(name, *(shown[features[test]] for features in releases.values()))
+
+
+def _tests(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Return a row for each run."""
+    yield _row("Airflow", "Python", "tests passed", "skipped", "failed", "journeys passed", "failed", "lists show all")
+    yield _row(*("---" for _ in range(8)))
+    for one in results:
+        unit, journeys = one["suites"]["unit"], one["suites"].get("journeys")
+        lacking = [name for name, complete in one["lists"].items() if not complete]
+        yield _row(
+            f"{one['airflow']}{' (lowest)' if one['lowest'] else ''}",
+            one["python"],
+            *(unit.get(outcome, 0) for outcome in ("passed", "skipped", "failed")),
+            *((journeys.get(outcome, 0) for outcome in ("passed", "failed")) if journeys else ("", "")),
+            f"not {', '.join(lacking)}" if lacking else "yes",
+        )
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
