@@ -36,6 +36,10 @@ NOTES = """\
 
 ## What to know
 
+- Before Airflow 3.3, the retry of a start knows what an earlier try has started only with `sole_starter=True`; without,
+  it starts nothing where it may have been started ([waiting.md](waiting.md#starting-once)). And a deferred task that is
+  killed, cleared or marked failed leaves running what it started ([waiting.md](waiting.md#when-a-task-is-killed)). One
+  that is killed in its worker ends it, on each Airflow.
 - Airflow 3.0 and 3.2 do not run with the newest releases of what they need themselves: 3.0.6 needs `fastapi<0.132`
   beside it, 3.2.2 needs `fastapi<0.137` and `svcs<26`. With Airflow's own constraints files you have them.
 - Airflow 2.11.0 needs `universal-pathlib<0.3` for a `record_path` in an object store; 2.11.2 asks for it itself.

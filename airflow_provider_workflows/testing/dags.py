@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import copyfile
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 from airflow import settings
@@ -38,7 +38,11 @@ class DagResult:
 
 
 def run_dag(
-    dag: DAG, *, database: Path, conf: Mapping[str, Any] | None = None, logical_date: datetime | None = None
+    dag: DAG,
+    *,
+    database: Path,
+    conf: Mapping[str, Any] | None = None,
+    logical_date: datetime | Literal["now"] | None = "now",
 ) -> DagResult:
     """Run a Dag to its end, with what it defers: as ``dag.test()`` does, but with no Dags folder and no waiting.
 
@@ -47,10 +51,10 @@ def run_dag(
     :param dag: the Dag, which stays as it is.
     :param database: file of the database, see :func:`make_database`.
     :param conf: parameters of the run, as one gives them in Airflow's UI.
-    :param logical_date: of the run; default: now.
+    :param logical_date: of the run; ``None`` for a run by hand, which has none in Airflow 3.
     """
     name = "logical_date" if AIRFLOW_V_3_0_PLUS else "execution_date"
-    date: dict[str, Any] = {name: logical_date} if logical_date else {}
+    date: dict[str, Any] = {} if logical_date == "now" else {name: logical_date}
     with _airflow_on(database), _to_be_found(dag), _hurried(dag):
         run: Any = dag.test(run_conf=dict(conf or {}), **date)
         return _result(run)
@@ -109,7 +113,10 @@ def _connect() -> None:
 @contextmanager
 def _to_be_found(dag: DAG) -> Iterator[None]:
     """Have the file in the Dags folder define a Dag, which takes it for its own file meanwhile."""
+    # Where it looks for files that templates name.
+    searched = [*(dag.template_searchpath or ()), dag.folder]
     with ExitStack() as stack:
+        stack.enter_context(patch.object(dag, "template_searchpath", searched))
         for name in {"fileloc", "relative_fileloc"} & vars(dag).keys():
             stack.enter_context(patch.object(dag, name))
         stack.enter_context(patch.dict(globals(), under_test=dag))
@@ -122,7 +129,8 @@ def _hurried(dag: DAG) -> Iterator[None]:
     with ExitStack() as stack:
         for task in dag.tasks:
             if mapped := getattr(task, "partial_kwargs", None):
-                stack.enter_context(patch.dict(mapped, retry_delay=timedelta(0)))
+                poke = {"mode": "poke"} if "mode" in mapped else {}
+                stack.enter_context(patch.dict(mapped, poke, retry_delay=timedelta(0)))
                 continue
             stack.enter_context(patch.object(task, "retry_delay", timedelta(0)))
             if isinstance(task, BaseSensorOperator):

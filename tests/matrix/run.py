@@ -44,6 +44,15 @@ print(json.dumps(get_provider_info()))
 """
 
 
+def find_python(version: str) -> str:
+    """Return the path of a Python on PATH, or nothing: a shim may be there that leads to none."""
+    show = (f"python{version}", "-c", "import sys; print(sys.executable)")
+    try:
+        return subprocess.run(show, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
 class Environment:
     """An Airflow on a Python.
 
@@ -61,7 +70,7 @@ class Environment:
     def make(self) -> None:
         """Make it, empty."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._uv("venv", "--python", f"python{self.python}", str(self.folder))
+        self._uv("venv", "--python", find_python(self.python), str(self.folder))
 
     def install(self, *what: str) -> None:
         """Install something, in the versions that are pinned."""
@@ -169,8 +178,8 @@ def main() -> int:
     for environment in [Environment(one, python, options) for one, pythons in AIRFLOWS.items() for python in pythons]:
         if options.only and environment.name not in options.only:
             continue
-        if shutil.which(f"python{environment.python}") is None:
-            print(f"SKIPPED {environment.name}: python{environment.python} is not on PATH.", flush=True)
+        if not find_python(environment.python):
+            print(f"SKIPPED {environment.name}: PATH has no python{environment.python} that runs.", flush=True)
             continue
         result = try_out(environment, wheel)
         (HOME / f"{environment.name}.json").write_text(json.dumps(result, indent=1))
