@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).with_name("compatibility.md")
-RESULTS = Path(__file__).parents[1] / ".matrix"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / ".matrix"
+FEATURES = ROOT / "tests/matrix/test_features.py"
 
 INTRODUCTION = """\
 # Compatibility
@@ -66,7 +69,7 @@ def _features(results: list[dict[str, Any]]) -> Iterator[str]:
     yield _row("", *releases)
     yield _row("---", *("---" for _ in releases))
     shown = {"passed": "yes", "skipped": "no", "failed": "FAILS"}
-    for test in next(iter(releases.values()), ()):
+    for test in re.findall(r"^def (test_\w+)", FEATURES.read_text(), re.MULTILINE):
         name = test.removeprefix("test_").replace("_", " ")
         yield _row(name, *(shown[features[test]] for features in releases.values()))
 
