@@ -165,7 +165,7 @@ async def _main(contestant: str, sensors: int, interval: float) -> None:
     from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
 
     if contestant == "one request a sensor":
-        AsyncBitrix24Client._send = lambda self, call, over: self._driver.attempt(call, over)  # type: ignore[method-assign]
+        AsyncBitrix24Client._send = lambda self, call, purpose: self._driver.attempt(call, purpose)  # type: ignore[method-assign]
 
     async def wait(sensor: int) -> None:
         trigger = RunningWorkflowsTrigger(

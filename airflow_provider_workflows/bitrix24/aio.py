@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Event
 from typing import Any
 
 from airflow_provider_workflows.bitrix24.calls import Call
@@ -14,6 +13,8 @@ from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_workflows.rest.concurrency import FIRST
+from airflow_provider_workflows.rest.driver import Purpose
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
 
 
@@ -55,7 +56,7 @@ class AsyncBitrix24Client(AsyncClient[Call]):
             clock=clock,
         )
         self.portal = portal
-        self._reads = RequestCoalescer(self._read, in_flight, delay=self.batch_delay, clock=clock)
+        self._reads = RequestCoalescer(self._read, min(in_flight, FIRST), delay=self.batch_delay, clock=clock)
         self._driver.send = self._send
 
     async def close(self) -> None:
@@ -63,12 +64,12 @@ class AsyncBitrix24Client(AsyncClient[Call]):
         self._reads.close()
         await super().close()
 
-    async def _send(self, call: Call, over: Event) -> Any:
+    async def _send(self, call: Call, purpose: Purpose) -> Any:
         if call.repeatable and not call.commands:
             self.observer.count("polls")
             return await self._reads.load(call)
-        return await self.renewal.attempt(call, over)
+        return await self.renewal.attempt(call, purpose)
 
     async def _read(self, call: Call) -> Any:
         self.observer.count("polls_sent")
-        return await self.renewal.attempt(call, Event())
+        return await self.renewal.attempt(call, Purpose())

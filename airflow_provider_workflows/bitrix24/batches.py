@@ -56,9 +56,9 @@ class Batches:
     def __init__(self) -> None:
         self._size = BatchSize(BATCH)
 
-    def next_size(self, left: int) -> int:
+    def next_size(self, left: int, *, trial: bool) -> int:
         """Return how many of the commands left the next batch carries."""
-        return self._size.next_size(left)
+        return self._size.next_size(left, trial=trial)
 
     def make_batch(self, calls: Sequence[Call]) -> Call:
         """Return one call that does them all."""

@@ -95,7 +95,8 @@ class RequestCoalescer:
         await self._clock.asleep(self._delay)
         while self._queue:
             await self._slots.acquire()
-            some = [self._queue.pop(key) for key in list(islice(self._queue, self._size.next_size(len(self._queue))))]
+            size = self._size.next_size(len(self._queue), trial=False)
+            some = [self._queue.pop(key) for key in list(islice(self._queue, size))]
             self._under_way.update(some)
             self._spawn(self._send(some))
         self._collecting = False

@@ -150,6 +150,7 @@ def read_pages(
     :raises UnreadableReplyError: if the pages are not those of one list.
     """
     reader = _Reader(page, read, what)
+    reader.requests.learn(1, first)
     pages = [reader.take(0, first)]
     yield from _read_on(reader, pages, limit, only_shrinks)
     yield from _join(reader, pages, only_shrinks)

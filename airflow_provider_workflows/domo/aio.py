@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from threading import Event
 from typing import Any
 
-from airflow_provider_workflows.domo.account import Account
+from airflow_provider_workflows.domo.account import IN_FLIGHT, Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
+from airflow_provider_workflows.rest.driver import Purpose
+from airflow_provider_workflows.rest.protocol import HttpSettings
 
 
 class AsyncDomoClient(AsyncClient[Call]):
@@ -36,6 +36,6 @@ class AsyncDomoClient(AsyncClient[Call]):
         self._places = asyncio.Semaphore(in_flight)
         self._driver.send = self._send
 
-    async def _send(self, call: Call, over: Event) -> Any:
+    async def _send(self, call: Call, purpose: Purpose) -> Any:
         async with self._places:
-            return await self._driver.attempt(call, over)
+            return await self._driver.attempt(call, purpose)

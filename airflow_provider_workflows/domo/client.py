@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_provider_workflows.domo.account import Account
+from airflow_provider_workflows.domo.account import IN_FLIGHT, Account
 from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
+from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.sync import Client
 
 

@@ -108,14 +108,13 @@ def poll_instances(watch: Watch, *, attempts: int = ATTEMPTS) -> Plan[None]:
 
 def _read_each(watch: Watch, instance_ids: Sequence[str]) -> Plan[tuple[list[str], ApiError | None]]:
     """Read each once, and return those that could not be read, and why. After a refusal nothing more is sent."""
-    in_flight: int = yield MaxInFlight()
     waiting, under_way = deque(instance_ids), 0
     failed: dict[str, ApiError] = {}
     stopped_by: ApiError | None = None
     while under_way or (waiting and stopped_by is None):
-        if waiting and stopped_by is None and under_way < in_flight:
+        if waiting and stopped_by is None and under_way < (yield MaxInFlight()):
             instance_id = waiting.popleft()
-            yield Submit(calls.get_instance(instance_id), instance_id)
+            yield Submit(calls.get_instance(instance_id), instance_id, "instances")
             under_way += 1
             continue
         collected: Collected = yield Collect()

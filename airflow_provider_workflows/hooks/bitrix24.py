@@ -58,7 +58,7 @@ class Bitrix24Extra(HttpExtra):
     :param bucket_capacity: requests that may go at once; 50, on Enterprise plans 250.
     :param bucket_drain: requests a second after that; 2, on Enterprise plans 5.
     :param operating_limit: seconds that a method may run in ten minutes; 480.
-    :param in_flight: requests under way at once in bulk work; 4.
+    :param in_flight: requests under way at once in bulk work at most; 16.
     :param max_share: the part of both that is ours, above 0 and at most 1; the rest is left to other integrations.
     :param shared_store: id of a connection of type ``redis``, ``postgres`` or ``mysql``: where workers on several
         hosts share the rate limit and the tokens; default: the files of each host, and an Airflow Variable.

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import Connection, mask_secret
 from pydantic import Field
 
-from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
+from airflow_provider_workflows.domo.account import IN_FLIGHT, INSTANCE_PATH, Account
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.checks import check_account
 from airflow_provider_workflows.domo.client import DomoClient
@@ -25,7 +25,7 @@ from airflow_provider_workflows.hooks.connections import (
 )
 from airflow_provider_workflows.rest.findings import Finding
 from airflow_provider_workflows.rest.plans import Plan
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
+from airflow_provider_workflows.rest.protocol import MOST_IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
 
 

@@ -36,8 +36,12 @@ K = TypeVar("K")
 class Batching(Protocol):
     """How calls go together into requests."""
 
-    def next_size(self, left: int) -> int:
-        """Return how many of the calls left the next request carries."""
+    def next_size(self, left: int, *, trial: bool) -> int:
+        """Return how many of the calls left the next request carries.
+
+        :param left: how many are left.
+        :param trial: whether it is the one more that was not under way before: a soon answer tells whether that helps.
+        """
 
     def make_batch(self, calls: Sequence[Any]) -> Sendable:
         """Return one call that does them all."""
@@ -52,7 +56,7 @@ class Batching(Protocol):
 class OneByOne:
     """A request for each call."""
 
-    def next_size(self, left: int) -> int:  # noqa: ARG002
+    def next_size(self, left: int, *, trial: bool) -> int:  # noqa: ARG002
         """Return 1."""
         return 1
 
@@ -79,7 +83,7 @@ def send_each(
 ) -> Plan[None]:
     """Send one call for each item, until the outcome of each is known.
 
-    Has as many requests under way as the client allows, and one at a time while the server refuses.
+    Has as many requests under way as the server works on without getting slower, and one at a time while it refuses.
 
     :param items: what to send a call for.
     :param call_for: returns the call of an item.
@@ -90,14 +94,18 @@ def send_each(
     :raises ApiError: if nothing goes on; what was under way is collected and settled before.
     """
     work = _Work(deque(items), batching)
-    total, max_in_flight = len(work.queue), (yield MaxInFlight())
-    concurrency, retries = max_in_flight, RetryState()
-    in_flight = items_in_flight = 0
+    total, retries = len(work.queue), RetryState()
+    in_flight = items_in_flight = most = 0
     stopped_by: ApiError | None = None
     while in_flight or (work.left and stopped_by is None):
-        while work.goes_on and in_flight < concurrency and stopped_by is None:
-            some = [work.queue.popleft() for _ in range(batching.next_size(len(work.queue)))]
-            yield Submit(batching.make_batch([call_for(item) for item in some]), some)
+        while work.goes_on and stopped_by is None:
+            limit: int = yield MaxInFlight()
+            if in_flight >= limit:
+                break
+            trial = in_flight + 1 == limit and limit != most
+            most = limit if trial else most
+            some = [work.queue.popleft() for _ in range(batching.next_size(len(work.queue), trial=trial))]
+            yield Submit(batching.make_batch([call_for(item) for item in some]), some, what, len(some))
             in_flight, items_in_flight = in_flight + 1, items_in_flight + len(some)
         try:
             if in_flight:
@@ -105,7 +113,6 @@ def send_each(
                 some = collected.tag
                 in_flight, items_in_flight = in_flight - 1, items_in_flight - len(some)
                 batching.learn(len(some), collected.outcome)
-                concurrency = _next_concurrency(collected.outcome, concurrency, max_in_flight)
                 work.sort(some, collected.outcome, done)
                 yield Progress(total - work.left - items_in_flight, total, what)
                 continue
@@ -188,10 +195,3 @@ class _Work(Generic[K]):
 
 def _retry_after(error: ApiError) -> float:
     return error.retry_after or 0.0
-
-
-def _next_concurrency(outcome: Any, concurrency: int, max_in_flight: int) -> int:
-    """Return the number of requests to have under way."""
-    if not isinstance(outcome, ApiError):
-        return min(max_in_flight, concurrency + 1)
-    return 1 if isinstance(outcome, NotProcessedError) else concurrency

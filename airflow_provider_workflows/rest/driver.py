@@ -14,6 +14,7 @@ from threading import Event
 from typing import Any, Generic, Protocol, TypeVar
 
 from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.concurrency import Concurrency, Submitted
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     NotConnectedError,
@@ -83,12 +84,24 @@ class Runtime(Protocol):
         """Wait until one of them is done, and return it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a call is sent for.
+
+    :param over: set when nobody wants it any more.
+    :param submitted: for a part of bulk work: told how long it was on its way.
+    """
+
+    over: Event = field(default_factory=Event)
+    submitted: Submitted | None = None
+
+
 @dataclass(slots=True)
 class _Run:
     """What belongs to one run of a plan.
 
     :param over: whether the plan has ended; nothing of it is sent after that.
-    :param under_way: the calls under way, with their tags.
+    :param under_way: the submitted calls, with their tags.
     """
 
     longest_pause: float | None
@@ -96,7 +109,7 @@ class _Run:
     progress: ProgressLog
     pauses: PauseLog
     over: Event = field(default_factory=Event)
-    under_way: dict[Work, Any] = field(default_factory=dict)
+    under_way: dict[Work, tuple[Any, Submitted]] = field(default_factory=dict)
 
 
 class Driver(Generic[C]):
@@ -105,7 +118,7 @@ class Driver(Generic[C]):
     :param wire: how calls look on the wire.
     :param runtime: how requests are made and work is done beside the loop.
     :param limiter: when calls may be sent; default: at once.
-    :param in_flight: calls under way at once in bulk work.
+    :param in_flight: calls under way at once in bulk work, at most.
     :param clock: the time.
     """
 
@@ -122,7 +135,7 @@ class Driver(Generic[C]):
         self.wire = wire
         self._runtime = runtime
         self._limiter: RateLimiter[C] = limiter or Unlimited()
-        self._in_flight = in_flight
+        self._concurrency = Concurrency(in_flight)
         self._clock = clock
         self._stop_reason = ""
         #: Set when nothing more is to be sent.
@@ -132,7 +145,7 @@ class Driver(Generic[C]):
         #: Is told of it while it goes on.
         self.observer: Observer = UNOBSERVED
         #: What sends a call of a plan, and returns its result or error.
-        self.send: Callable[[C, Event], Awaitable[Any]] = self.attempt
+        self.send: Callable[[C, Purpose], Awaitable[Any]] = self.attempt
 
     def stop(self, reason: str) -> None:
         """Send nothing more, and let plans end: they collect what is under way.
@@ -169,8 +182,9 @@ class Driver(Generic[C]):
             return end.value  # type: ignore[no-any-return]
         finally:
             run.over.set()
-            for work in run.under_way:
+            for work, (_, submitted) in run.under_way.items():
                 work.cancel()
+                self._concurrency.collect(submitted, None)
 
     async def _do(self, step: Any, run: _Run) -> Any:
         match step:
@@ -185,16 +199,21 @@ class Driver(Generic[C]):
             case Blocking():
                 return await self._runtime.call(step.function)
             case MaxInFlight():
-                return self._in_flight
+                return self._concurrency.limit
             case RetryTimeout():
                 return run.retry_timeout
             case Submit():
-                run.under_way[self._runtime.start(self.send(step.call, run.over))] = step.tag
+                submitted = self._concurrency.submit(step.what, step.size)
+                work = self._runtime.start(self.send(step.call, Purpose(run.over, submitted)))
+                run.under_way[work] = step.tag, submitted
             case Collect():
                 work = await self._runtime.first_done(run.under_way)
-                return Collected(run.under_way.pop(work), work.result())
+                tag, submitted = run.under_way.pop(work)
+                outcome = work.result()
+                self._concurrency.collect(submitted, outcome)
+                return Collected(tag, outcome)
             case _:
-                outcome = await self.send(step, run.over)
+                outcome = await self.send(step, Purpose(run.over))
                 if isinstance(outcome, ApiError):
                     raise outcome
                 return outcome
@@ -214,14 +233,14 @@ class Driver(Generic[C]):
         if self.stopped.is_set():
             raise StoppedError(call, text=f"not sent: {self._stop_reason}")
 
-    async def attempt(self, call: C, over: Event) -> Any:
+    async def attempt(self, call: C, purpose: Purpose) -> Any:
         """Send a call once, when the limiter lets it go.
 
         :param call: the call.
-        :param over: set when nobody wants it any more.
+        :param purpose: what for.
         :returns: its result, or its ``ApiError``.
         """
-        name = str(call)
+        name, over = str(call), purpose.over
         outcome: Any = NotConnectedError(name, text="given up before it was sent")
         waits = self._limiter.acquire(call)
         try:
@@ -242,10 +261,7 @@ class Driver(Generic[C]):
             if over.is_set():
                 return outcome
             outcome = ReplyLostError(name, text="given up while it was under way")
-            self.stats.requests += 1
-            wire = self.wire
-            with self.observer.request(name):
-                outcome = wire.result(call, await self._runtime.exchange(name, wire.request(call)))
+            outcome = await self._exchange(call, purpose.submitted)
         except ApiError as error:
             outcome = error
         finally:
@@ -255,3 +271,14 @@ class Driver(Generic[C]):
                 self.stats.refusals += 1
                 self.observer.count("refusals", reason=type(done).__name__)
         return outcome
+
+    async def _exchange(self, call: C, submitted: Submitted | None) -> Any:
+        """Send a call now, and return its result."""
+        self.stats.requests += 1
+        name, wire, began = str(call), self.wire, self._clock.monotonic()
+        try:
+            with self.observer.request(name):
+                return wire.result(call, await self._runtime.exchange(name, wire.request(call)))
+        finally:
+            if submitted:
+                submitted.seconds = self._clock.monotonic() - began

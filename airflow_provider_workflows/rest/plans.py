@@ -78,10 +78,14 @@ class Submit:
 
     :param call: the call.
     :param tag: returned with its outcome.
+    :param what: what the work is, of which it is a part: only the times of its parts are compared.
+    :param size: how many single calls it carries.
     """
 
     call: Any
     tag: Any
+    what: str = ""
+    size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class Blocking:
 
 @dataclass(frozen=True, slots=True)
 class MaxInFlight:
-    """Ask how many calls the client lets be under way at once; its result is that number."""
+    """Ask how many calls may be under way at once now; its result is that number, which may differ each time."""
 
 
 @dataclass(frozen=True, slots=True)

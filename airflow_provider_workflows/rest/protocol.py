@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from airflow_provider_workflows.rest.errors import InvalidCallError, ReplyLostError, UnreadableReplyError
 
-#: Requests under way at once, unless set in the connection.
-IN_FLIGHT = 4
+#: Requests under way at once at most, unless set in the connection.
+IN_FLIGHT = 16
 #: Requests under way at once, whatever is set.
 MOST_IN_FLIGHT = 32
 

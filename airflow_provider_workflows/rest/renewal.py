@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from threading import Event
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_workflows.rest.driver import Driver
+from airflow_provider_workflows.rest.driver import Driver, Purpose
 from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.protocol import Wire
 
@@ -39,10 +38,10 @@ class Renewal(Generic[C]):
         self._done = 0
         self._failure: ApiError | None = None
 
-    async def attempt(self, call: C, over: Event) -> Any:
+    async def attempt(self, call: C, purpose: Purpose) -> Any:
         """Send a call as :meth:`.Driver.attempt` does, with a credential that holds."""
         wire = self._driver.wire
-        outcome = await self._driver.attempt(call, over)
+        outcome = await self._driver.attempt(call, purpose)
         for _ in range(REPEATS):
             if not isinstance(outcome, AuthenticationError):
                 break
@@ -52,7 +51,7 @@ class Renewal(Generic[C]):
             if self._driver.wire is wire:
                 break
             wire = self._driver.wire
-            outcome = await self._driver.attempt(call, over)
+            outcome = await self._driver.attempt(call, purpose)
         return outcome
 
     def _replace(self, refused: Wire[C], done: int, refusal: AuthenticationError) -> ApiError | None:

@@ -33,7 +33,7 @@ from airflow_provider_workflows.rest.errors import (
     ServerError,
     UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Collect, Now, Pause, Plan, Submit
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Pause, Plan
 from tests.plan_runner import run
 
 #: What can become of one command or of one request that ends workflows.
@@ -306,32 +306,6 @@ def test_a_misshapen_id_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(ValueError, match="'no id' is not a workflow id such as"):
         end(portal, [*workflow_ids(50), "no id"])
     assert portal.requests == []
-
-
-@pytest.mark.parametrize("in_flight", [1, 4])
-def test_more_requests_are_under_way_while_the_portal_answers_and_fewer_once_it_refuses(in_flight: int) -> None:
-    ids = workflow_ids(1000)
-    portal = TinyPortal(set(ids), request_fates=[None] * 8 + [REFUSED])
-    at_once: list[int] = []
-
-    def watched(plan: Plan[EndReport]) -> Plan[EndReport]:
-        under_way, result = 0, None
-        while True:
-            try:
-                step = plan.send(result)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            under_way += isinstance(step, Submit) - isinstance(step, Collect)
-            if isinstance(step, Submit):
-                at_once.append(under_way)
-            result = yield step
-
-    report = run(watched(end_workflows(ids, calls.terminate_workflow)), portal, in_flight=in_flight)
-    assert sorted(report.ended) == ids
-    assert at_once[0] == 1
-    refused = 9 + in_flight - 1  # those behind the refused one were under way already
-    assert at_once[refused] <= max(1, in_flight // 2)
-    assert max(at_once[:refused]) == max(at_once[refused:]) == in_flight
 
 
 def test_an_id_that_is_given_twice_is_ended_once() -> None:

@@ -18,6 +18,7 @@ from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import list_workflows, running_workflows, watch_workflows
+from airflow_provider_workflows.rest.concurrency import FIRST
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
@@ -28,7 +29,6 @@ from airflow_provider_workflows.rest.errors import (
     UnreadableReplyError,
 )
 from airflow_provider_workflows.rest.plans import ATTEMPTS, Pause
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from tests.plan_runner import run
 
 T = TypeVar("T")
@@ -231,7 +231,7 @@ class TestListWorkflows:
         with pytest.raises(type(trouble)):
             run(list_workflows(EVERYTHING), portal)
         # Each attempt has several requests under way.
-        assert len(first) + ATTEMPTS <= len(portal.requests) <= len(first) + ATTEMPTS * IN_FLIGHT
+        assert len(first) + ATTEMPTS <= len(portal.requests) <= len(first) + ATTEMPTS * FIRST
 
 
 class TestReadAll:

@@ -1,4 +1,4 @@
-"""Every fault, at every request of a clean-up of 300 workflows: each is ended once, and no other."""
+"""Every fault, at every request of a clean-up of 250 workflows: each is ended once, and no other."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator
+from airflow_provider_workflows.rest.concurrency import FIRST
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.rest.sync import ThreadRuntime
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.control import SimulatorError
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, failed_ids
 
-MATCHING, OTHERS = 300, 60
+MATCHING, OTHERS = 250, 60
 #: Two for the list, six to end them, one to look again; a fault may add some.
 REQUESTS = 9
 FAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -168,7 +168,7 @@ def at_request(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], o
 
 
 @pytest.mark.parametrize("index", range(REQUESTS))
-@pytest.mark.parametrize("which", [slice(0, 20), slice(140, 160), slice(280, 300)], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("which", [slice(0, 20), slice(115, 135), slice(230, 250)], ids=["first", "middle", "last"])
 def test_whichever_another_actor_ends_at_whichever_request_the_others_are_ended_once(
     control: Control, context: Any, ids: set[str], at_request: Any, which: slice, index: int
 ) -> None:
@@ -192,8 +192,16 @@ def test_whichever_another_actor_ends_at_whichever_request_the_others_are_ended_
 @pytest.mark.parametrize("index", range(REQUESTS))
 @pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferrable"])
 def test_wherever_the_task_is_killed_its_report_is_true_and_its_next_try_finishes(
-    control: Control, context: Any, ti: TaskInstance, ids: set[str], at_request: Any, deferrable: bool, index: int
+    control: Control,
+    connect: Any,
+    context: Any,
+    ti: TaskInstance,
+    ids: set[str],
+    at_request: Any,
+    deferrable: bool,
+    index: int,
 ) -> None:
+    connect("BITRIX24_DEFAULT", login="1", password=control.settings()["webhook_code"], extra={"in_flight": FIRST})
     task = CleanUpWorkflowsOperator(
         task_id="clean_up", filters={"TEMPLATE_ID": 7}, action="kill" if index % 2 else "terminate",
         deferrable=deferrable,
@@ -202,7 +210,7 @@ def test_wherever_the_task_is_killed_its_report_is_true_and_its_next_try_finishe
     with suppress(AirflowFailException, ApiError, NotAllEndedError):
         task.execute(context)
     ended = {entry["id"] for entry in control.journal()}
-    assert len(control.requests()) <= index + IN_FLIGHT, "nothing new is sent"
+    assert len(control.requests()) <= index + FIRST, "nothing new is sent"
     if "return_value" in ti.xcoms:
         report = ti.xcoms.pop("return_value")
         assert_true(report, ids)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_provider_workflows.domo.account import IN_FLIGHT
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.operators.domo import DomoCancelOperator, DomoStartOperator
 from airflow_provider_workflows.rest.errors import AccessDeniedError, ArgumentError, AuthenticationError, RateLimitError
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.triggers.polling import WaitFailedError

@@ -13,6 +13,7 @@ from airflow_provider_workflows.operators.bitrix24 import (
     ListWorkflowsOperator,
     TerminateWorkflowOperator,
 )
+from airflow_provider_workflows.rest.concurrency import FIRST
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     ArgumentError,
@@ -21,7 +22,6 @@ from airflow_provider_workflows.rest.errors import (
     RateLimitError,
     RedirectedError,
 )
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, VirtualTime, failed_ids, refused, render
@@ -210,7 +210,7 @@ class TestPartialFailure:
             terminate(context, ids)
         assert failed_ids(ti.xcoms["return_value"]) == ids
         assert set(states(control).values()) == {"running"}
-        assert len(control.requests()) <= IN_FLIGHT
+        assert len(control.requests()) <= FIRST
 
     def test_no_portal_at_all_is_told_as_such(
         self, control: Control, connect: Any, context: Any, ti: TaskInstance

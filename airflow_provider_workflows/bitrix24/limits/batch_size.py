@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+#: Commands of a batch whose answer is to come soon, and seconds that it may take where a command's time is known.
+TRIAL, SOON = 5, 1.0
+#: Batches of a job for which one more costs nothing, as the portal's bucket takes as many at once.
+FEW = 40
+
 
 @dataclass(slots=True)
 class BatchSize:
@@ -12,11 +17,14 @@ class BatchSize:
 
     :param largest: the most that a batch takes.
     :param target: seconds that a batch is expected to take at most.
+    :param now: the most that the next one takes.
+    :param each: seconds that a command takes, if that is known.
     """
 
     largest: int
     target: float = 30.0
     now: int = 0
+    each: float | None = None
 
     def __post_init__(self) -> None:
         self.now = self.now or self.largest
@@ -28,18 +36,23 @@ class BatchSize:
         :param seconds: how long the portal worked on it; ``None`` if it did not tell.
         """
         grown = min(self.largest, self.now * 2)
-        each = (seconds or 0.0) / max(1, commands)
+        self.each = each = (seconds or 0.0) / max(1, commands)
         self.now = max(1, math.floor(min(grown, self.target / each))) if each else grown
 
-    def next_size(self, left: int) -> int:
+    def next_size(self, left: int, *, trial: bool) -> int:
         """Return how many of the commands left the next batch carries.
 
         The batches are as few as can be, and carry about as many each: the portal works on several at once.
 
         :param left: how many commands are left.
+        :param trial: whether its answer is to come soon.
         """
         batches = math.ceil(left / self.now)
-        return math.ceil(left / max(1, batches))
+        size = math.ceil(left / max(1, batches))
+        if not trial or size == left or (self.each is None and batches > FEW):
+            return size
+        soon = TRIAL if self.each is None else math.floor(SOON / max(self.each, SOON / self.largest))
+        return max(1, min(size, soon))
 
     def halve(self, commands: int) -> None:
         """Learn from a batch that was cut: the next ones carry half of it at most."""

@@ -56,7 +56,7 @@ class Bucket:
     :param slowed_at: when the drain was last measured, as a Unix time.
     :param held_until: when the portal takes requests again, as a Unix time, if it told.
     :param places: how many places were taken so far; the last one's number.
-    :param passed: how many of them had had their turn by then; those that were refused are left out.
+    :param passed: how many of them had had their turn when the drain was last measured.
     """
 
     level: _Number
@@ -106,13 +106,14 @@ class Bucket:
         """
         bucket = self.drained(now, limits)
         passed = bucket.places - max(0.0, bucket.level - limits.bucket_capacity)
-        bucket = replace(bucket, level=max(bucket.level, limits.bucket_capacity), passed=bucket.passed + 1)
+        bucket = replace(bucket, level=max(bucket.level, limits.bucket_capacity))
         if retry_after:
             bucket = replace(bucket, held_until=max(bucket.held_until, now + retry_after))
         elapsed = now - bucket.slowed_at
         if elapsed < SLOWING:
             return bucket
-        drain, period = (passed - bucket.passed) / elapsed, min(2 * elapsed, LONGEST_PERIOD)
+        # To a request or so; rather more, as only a refusal tells better.
+        drain, period = (passed - 0.5 - bucket.passed) / elapsed, min(2 * elapsed, LONGEST_PERIOD)
         if drain < bucket.drain / 2:
             # Perhaps the bucket was not full all the while, so that nothing was measured.
             drain, period = bucket.drain / 2, SLOWING

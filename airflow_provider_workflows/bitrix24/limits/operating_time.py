@@ -144,7 +144,7 @@ class OperatingTime:
         if not known:
             return
         usage = self._time(method)
-        last = max(known, key=lambda time: time["operating"])
+        last = max(known, key=lambda time: (time.get("finish", 0.0), time["operating"]))
         # By the portal's clock, which may not be ours, and in whole seconds.
         left = last["operating_reset_at"] - last.get("finish", at)
         reset_at, new = at + min(left, LONGEST_WAIT) + 1, last["operating"] - usage.used()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ class TestTheSizeOfABatch:
     def test_batches_are_as_few_as_can_be_and_even(self, commands, most):
         size, left, shares = BatchSize(50, now=most), commands, []
         while left:
-            shares.append(size.next_size(left))
+            shares.append(size.next_size(left, trial=False))
             left -= shares[-1]
         assert len(shares) == -(-commands // most)
         assert max(shares, default=0) - min(shares, default=0) <= 1
@@ -51,3 +52,21 @@ class TestTheSizeOfABatch:
         size = BatchSize(50)
         size.answered(commands, seconds)
         assert 1 <= size.now <= 50
+
+    @pytest.mark.parametrize(("each", "trial"), [(None, 5), (0.001, 50), (0.1, 10), (0.25, 4), (3.0, 1)])
+    def test_one_on_trial_is_answered_soon(self, each, trial):
+        size = BatchSize(50)
+        if each:
+            size.answered(5, 5 * each)
+        size.now = 50
+        assert size.next_size(600, trial=True) == trial
+
+    @given(st.integers(1, 1000), st.floats(0.001, 59))
+    def test_the_last_one_is_on_no_trial(self, commands, each):
+        size = BatchSize(50)
+        size.answered(50, 50 * each)
+        few = min(commands, size.now)
+        assert size.next_size(few, trial=True) == few
+
+    def test_a_job_of_many_batches_is_not_made_longer_by_one(self):
+        assert BatchSize(50).next_size(3000, trial=True) == 50
