@@ -51,10 +51,13 @@ def read_again(errors: Mapping[K, ApiError]) -> Plan[list[K]]:
 
 
 class Batches:
-    """Up to 50 commands to a request, sized by the time that the portal takes for a command, halved when one is cut."""
+    """Up to 50 commands to a request, sized by the time that the portal takes for a command, halved when one is cut.
 
-    def __init__(self) -> None:
-        self._size = BatchSize(BATCH)
+    :param each: seconds that a command takes, as far as is known.
+    """
+
+    def __init__(self, each: float | None = None) -> None:
+        self._size = BatchSize(BATCH, each=each)
 
     def next_size(self, left: int, *, trial: bool) -> int:
         """Return how many of the commands left the next batch carries."""

@@ -18,11 +18,17 @@ from airflow_provider_workflows.bitrix24.batches import read_all
 from airflow_provider_workflows.bitrix24.calls import PAGE, Call, Reply
 from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS, check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import OLDEST_FIRST, check_workflows, find_workflows, running_workflows
+from airflow_provider_workflows.bitrix24.listing import (
+    OLDEST_FIRST,
+    check_workflows,
+    find_workflows,
+    running_workflows,
+    workflows_of,
+)
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.ending import SHOWN_IDS, EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ProviderError
-from airflow_provider_workflows.rest.plans import Now, Plan, read_list
+from airflow_provider_workflows.rest.plans import Now, Plan
 
 #: How many workflows a report shows as a sample.
 SAMPLE = 20
@@ -136,8 +142,7 @@ class _Matching:
             for start in range(0, most, PAGE)
         ]
         replies = yield from read_all(pages)
-        rows = [read_list(Workflow, reply.result, str(pages[0])) for reply in replies]
-        return {workflow.id for page in rows for workflow in page if self.wanted.matches(workflow)}
+        return {one.id for reply in replies for one in workflows_of(reply) if self.wanted.matches(one)}
 
 
 def matching(wanted: WorkflowFilter, *, recorded: bool = False) -> Selector:

@@ -16,7 +16,7 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.batches import Batches, read_again, read_all
 from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.bitrix24.models import Workflow, WorkflowFields
 from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
@@ -24,6 +24,8 @@ from airflow_provider_workflows.rest.plans import Now, Plan, read_list, send
 
 log = logging.getLogger(__name__)
 
+#: Seconds that a read by id is expected to take, until one tells.
+QUICK = 0.0
 #: This order never changes, and what is started comes last.
 OLDEST_FIRST = {"STARTED": "asc", "ID": "asc"}
 #: After so long nothing is added that was started before: a portal may have several servers, and writes take a moment.
@@ -106,7 +108,7 @@ def watch_workflows(
     if first.total is None:
         raise UnreadableReplyError("bizproc.workflow.instances", text="the reply has no total")
     count = first.total
-    if not all(wanted.matches(workflow) for workflow in _workflows(first)):
+    if not all(wanted.matches(workflow) for workflow in workflows_of(first)):
         # The portal does not filter as asked, so its count is of something else.
         count = len((yield from _read_on(first, wanted, _nothing, None, select)))
     if count not in in_range:
@@ -134,7 +136,7 @@ def read_workflows(
         running.update({workflow.id: keep(workflow) for workflow in _only(workflow_id, reply)})
 
     yield from send_each(
-        workflow_ids, partial(_by_id, select), take, read_again, what="checked workflows", batching=Batches()
+        workflow_ids, partial(_by_id, select), take, read_again, what="checked workflows", batching=Batches(QUICK)
     )
     return running
 
@@ -156,7 +158,7 @@ def check_workflows(workflow_ids: Iterable[str], wanted: WorkflowFilter) -> Plan
         running.update({workflow.id: workflow for workflow in _only(workflow_id, reply)})
 
     page = partial(_by_id, sorted(wanted.fields))
-    yield from send_each(workflow_ids, page, take, read_again, what="checked workflows", batching=Batches())
+    yield from send_each(workflow_ids, page, take, read_again, what="checked workflows", batching=Batches(QUICK))
     if running:
         wanted = yield from _by_the_portals_clock(wanted, at, began)
     return {workflow_id: wanted.matches(workflow) for workflow_id, workflow in running.items()}
@@ -181,7 +183,7 @@ def _by_id(select: Sequence[str], workflow_id: str) -> Call:
 
 
 def _only(workflow_id: str, reply: Reply) -> list[Workflow]:
-    found = _workflows(reply)
+    found = workflows_of(reply)
     if any(workflow.id != workflow_id for workflow in found):
         raise UnreadableReplyError("bizproc.workflow.instances", text="the portal does not filter workflows by ID")
     return found
@@ -256,7 +258,7 @@ def _read_on(
     started: dict[str, Any] = {}
 
     def read(reply: Reply) -> Rows[K]:
-        workflows = _workflows(reply)
+        workflows = workflows_of(reply)
         kept = {workflow.id: keep(workflow) for workflow in workflows if wanted.matches(workflow)}
         ids = frozenset(workflow.id for workflow in workflows)
         unwanted.update(ids.difference(kept))
@@ -291,12 +293,13 @@ def _read_on(
 
 
 def _all_started_before(moment: datetime, page: Reply) -> bool:
-    return all(_is_moment(one.started) and one.started < moment for one in _workflows(page))
+    return all(_is_moment(one.started) and one.started < moment for one in workflows_of(page))
 
 
 def _is_moment(started: Any) -> TypeGuard[datetime]:
     return isinstance(started, datetime) and started.tzinfo is not None
 
 
-def _workflows(reply: Reply) -> list[Workflow]:
-    return read_list(Workflow, reply.result, "bizproc.workflow.instances")
+def workflows_of(reply: Reply) -> list[Workflow]:
+    """Return the workflows of a page."""
+    return [Workflow(fields) for fields in read_list(WorkflowFields, reply.result, "bizproc.workflow.instances")]

@@ -3,63 +3,112 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Required
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema
 from pydantic.alias_generators import to_camel
+from pydantic_core.core_schema import literal_schema, no_info_after_validator_function
+
+# Pydantic takes that of typing only from Python 3.12 on.
+from typing_extensions import TypedDict
+
+from airflow_provider_workflows.bitrix24.calls import WORKFLOW_FIELDS
+
+_Blank = Annotated[
+    None,
+    GetPydanticSchema(lambda *_: no_info_after_validator_function(lambda _: None, literal_schema([""]))),
+]
+#: What a portal may leave blank.
+_Text = Annotated[_Blank | str | None, Field(union_mode="left_to_right")]
+_Number = Annotated[int | _Blank | None, Field(union_mode="left_to_right")]
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else value
+class WorkflowFields(TypedDict, total=False):
+    """A row of ``bizproc.workflow.instances``, under the portal's names; fields that are not known are kept."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", coerce_numbers_to_str=True)  # type: ignore[misc]
+
+    ID: Required[Annotated[str, Field(min_length=1)]]
+    MODIFIED: _Text
+    OWNED_UNTIL: _Text
+    MODULE_ID: str | None
+    ENTITY: str | None
+    DOCUMENT_ID: str | None
+    STARTED: _Text
+    STARTED_BY: _Number
+    TEMPLATE_ID: _Number
 
 
-def _date_or_text(value: Any) -> Any:
-    """Read an ISO date; older self-hosted portals send other texts, which are kept."""
-    try:
-        return datetime.fromisoformat(value) if value else None
-    except (TypeError, ValueError):
-        return value
+class Workflow:
+    """A running workflow. Fields not selected are ``None``; dates are read when they are asked for.
 
-
-Date = Annotated[datetime | str | None, BeforeValidator(_date_or_text)]
-Number = Annotated[int | None, BeforeValidator(_empty_is_none)]
-
-
-class Workflow(BaseModel):
-    """A running workflow, a row of ``bizproc.workflow.instances``. Fields not selected are ``None``.
-
-    :param id: the workflow's id, e.g. ``66e412fdc9bd44.36306599``.
-    :param modified: last modification.
-    :param owned_until: end of the lock; a workflow is stuck when this is minutes ago.
-    :param module_id: module of the document, e.g. ``crm``.
-    :param entity: class of the document.
-    :param document_id: the document, e.g. ``DEAL_1633``.
-    :param started: start.
-    :param started_by: id of the user who started it; 0 for automatic starts.
-    :param template_id: id of its template.
+    :param fields: its row.
     """
 
-    model_config = ConfigDict(
-        alias_generator=str.upper,
-        validate_by_name=True,
-        extra="allow",
-        coerce_numbers_to_str=True,
-        frozen=True,
-    )
+    __slots__ = ("_fields",)
 
-    id: str = Field(min_length=1)
-    modified: Date = None
-    owned_until: Date = None
-    module_id: str | None = None
-    entity: str | None = None
-    document_id: str | None = None
-    started: Date = None
-    started_by: Number = None
-    template_id: Number = None
+    def __init__(self, fields: WorkflowFields) -> None:
+        self._fields = fields
+
+    @property
+    def id(self) -> str:
+        """Its id, e.g. ``66e412fdc9bd44.36306599``."""
+        return self._fields["ID"]
+
+    @property
+    def modified(self) -> datetime | str | None:
+        """Last modification."""
+        return _date_or_text(self._fields.get("MODIFIED"))
+
+    @property
+    def owned_until(self) -> datetime | str | None:
+        """End of the lock; a workflow is stuck when this is minutes ago."""
+        return _date_or_text(self._fields.get("OWNED_UNTIL"))
+
+    @property
+    def module_id(self) -> str | None:
+        """Module of the document, e.g. ``crm``."""
+        return self._fields.get("MODULE_ID")
+
+    @property
+    def entity(self) -> str | None:
+        """Class of the document."""
+        return self._fields.get("ENTITY")
+
+    @property
+    def document_id(self) -> str | None:
+        """The document, e.g. ``DEAL_1633``."""
+        return self._fields.get("DOCUMENT_ID")
+
+    @property
+    def started(self) -> datetime | str | None:
+        """Start."""
+        return _date_or_text(self._fields.get("STARTED"))
+
+    @property
+    def started_by(self) -> int | None:
+        """Id of the user who started it; 0 for automatic starts."""
+        return self._fields.get("STARTED_BY")
+
+    @property
+    def template_id(self) -> int | None:
+        """Id of its template."""
+        return self._fields.get("TEMPLATE_ID")
 
     def row(self) -> dict[str, Any]:
         """Return it as JSON, under Bitrix24's field names."""
-        return self.model_dump(by_alias=True, mode="json")
+        return {**_NOTHING, **self._fields}
+
+
+_NOTHING = dict.fromkeys(WORKFLOW_FIELDS)
+
+
+def _date_or_text(value: str | None) -> datetime | str | None:
+    """Read an ISO date; older self-hosted portals send other texts, which are kept."""
+    try:
+        return datetime.fromisoformat(value) if value else None
+    except ValueError:
+        return value
 
 
 def _pairs(value: Any) -> Any:

@@ -95,15 +95,17 @@ def send_each(
     """
     work = _Work(deque(items), batching)
     total, retries = len(work.queue), RetryState()
-    in_flight = items_in_flight = most = 0
+    in_flight = items_in_flight = limit = 0
+    grown = False
     stopped_by: ApiError | None = None
     while in_flight or (work.left and stopped_by is None):
         while work.goes_on and stopped_by is None:
-            limit: int = yield MaxInFlight()
+            before, limit = limit, (yield MaxInFlight())
+            grown = limit > before or (grown and limit == before)
             if in_flight >= limit:
                 break
-            trial = in_flight + 1 == limit and limit != most
-            most = limit if trial else most
+            trial = grown and in_flight + 1 == limit
+            grown = grown and not trial
             some = [work.queue.popleft() for _ in range(batching.next_size(len(work.queue), trial=trial))]
             yield Submit(batching.make_batch([call_for(item) for item in some]), some, what, len(some))
             in_flight, items_in_flight = in_flight + 1, items_in_flight + len(some)

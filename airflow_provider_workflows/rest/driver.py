@@ -261,7 +261,7 @@ class Driver(Generic[C]):
             if over.is_set():
                 return outcome
             outcome = ReplyLostError(name, text="given up while it was under way")
-            outcome = await self._exchange(call, purpose.submitted)
+            outcome = await self._send_now(call, purpose.submitted)
         except ApiError as error:
             outcome = error
         finally:
@@ -272,7 +272,7 @@ class Driver(Generic[C]):
                 self.observer.count("refusals", reason=type(done).__name__)
         return outcome
 
-    async def _exchange(self, call: C, submitted: Submitted | None) -> Any:
+    async def _send_now(self, call: C, submitted: Submitted | None) -> Any:
         """Send a call now, and return its result."""
         self.stats.requests += 1
         name, wire, began = str(call), self.wire, self._clock.monotonic()

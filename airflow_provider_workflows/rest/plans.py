@@ -278,19 +278,19 @@ def read_as(model: type[M], result: Any, call: str) -> M:
     return _read(model.model_validate, result, call)
 
 
-def read_list(model: type[M], result: Any, call: str) -> list[M]:
-    """Return a call's result as a list of a model.
+def read_list(model: type[T], result: Any, call: str) -> list[T]:
+    """Return a call's result as a list.
 
-    :param model: what the API promises of each.
+    :param model: what the API promises of each: a model, or a typed dictionary.
     :param result: what it sent.
     :param call: the call's name, for the error.
     :raises UnreadableReplyError: if it is not what the API promises.
     """
-    return _read(_list_of(model).validate_python, result, call)
+    return _read(_list_of(model).validate_python, result, call)  # type: ignore[arg-type]
 
 
 @cache
-def _list_of(model: type[M]) -> TypeAdapter[list[M]]:
+def _list_of(model: type[T]) -> TypeAdapter[list[T]]:
     return TypeAdapter(list[model])  # type: ignore[valid-type]
 
 

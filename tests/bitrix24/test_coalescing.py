@@ -18,6 +18,7 @@ from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, Op
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.concurrency import FIRST as IN_FLIGHT
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -31,7 +32,6 @@ from airflow_provider_workflows.rest.errors import (
     UnreadableReplyError,
 )
 from airflow_provider_workflows.rest.plans import Plan, send
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control, Simulator
 
 

@@ -34,19 +34,26 @@ def values(field: str) -> st.SearchStrategy[Any]:
 conditions = st.sampled_from(WORKFLOW_FIELDS).flatmap(
     lambda field: st.tuples(st.sampled_from(SIGNS).map(lambda sign: sign + field), values(field))
 )
+
+
+def workflow_of(row: Any) -> Workflow:
+    return Workflow(row)
+
+
+dates = moments.map(datetime.isoformat)
 workflows = st.fixed_dictionaries(
     {
         "ID": texts,
-        "MODIFIED": moments,
-        "OWNED_UNTIL": st.none() | moments,
+        "MODIFIED": dates,
+        "OWNED_UNTIL": st.none() | dates,
         "MODULE_ID": texts,
         "ENTITY": texts,
         "DOCUMENT_ID": texts,
-        "STARTED": moments,
+        "STARTED": dates,
         "STARTED_BY": numbers,
         "TEMPLATE_ID": numbers,
     }
-).map(Workflow.model_validate)
+).map(workflow_of)
 
 
 class TestWhatIsSent:
@@ -186,7 +193,16 @@ class TestWhatIsRefused:
 
 
 class TestWhichRowsMatch:
-    ROW = Workflow(id=ID, started=NEW_YEAR, template_id=12, started_by=0, document_id="DEAL_1", entity="E")
+    ROW = Workflow(
+        {
+            "ID": ID,
+            "STARTED": NEW_YEAR.isoformat(),
+            "TEMPLATE_ID": 12,
+            "STARTED_BY": 0,
+            "DOCUMENT_ID": "DEAL_1",
+            "ENTITY": "E",
+        }
+    )
 
     @pytest.mark.parametrize(
         "filters",
@@ -227,21 +243,21 @@ class TestWhichRowsMatch:
     def test_a_row_is_stuck_only_if_it_was_locked(self) -> None:
         stuck = WorkflowFilter.parse(stuck_for=timedelta(minutes=5), now=NEW_YEAR)
         for minutes, expected in ((4, False), (5, False), (6, True), (None, False)):
-            until = None if minutes is None else NEW_YEAR - timedelta(minutes=minutes)
-            assert stuck.matches(Workflow(id=ID, owned_until=until)) is expected
+            until = None if minutes is None else (NEW_YEAR - timedelta(minutes=minutes)).isoformat()
+            assert stuck.matches(Workflow({"ID": ID, "OWNED_UNTIL": until})) is expected
 
-    @pytest.mark.parametrize("started", ["31.12.2025 23:00:00", datetime(2025, 12, 31)])
-    def test_a_date_that_cannot_be_compared_is_an_error_not_a_match(self, started: Any) -> None:
+    @pytest.mark.parametrize("started", ["31.12.2025 23:00:00", "2025-12-31T00:00:00"])
+    def test_a_date_that_cannot_be_compared_is_an_error_not_a_match(self, started: str) -> None:
         with pytest.raises(FilterError, match=r"the portal sends STARTED as .* cannot be checked against '<STARTED'"):
-            WorkflowFilter.parse({"<STARTED": "2026-01-01"}).matches(Workflow(id=ID, started=started))
+            WorkflowFilter.parse({"<STARTED": "2026-01-01"}).matches(Workflow({"ID": ID, "STARTED": started}))
 
     @given(conditions, workflows)
-    def test_a_row_that_matches_still_does_after_a_round_trip(
+    def test_a_row_that_matches_still_does_once_the_filter_was_sent(
         self, condition: tuple[str, Any], workflow: Workflow
     ) -> None:
         parsed = WorkflowFilter.parse(dict([condition]))
         again = WorkflowFilter.parse(parsed.params())
-        assert again.matches(Workflow.model_validate(workflow.row())) is parsed.matches(workflow)
+        assert again.matches(workflow) is parsed.matches(workflow)
 
     @given(st.sampled_from(WORKFLOW_FIELDS), workflows, workflows)
     def test_each_operator_and_its_opposite_split_the_rows(self, field: str, one: Workflow, other: Workflow) -> None:

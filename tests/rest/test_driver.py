@@ -170,8 +170,8 @@ class TestRun:
             return [(yield Now()), (yield MaxInFlight()), (yield RetryTimeout()), (yield Progress(1, 2, "things"))]
 
         clock = VirtualTime()
-        found = world.run(plan(), clock=clock, in_flight=7, options={"retry_timeout": 90.0})
-        assert found == [clock.now, 7, 90.0, None]
+        found = world.run(plan(), clock=clock, in_flight=3, options={"retry_timeout": 90.0})
+        assert found == [clock.now, 3, 90.0, None]
 
 
 class TestPauses:
