@@ -24,6 +24,7 @@ def this_provider(job: Job) -> Run:
         terminate_workflow,
     )
     from airflow_provider_workflows.bitrix24.clean_up import clean_up, matching
+    from airflow_provider_workflows.bitrix24.limits import operating_time
     from airflow_provider_workflows.bitrix24.limits.bucket import Limits
     from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
     from airflow_provider_workflows.bitrix24.listing import find_workflows
@@ -31,6 +32,8 @@ def this_provider(job: Job) -> Run:
     from airflow_provider_workflows.bitrix24.portal import budget_name
     from airflow_provider_workflows.records.files import host_store
 
+    # Constants, as Bitrix24 has one window for all.
+    operating_time.WINDOW, operating_time.MINUTE = job.limits.operating_window, job.limits.operating_window / 10
     address = urlsplit(job.url)
     portal = Portal.with_webhook(address.hostname, USER, CODE, address.scheme, address.port)
     limits = Limits(job.limits.bucket_capacity, job.limits.bucket_drain, job.limits.operating_limit)
@@ -49,12 +52,6 @@ def this_provider(job: Job) -> Run:
         return ended(len(report.ended) + len(report.already_ended), report.failed)
 
     return run
-
-
-def this_provider_wide(job: Job) -> Run:
-    """Set up this provider with more requests in flight than the four that are its default."""
-    job.options["in_flight"] = 16
-    return this_provider(job)
 
 
 def b24pysdk(job: Job) -> Run:
@@ -114,7 +111,6 @@ CONTESTANTS: dict[str, Callable[[Job], Run]] = {
     "b24pysdk": b24pysdk,
     "fast-bitrix24": fast_bitrix24,
     "b24pysdk-70s": b24pysdk_patient,
-    "this provider, 16 in flight": this_provider_wide,
 }
 
 

@@ -10,14 +10,14 @@ from benchmarks.imports import measure_imports
 from benchmarks.measure import Measurement, measure
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.page import (
+    describe_machine,
     fleets_table,
     hosts_section,
     imports_table,
-    machine,
     memory_table,
     page,
     scenario_table,
-    targets_table,
+    summary_table,
     waiting_section,
     waiting_table,
 )
@@ -42,7 +42,8 @@ def main() -> None:
     options = parser.parse_args()
     wanted = options.only or (QUICK if options.quick else keys)
     begun = time.monotonic()
-    print(machine())
+    machine = describe_machine()
+    print(machine)
     results: dict[str, list[Measurement]] = {}
     for group in GROUPS:
         for scenario in group.scenarios:
@@ -51,7 +52,7 @@ def main() -> None:
                 print(f"\n{group.title}: {scenario.title}  ({scenario.key})\n", flush=True)
                 print(scenario_table(results[scenario.key]), flush=True)
     if results:
-        print(targets_table(GROUPS, results))
+        print(summary_table(GROUPS, results))
     memory: list[Memory] = []
     if MEMORY in wanted:
         count = 10_000 if options.quick else 100_000
@@ -61,22 +62,22 @@ def main() -> None:
             for contestant in ("this provider", "b24pysdk", "fast-bitrix24")
         ]
         print(memory_table(memory), flush=True)
-    imports = measure_imports(1 if options.quick else 5) if IMPORTS in wanted else []
+    imports = measure_imports(1 if options.quick else 3) if IMPORTS in wanted else []
     if imports:
         print(imports_table(imports), flush=True)
     work, _, rest = PAGE.read_text().partition(MARK)
     waiting, _, hosts = rest.partition(MARK_HOSTS)
     if set(wanted) >= set(keys) - {WAITING, HOSTS}:
-        work = page(GROUPS, results, memory, imports, (time.monotonic() - begun) / 60)
+        work = page(GROUPS, results, memory, imports, (time.monotonic() - begun) / 60, machine)
     if WAITING in wanted:
         scale = Scale(sensors=100, interval=5.0, seconds=40.0) if options.quick else Scale()
         measured = measure_waiting(scale)
         print(waiting_table(measured, scale.interval), flush=True)
-        waiting = waiting if options.quick else waiting_section(measured, scale)
+        waiting = waiting if options.quick else waiting_section(measured, scale, machine)
     if HOSTS in wanted:
         fleets = list(measure_fleets())
         print(fleets_table(fleets), flush=True)
-        hosts = hosts_section(fleets)
+        hosts = hosts_section(fleets, machine)
     PAGE.write_text(f"{work.rstrip()}\n\n{MARK}{waiting.rstrip()}\n\n{MARK_HOSTS}{hosts}")
 
 

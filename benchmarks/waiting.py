@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import subprocess
@@ -21,6 +22,8 @@ from benchmarks.portal import ROOT, Portal, serve
 
 #: Each contestant, and for how much of the time it is measured.
 CONTESTANTS = {"this provider": 1.0, "one request a sensor": 0.3}
+#: The same process without a sensor, beside each of them: what the machine and Airflow do to an event loop.
+IDLE = "idle"
 #: Sensors whose workflow appears in each interval.
 APPEARING = 5
 
@@ -36,7 +39,7 @@ class Scale:
 
     sensors: int = 1000
     interval: float = 30.0
-    seconds: float = 600.0
+    seconds: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class Wait:
     :param seen: how many of them have fired.
     :param latest: seconds between a workflow's appearance and the latest of their events.
     :param blocked: longest time that the event loop was blocked after all had started, in milliseconds.
-    :param blocked_at_start: the same while they started.
+    :param collecting: how long of that at most was Python's garbage collector.
+    :param blocked_at_start: the same as ``blocked`` while they started.
+    :param idle: the same as ``blocked``, of an idle process beside it.
     :param mebibytes: peak of resident memory above that before the start.
     """
 
@@ -65,8 +70,10 @@ class Wait:
     seen: int
     latest: float
     blocked: float
+    collecting: float
     blocked_at_start: float
     mebibytes: float
+    idle: float
 
 
 def measure_waiting(scale: Scale) -> list[Wait]:
@@ -80,20 +87,19 @@ def measure_waiting(scale: Scale) -> list[Wait]:
 def _measure(contestant: str, scale: Scale, seconds: float) -> Wait:
     with serve() as portal:
         portal.control.configure(bucket_capacity=CAPACITY, bucket_drain=DRAIN)
-        with _waiting(contestant, scale, portal) as child:
+        with _process(IDLE, scale, portal) as idle, _process(contestant, scale, portal) as child:
             assert child.stdout is not None
+            assert idle.stdout is not None
             child.stdout.readline()
+            idle.stdout.readline()
             begun = time.time()
             fired: dict[int, float] = {}
             reader = threading.Thread(target=_read, args=(child, fired), daemon=True)
             reader.start()
             appeared = _appear(portal, scale, begun + seconds)
             requests = portal.control.requests("bitrix24")
-            assert child.stdin is not None
-            child.stdin.write("stop\n")
-            child.stdin.flush()
+            told, alone = _stop(child), _stop(idle)
             reader.join(60)
-            told = json.loads(child.stderr.read().splitlines()[-1]) if child.stderr else {}
     # All poll at whole multiples of the interval; the first ones come while the sensors start.
     rounds = Counter(int(entry["at"] // scale.interval) for entry in requests)
     first = int(begun // scale.interval) + 1
@@ -108,7 +114,18 @@ def _measure(contestant: str, scale: Scale, seconds: float) -> Wait:
         len(delays),
         max(delays, default=float("nan")),
         **told,
+        idle=alone["blocked"],
     )
+
+
+def _stop(process: subprocess.Popen[str]) -> dict[str, float]:
+    """End a process, and return what it has measured."""
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write("stop\n")
+    process.stdin.flush()
+    told: dict[str, float] = json.loads(process.stderr.read().splitlines()[-1])
+    return told
 
 
 def _appear(portal: Portal, scale: Scale, end: float) -> dict[int, float]:
@@ -131,13 +148,14 @@ def _template(sensor: int) -> int:
 
 
 @contextmanager
-def _waiting(contestant: str, scale: Scale, portal: Portal) -> Iterator[subprocess.Popen[str]]:
+def _process(contestant: str, scale: Scale, portal: Portal) -> Iterator[subprocess.Popen[str]]:
     """Start the sensors in a process of their own."""
     address = urlsplit(portal.url)
     code = portal.control.settings()["webhook_code"]
+    sensors = 0 if contestant == IDLE else scale.sensors
     place = {"conn_type": "bitrix24", "host": address.hostname, "port": address.port, "login": "1", "password": code}
     child = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.waiting", contestant, str(scale.sensors), str(scale.interval)],
+        [sys.executable, "-m", "benchmarks.waiting", contestant, str(sensors), str(scale.interval)],
         cwd=ROOT,
         env=portal.environment | {"AIRFLOW_CONN_BITRIX24_DEFAULT": json.dumps(place)},
         stdin=subprocess.PIPE,
@@ -189,11 +207,12 @@ async def _main(contestant: str, sensors: int, interval: float) -> None:
         await asyncio.sleep(0)  # as the triggerer does
     print("started", flush=True)
     await asyncio.sleep(interval)
-    at_start, blocks.longest = blocks.longest, 0.0
+    at_start, blocks.longest, blocks.collecting = blocks.longest, 0.0, 0.0
     await asyncio.to_thread(sys.stdin.readline)
     watch.cancel()
     told = {
         "blocked": blocks.longest * 1000,
+        "collecting": blocks.collecting * 1000,
         "blocked_at_start": at_start * 1000,
         "mebibytes": (peak() - before) / 1024,
     }
@@ -205,7 +224,9 @@ async def _main(contestant: str, sensors: int, interval: float) -> None:
 class _Blocks:
     """Tells for how long an event loop was blocked."""
 
-    longest = 0.0
+    def __init__(self) -> None:
+        self.longest = self.collecting = self._began = 0.0
+        gc.callbacks.append(self._collected)
 
     async def watch(self) -> None:
         """Sleep again and again, and see how late it wakes."""
@@ -213,6 +234,12 @@ class _Blocks:
             begun = time.perf_counter()
             await asyncio.sleep(0.01)
             self.longest = max(self.longest, time.perf_counter() - begun - 0.01)
+
+    def _collected(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+        else:
+            self.collecting = max(self.collecting, time.perf_counter() - self._began)
 
 
 if __name__ == "__main__":
