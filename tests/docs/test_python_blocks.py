@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,17 +78,16 @@ def states(control):
     return sorted(row["state"] for row in control.state()["bitrix24"]["workflows"].values())
 
 
-def test_the_first_dag_of_the_readme_ends_old_workflows(portal):
+def test_the_first_dag_of_the_readme_shows_what_is_stuck_and_then_ends_it(portal):
     (block,) = python_blocks("README.md")
-    assert len(block.strip().splitlines()) <= 10, "the README promises ten lines"
-    namespace = names_of(block)
-    dag = namespace["old"].dag
-    assert dag.task_dict["end"].upstream_task_ids == {"old"}
+    (task,) = names_of(block)["dag"].tasks
+    (stuck,) = portal.add_workflows([{"OWNED_UNTIL": "2025-05-01T00:00:00Z"}])
 
-    rows = dag.task_dict["old"].execute(context())
-    rendered(dag.task_dict["end"], workflow_id=rows).execute(context())
+    assert rendered(task, is_dry_run="True").execute(context())["requested"] == 1
+    assert set(states(portal)) == {"running"}
 
-    assert states(portal) == ["terminated", "terminated", "terminated"]
+    assert rendered(task, is_dry_run="False").execute(context())["ended_ids"] == [stuck]
+    assert states(portal) == ["running", "running", "running", "terminated"]
 
 
 @pytest.fixture
@@ -153,6 +153,26 @@ def test_the_tasks_of_the_waiting_page_do_what_it_says(portal):
     assert not namespace["finished"].poke(context())
     path, arguments = namespace["stuck"].serialize()
     assert (path.rpartition(".")[2], arguments["stuck_for"]) == ("WorkflowsAppearedTrigger", 3600.0)
+
+
+def test_the_blocks_of_the_page_without_airflow_end_what_is_stuck(portal):
+    portal.change_workflows(list(portal.state()["bitrix24"]["workflows"]), OWNED_UNTIL="2025-05-02T00:00:00Z")
+    connection = json.loads(os.environ["AIRFLOW_CONN_BITRIX24_DEFAULT"])
+    address = f"http://{connection['host']}:{connection['port']}"
+    blocks = [
+        block.replace("https://acme.bitrix24.com/rest/1/<code>/", f"{address}/rest/1/sim0webhook0code/").replace(
+            '"acme.domo.com", "<developer token>"', f'"{address}", "sim-domo-developer-token"'
+        )
+        for block in python_blocks("docs/without-airflow.md")
+    ]
+    told = names_of(*blocks)
+
+    assert told["report"].json()["ended_ids"] == list(told["by_starter"])
+    assert states(portal) == ["running", "running", "terminated"]
+    assert (told["name"], portal.state()["bitrix24"]["flows"]["517"]["active"]) == ("Sales", False)
+    assert told["used"].requests > 2
+    assert portal.state()["domo"]["instances"][told["instance"].id]["status"] == "CANCELED"
+    assert told["outcome"] == "the portal said no, with code '0'"
 
 
 def error_of(task):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from signal import SIGKILL
+from subprocess import STDOUT, Popen
 
 import pytest
 
 from airflow_provider_workflows.simulator import Simulator
+from airflow_provider_workflows.simulator.demo import seed
 from tests.e2e.api import Airflow
-from tests.e2e.services import Services, serve
+from tests.e2e.services import ROOT, Services, serve
 
 #: The Dags of tests/e2e/dags; the example Dag uses the default connections.
 DAGS = [
@@ -43,6 +50,34 @@ def services(simulators: dict[str, Simulator]) -> Iterator[Services]:
     """Return Airflow's services."""
     with serve(simulators) as services:
         yield services
+
+
+@pytest.fixture(scope="session", autouse=True)
+def readme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Popen[bytes], Path]]:
+    """Go the README's way beside the other tests, and return the process and its log."""
+    home = tmp_path_factory.mktemp("home")
+    text = (ROOT / "README.md").read_text()
+    (dag,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    simulator, way, *_ = re.findall(r"```shell\n(.*?)```", text, re.DOTALL)
+    assert simulator == "python -m airflow_provider_workflows.simulator --demo\n"
+    ((file, folder),) = re.findall(r"save the Dag as `(.+?)` in `~/(.+?)`", text)
+    (home / folder).mkdir(parents=True)
+    (home / folder / file).write_text(dag)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHONDONT"))}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with Simulator() as portal, (home / "log").open("wb") as log:
+        seed(portal.control)
+        process = Popen(
+            ["/bin/bash", "-e", "-c", way.replace("8024", portal.host.rpartition(":")[2])],
+            env=environment | {"HOME": str(home), "PATH": path, "no_proxy": "127.0.0.1"},
+            stdout=log,
+            stderr=STDOUT,
+            start_new_session=True,
+        )
+        yield process, home / "log"
+        if process.poll() is None:
+            os.killpg(process.pid, SIGKILL)
+            process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,26 @@
+"""The README's way from its first Dag to what that does, as it is written, with Airflow's own commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from subprocess import Popen
+
+from tests.e2e.services import PATIENCE
+
+#: What the README says that the two runs log.
+LOGGED = (
+    r"a dry run finds (\d+) running workflows of all templates, stuck for 1:00:00",
+    r"Of (\d+) requested: 0 ended",
+    r"Of (\d+) requested: \1 ended",
+)
+
+
+def test_the_first_dag_shows_what_is_stuck_and_then_ends_it(readme: tuple[Popen[bytes], Path]) -> None:
+    process, log = readme
+    status = process.wait(PATIENCE)
+    text = log.read_text()
+    assert status == 0, text
+    found = [re.search(line, text) for line in LOGGED]
+    assert all(found), text
+    assert len({match[1] for match in found if match}) == 1
