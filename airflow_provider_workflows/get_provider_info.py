@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_workflows import docs_link
+
 # A form offers what somebody may have to set; the rest of `extra` is for its JSON box. No field has a default here:
 # Airflow would save it with the connection, where it stays when ours changes.
 _VERIFY: dict[str, Any] = {
@@ -29,11 +31,15 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Bitrix24",
                 "external-doc-url": "https://apidocs.bitrix24.com/",
+                "how-to-guide": _guides("operators", "waiting", "clean-up", "notifier"),
+                "logo": "/workflows-page/bitrix24.svg",
                 "tags": ["service"],
             },
             {
                 "integration-name": "Domo Workflows",
                 "external-doc-url": "https://www.domo.com/docs/api-reference/workflows-api-product",
+                "how-to-guide": _guides("operators", "waiting"),
+                "logo": "/workflows-page/domo.svg",
                 "tags": ["service"],
             },
         ],
@@ -159,6 +165,10 @@ def get_provider_info() -> dict[str, Any]:
             },
         ],
     }
+
+
+def _guides(*pages: str) -> list[str]:
+    return [docs_link(f"{page}.md") for page in pages]
 
 
 def field_name(connection_type: str, field: str) -> str:

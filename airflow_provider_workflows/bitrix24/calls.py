@@ -108,6 +108,15 @@ def list_workflows(
     )
 
 
+def list_templates(start: int = 0) -> Call:
+    """``bizproc.workflow.template.list``: one page of the templates, with their names.
+
+    :param start: offset of the page, a multiple of 50.
+    """
+    params = {"SELECT": ["ID", "NAME"], "ORDER": {"ID": "ASC"}, "start": start}
+    return Call("bizproc.workflow.template.list", params, repeatable=True)
+
+
 def start_workflow(template_id: int, document_id: Sequence[str], parameters: Mapping[str, Any] | None = None) -> Call:
     """``bizproc.workflow.start``: start a workflow on a document.
 

@@ -36,6 +36,9 @@ from airflow_provider_workflows.rest.redaction import escape_controls
 
 log = logging.getLogger(__name__)
 
+#: Of how many instances each change of status is logged.
+TOLD = 10
+
 
 class NotCompletedError(ProviderError):
     """A workflow instance ended with a status that was not wanted.
@@ -149,19 +152,28 @@ def _learn(watch: Watch, instance_id: str, outcome: Any) -> None:
         watch.unreadable[instance_id] = error
     else:
         note_unknown(instance)
+        _tell_change(watch, instance)
         watch.seen[instance_id] = instance
         if not instance.terminal:
             return
     watch.left.remove(instance_id)
 
 
-def unfinished(instance_ids: Iterable[str]) -> Plan[list[str]]:
+def _tell_change(watch: Watch, instance: Instance) -> None:
+    """Log a status that has changed, unless so many are watched that nobody would read it."""
+    before = watch.seen.get(instance.id)
+    if len(watch.left) <= TOLD and (before is None or before.status != instance.status):
+        log.info("Instance %s is %s", instance.id, escape_controls(instance.status or "about to start"))
+
+
+def unfinished(instance_ids: Iterable[str], seen: dict[str, Instance] | None = None) -> Plan[list[str]]:
     """Poll instances once, and return those that are in no terminal status.
 
     :param instance_ids: the ids.
+    :param seen: the instances as they were last seen; is brought up to date.
     :raises ApiError: if one cannot be read: that is no end.
     """
-    watch = Watch(list(instance_ids))
+    watch = Watch(list(instance_ids), {} if seen is None else seen)
     yield from poll_instances(watch)
     for error in watch.unreadable.values():
         raise error

@@ -8,13 +8,15 @@ from airflow_provider_workflows.links.pushed import PushedLink
 
 
 class WorkflowLink(PushedLink):
-    """The workflow's card, with its history; there when a task works on one workflow."""
+    """The card of the one workflow that a task works on, with its history; else the portal's list of workflows."""
 
-    name = "Bitrix24 workflow"
+    name = "Bitrix24 workflows"
 
     @staticmethod
-    def url(base_url: str, workflow_id: str) -> str:
-        """Return the address of the card of a workflow."""
+    def url(base_url: str, workflow_id: str | None = None) -> str:
+        """Return the address of the card of a workflow, or of the list."""
+        if workflow_id is None:
+            return f"{base_url}/bizproc/userprocesses/"
         return f"{base_url}/company/personal/bizproc/{quote(workflow_id)}/"
 
 

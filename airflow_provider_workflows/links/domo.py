@@ -9,14 +9,14 @@ from airflow_provider_workflows.links.pushed import PushedLink
 
 
 class InstanceLink(PushedLink):
-    """The workflow instance's page; there when a task works on one instance."""
+    """The page of the one workflow instance that a task works on; else the account's list of workflows."""
 
-    name = "Domo workflow instance"
+    name = "Domo workflows"
 
     @staticmethod
-    def url(base_url: str, instance: Instance) -> str:
+    def url(base_url: str, instance: Instance | None = None) -> str:
         """Return the address of the page of an instance; of all workflows, if Domo did not tell its model."""
-        if not (instance.model_id and instance.model_version):
+        if instance is None or not (instance.model_id and instance.model_version):
             return f"{base_url}/workflows"
         path = "/".join(quote(part, safe="") for part in (instance.model_id, instance.model_version, instance.id))
         return f"{base_url}/workflows/instances/{path}"

@@ -14,6 +14,7 @@ from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import watch_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import TOLERANCE
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
@@ -25,7 +26,7 @@ from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
 from airflow_provider_workflows.triggers.polling import unexpected_event
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import XComArg
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 
 def _is_plain(value: Any) -> bool:
@@ -61,6 +62,7 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
 
     template_fields: Sequence[str] = ("bitrix24_conn_id", "filters")
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    operator_extra_links = (WorkflowLink(),)
     ui_color = "#bbed21"
 
     def __init__(
@@ -109,7 +111,11 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
         # From then on Airflow's scheduler keeps the time.
         return StartTriggerArgs(path, "execute_complete", arguments, timeout=timedelta(seconds=self.timeout))
 
-    def _poll(self) -> PokeReturnValue:
+    def _show_list(self, context: Context) -> None:
+        self._show(context, WorkflowLink(), WorkflowLink.url(self.hook.get_conn().portal.base_url))
+
+    def _poll(self, context: Context) -> PokeReturnValue:
+        self._show_list(context)
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
         seen = self.hook.run(watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count))
         self.log.info("%d running workflows match %s", seen.count, wanted.params() or "an empty filter")
@@ -130,7 +136,8 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
             tolerance=self.tolerance,
         )
 
-    def _result(self, event: dict[str, Any]) -> list[str]:
+    def _result(self, event: dict[str, Any], context: Context) -> list[str]:
+        self._show_list(context)
         ids = event.get("workflow_ids")
         if not isinstance(ids, list):
             raise unexpected_event(event)

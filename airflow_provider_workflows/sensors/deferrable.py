@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
+from airflow_provider_workflows.links.pushed import PushedLink
 from airflow_provider_workflows.rest.plans import TOLERANCE
 from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
@@ -31,6 +32,9 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
     :param tolerance: how long polls in the triggerer may fail one after the other, where trying again can help.
     """
 
+    #: The link that was pushed last.
+    _shown = ""
+
     def __init__(self, *, deferrable: bool, tolerance: timedelta | float = TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deferrable = deferrable
@@ -42,20 +46,20 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
         check_seconds(self.tolerance, "tolerance")
 
     @abstractmethod
-    def _poll(self) -> PokeReturnValue:
-        """Poll once."""
+    def _poll(self, context: Context) -> PokeReturnValue:
+        """Poll once, and push a link to what is waited for."""
 
     @abstractmethod
     def _trigger(self, deadline: float) -> PollTrigger:
         """Return what polls in the triggerer."""
 
     @abstractmethod
-    def _result(self, event: dict[str, Any]) -> Any:
+    def _result(self, event: dict[str, Any], context: Context) -> Any:
         """Return the task's result after the trigger has fired."""
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll, and defer if it is not there yet."""
-        seen = self._poll()
+        seen = self._poll(context)
         if self.deferrable and not seen.is_done:
             deadline = deadline_after(self.timeout, self.execution_timeout)
             self.defer(trigger=self._trigger(deadline), method_name="execute_complete")
@@ -65,7 +69,13 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
         """Return what the trigger has seen."""
         if validate_event(event) == "timeout":
             raise AirflowSensorTimeout(f"The sensor has timed out after {self.timeout:.0f} s")
-        return self._result(event)
+        return self._result(event, context)
+
+    def _show(self, context: Context, link: PushedLink, url: str) -> None:
+        """Push a link, unless it was the last one that was pushed."""
+        if url != self._shown:
+            link.push(context, url)
+            self._shown = url
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger, and skip the task if it must never fail, as Airflow does where sensors poke."""

@@ -12,6 +12,7 @@ from airflow_provider_workflows.domo.cancelling import check_instance_ids
 from airflow_provider_workflows.domo.models import COMPLETED, TERMINAL_STATUSES, Instance
 from airflow_provider_workflows.domo.watching import NotCompletedError, note_unknown, read_instance
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import TOLERANCE
 from airflow_provider_workflows.rest.redaction import escape_controls
@@ -23,7 +24,7 @@ from airflow_provider_workflows.tasks.domo import DomoTask
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import XComArg
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 
 def _id_of(value: Any, argument: str) -> str:
@@ -51,6 +52,7 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
     """
 
     template_fields: Sequence[str] = ("domo_conn_id", "instance_id")
+    operator_extra_links = (InstanceLink(),)
     ui_color = "#99ccee"
 
     def __init__(
@@ -80,15 +82,20 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
     def _id(self) -> str:
         return _id_of(self.instance_id, "instance_id")
 
-    def _poll(self) -> PokeReturnValue:
-        instance = self._read()
+    def _poll(self, context: Context) -> PokeReturnValue:
+        instance = self._read(context)
         if not instance.terminal:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._judge(instance))
 
-    def _read(self) -> Instance:
+    def _read(self, context: Context) -> Instance:
+        base_url = self.hook.get_conn().account.base_url
+        if not self._shown:
+            # Its page has its model in the address, which is in the answer.
+            self._show(context, InstanceLink(), InstanceLink.url(base_url))
         instance = self.hook.run(read_instance(self._id()))
         note_unknown(instance)
+        self._show(context, InstanceLink(), InstanceLink.url(base_url, instance))
         self.log.info("Instance %s is %s", instance.id, escape_controls(instance.status or "about to start"))
         return instance
 
@@ -106,5 +113,5 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
             tolerance=self.tolerance,
         )
 
-    def _result(self, event: dict[str, Any]) -> dict[str, Any]:
-        return self._judge(self._read())
+    def _result(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
+        return self._judge(self._read(context))

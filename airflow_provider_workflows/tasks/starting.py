@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Plan, poll_until
+from airflow_provider_workflows.rest.redaction import escape_controls
 from airflow_provider_workflows.rest.start_once import StartOnce, StartRequest
 from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
@@ -82,8 +83,12 @@ class StartOperator(ProviderTask):
         """What is to be started."""
 
     @abstractmethod
-    def _show(self, started: str, context: Context) -> None:
-        """Push a link to it."""
+    def _about(self) -> str:
+        """Return what is started, for the log."""
+
+    @abstractmethod
+    def _show(self, started: str | None, context: Context) -> str:
+        """Push a link to it, or to where it will be seen, and return the link."""
 
     @abstractmethod
     def _left(self, started: str) -> Plan[Collection[str]]:
@@ -108,14 +113,16 @@ class StartOperator(ProviderTask):
     def execute(self, context: Context) -> Any:
         """Start it, and wait for its end if that is wanted."""
         self._start_once = self._once(context)
+        log.info("Starting %s; see %s", escape_controls(self._about()), self._show(None, context))
         try:
             started = self._start_once.start()
         finally:
             # Killed while it was being started, when its id was not known yet.
             if self._killed:
                 self.on_kill()
-        self._show(started, context)
+        log.info("Its page: %s", self._show(started, context))
         if self.wait_for_completion:
+            log.info("Waiting for its end, with a poll every %g s", self.poll_interval)
             self._wait(started)
         return self._result(started, self._start_once.request, context)
 

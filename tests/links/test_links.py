@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,9 +12,21 @@ from airflow_provider_workflows.get_provider_info import get_provider_info
 from airflow_provider_workflows.links.bitrix24 import FlowLink, WorkflowLink
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.links.pushed import PushedLink
-from airflow_provider_workflows.operators.bitrix24 import FlowActivateOperator, TerminateWorkflowOperator
-from airflow_provider_workflows.operators.domo import DomoCancelOperator
+from airflow_provider_workflows.operators.bitrix24 import (
+    CleanUpEmployeeWorkflowsOperator,
+    CleanUpWorkflowsOperator,
+    FlowActivateOperator,
+    FlowUpdateOperator,
+    KillWorkflowOperator,
+    ListWorkflowsOperator,
+    StartWorkflowOperator,
+    TerminateWorkflowOperator,
+)
+from airflow_provider_workflows.operators.domo import DomoCancelOperator, DomoStartOperator
+from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
+from airflow_provider_workflows.sensors.domo import DomoWorkflowSensor
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks.base import ProviderTask
 from tests.operators.remote import TaskInstance
 
 PORTAL, ACCOUNT = "https://acme.bitrix24.com", "https://acme.domo.com"
@@ -47,6 +60,8 @@ links = pytest.mark.parametrize("link", [WorkflowLink(), FlowLink(), InstanceLin
         ),
         (InstanceLink.url(ACCOUNT, Instance(id="2052e10a", model_id="a8afdc89")), "https://acme.domo.com/workflows"),
         (InstanceLink.url(ACCOUNT, Instance(id="2052e10a")), "https://acme.domo.com/workflows"),
+        (InstanceLink.url(ACCOUNT), "https://acme.domo.com/workflows"),
+        (WorkflowLink.url(PORTAL), "https://acme.bitrix24.com/bizproc/userprocesses/"),
     ],
 )
 def test_it_leads_to_the_things_own_page(address: str, expected: str) -> None:
@@ -99,7 +114,49 @@ def test_it_leads_to_the_host_of_the_connection_and_holds_no_credential(
         assert secret not in str(pushed)
 
 
-def test_a_task_that_works_on_many_has_no_link(control: Control, context: Any, ti: TaskInstance) -> None:
+def test_of_a_task_that_works_on_many_it_leads_to_the_list(control: Control, context: Any, ti: TaskInstance) -> None:
     TerminateWorkflowOperator(task_id="end", workflow_id=control.add_workflows([{}, {}])).execute(context)
     DomoCancelOperator(task_id="cancel", instance_id=control.add_domo_instances([{}, {}])).execute(context)
-    assert not any(ti.xcoms.get(key) for key in ("_link_WorkflowLink", "_link_InstanceLink"))
+    assert ti.xcoms["_link_WorkflowLink"] == f"{control.url}/bizproc/userprocesses/"
+    assert ti.xcoms["_link_InstanceLink"] == f"{control.url}/workflows"
+
+
+WORKFLOW, INSTANCE = "66e412fdc9bd44.36306599", "2052e10a-d142-4391-a731-2be1ab1c0188"
+TASKS = [
+    TerminateWorkflowOperator(task_id="terminate", workflow_id=WORKFLOW),
+    KillWorkflowOperator(task_id="kill", workflow_id=[WORKFLOW, WORKFLOW.replace("66", "67")]),
+    ListWorkflowsOperator(task_id="list"),
+    CleanUpWorkflowsOperator(task_id="clean_up", filters={"TEMPLATE_ID": 7}),
+    CleanUpEmployeeWorkflowsOperator(task_id="employee", user_id=17),
+    StartWorkflowOperator(task_id="start", template_id=7, document_id=["lists", "BizprocDocument", "1"]),
+    FlowActivateOperator(task_id="activate", flow_id=517),
+    FlowUpdateOperator(task_id="update", flow_id=517, changes={"name": "Sales"}),
+    RunningWorkflowsSensor(task_id="wait"),
+    DomoCancelOperator(task_id="cancel", instance_id=INSTANCE),
+    DomoStartOperator(task_id="start_domo", model_id="m", version="1.0.0", message_name="Start"),
+    DomoWorkflowSensor(task_id="wait_domo", instance_id=INSTANCE),
+]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.task_id)
+def test_each_task_has_one_from_the_first_request_on(
+    task: Any, control: Control, context: Any, ti: TaskInstance
+) -> None:
+    """While it works, and if it fails: the heading that Airflow shows for its links is never empty."""
+    (link,) = task.operator_extra_links
+    control.configure(webhook_known=False, domo_token="another")
+    with pytest.raises(Exception, match="credential"):
+        (task.poke if hasattr(task, "poke") else task.execute)(context)
+    assert ti.xcoms[link.xcom_key].startswith(control.url)
+
+
+def test_no_operator_or_sensor_is_left_out_here() -> None:
+    names = {
+        name
+        for kind in ("operators", "sensors")
+        for one in get_provider_info()[kind]
+        for module in one["python-modules"]
+        for name, value in vars(import_module(module)).items()
+        if isinstance(value, type) and issubclass(value, ProviderTask) and value.__module__.startswith(module)
+    }
+    assert names == {type(task).__name__ for task in TASKS}

@@ -885,3 +885,30 @@ class TestKill:
         trigger: Any = revive(deferred.value.trigger)
         asyncio.run(trigger.on_kill())
         assert system.ended_by_us() == (starts(control) if cancel_on_kill else [])
+
+
+class TestLog:
+    """What a reader of the log needs is in it: what is started where, its page, what becomes of it."""
+
+    def test_of_an_instance(self, control: Control, context: Any, caplog: pytest.LogCaptureFixture) -> None:
+        control.configure(finishes_after=1.0)
+        system = Domo(control)
+        with caplog.at_level("INFO"):
+            started = system.operator(wait_for_completion=True, deferrable=False, poll_interval=0.5).execute(context)
+        lines = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+        model, version = started["modelId"], started["modelVersion"]
+        assert f"Starting model {model}, version {version}, with message " in lines[0]
+        assert lines[0].endswith(f"see {control.url}/workflows")
+        assert f"Started {started['id']}" in lines
+        assert f"Its page: {control.url}/workflows/instances/{model}/{version}/{started['id']}" in lines
+        changes = [line for line in lines if line.startswith(f"Instance {started['id']} is ")]
+        assert changes[-1].endswith("is COMPLETED")
+        assert sum(line.endswith("is IN_PROGRESS") for line in changes) <= 1
+
+    def test_of_a_workflow(self, control: Control, context: Any, caplog: pytest.LogCaptureFixture) -> None:
+        system = Bitrix24(control)
+        with caplog.at_level("INFO"):
+            started = system.operator().execute(context)
+        lines = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+        assert lines[0].startswith("Starting a workflow of template ")
+        assert f"Its page: {control.url}/company/personal/bizproc/{started}/" in lines

@@ -218,6 +218,9 @@ class TestModes:
             def get_first_reschedule_date(self, context: Any) -> None:
                 return None
 
+            def xcom_push(self, key: str, value: Any) -> None:
+                pass
+
         return {"ti": Started()}
 
     def test_poking_it_returns_the_ids(self, control: Control, context: Any) -> None:

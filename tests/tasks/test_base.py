@@ -108,7 +108,7 @@ def test_a_map_index_that_is_wrong_is_told_by_its_task_and_not_tried_again() -> 
 class TestSensors:
     @pytest.fixture
     def sensor(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        def refuse(self: Any) -> PokeReturnValue:
+        def refuse(self: Any, context: Any) -> PokeReturnValue:
             raise AccessDeniedError("call", text="not for you")
 
         monkeypatch.setattr(RunningWorkflowsSensor, "_poll", refuse)

@@ -22,6 +22,7 @@ from airflow_provider_workflows.bitrix24.clean_up import (
 from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter, narrows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+#: How many of a kind one line of the log names.
+SHOWN = 5
 
 Action: TypeAlias = Literal["terminate", "kill"]
 
@@ -85,6 +89,13 @@ class Effort:
         }
 
 
+def _most(counts: Mapping[Any, int]) -> str:
+    """Return the most frequent ones, on one line of the log."""
+    shown = sorted(counts.items(), key=lambda one: -one[1])[:SHOWN]
+    more = f", and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
+    return ", ".join(f"{name}: {count}" for name, count in shown) + more or "none"
+
+
 def _rows(shown: Mapping[str, WorkflowSummary]) -> Iterator[dict[str, Any]]:
     """Return what is recorded of workflows."""
     for workflow_id, one in shown.items():
@@ -114,6 +125,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
         "is_dry_run",
         "record_path",
     )
+    operator_extra_links = (WorkflowLink(),)
 
     def __init__(
         self,
@@ -164,6 +176,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
     def _go_on(self, context: Context, work: CleanUp, effort: Effort) -> dict[str, Any]:
         most = None if self.max_workflows is None else as_positive_int(self.max_workflows, "max_workflows")
         client, clock = self.hook.get_conn(), self.hook.clock
+        WorkflowLink().push(context, WorkflowLink.url(client.portal.base_url))
         report, before = work.report, work.progress
         stalled = 0.0 if effort.stalled_since is None else clock.time() - effort.stalled_since
 
@@ -199,15 +212,16 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
     def _announce(self, report: CleanUpReport) -> None:
         """Log what is about to be ended, before anything is."""
         log.info(
-            "%s: %s %d running workflows of %s; by template: %s; by age: %s; the first: %s",
+            "%s: %s %d running workflows of %s",
             self.hook.get_conn().portal.base_url,
             "a dry run finds" if report.end.dry_run else f"about to {self.action}",
             report.found,
             self._described(),
-            dict(report.by_template),
-            dict(report.by_age),
-            ", ".join(one["id"] for one in report.sample) or "none",
         )
+        # A line each: long ones are cut off on the screen.
+        log.info("By template: %s", _most(report.by_template))
+        log.info("By age: %s", _most(report.by_age))
+        log.info("The first: %s", ", ".join(one["id"] for one in report.sample[:SHOWN]) or "none")
 
     @abstractmethod
     def _described(self) -> str:

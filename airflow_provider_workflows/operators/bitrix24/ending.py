@@ -81,9 +81,8 @@ class _EndWorkflowsOperator(EndingTask, Bitrix24Operator):
         """End the workflows and return the report."""
         ids = _ids_of(self.workflow_id, "workflow_id")
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
-        # Airflow looks for an address also where there is no one thing to link to.
         base_url = self.hook.get_conn().portal.base_url
-        WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0]) if len(ids) == 1 else "")
+        WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0] if len(ids) == 1 else None))
         report = EndReport(requested=len(ids))
         with self._reported(context, report, ids) as reporting:
             if self.record_path:

@@ -10,6 +10,7 @@ from airflow_provider_workflows.bitrix24.flows import FlowTransition, change_flo
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import FlowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
+from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.tasks.arguments import as_bool, as_positive_int, check_final, final_part, is_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 
@@ -37,9 +38,13 @@ class _FlowOperator(Bitrix24Operator):
     def _id(self) -> int:
         return as_positive_int(self.flow_id, "flow_id")
 
-    def _push_link(self, context: Context, transition: FlowTransition) -> None:
-        base_url, flow = self.hook.get_conn().portal.base_url, transition.after
-        FlowLink().push(context, FlowLink.url(base_url, flow.id, flow.owner_id))
+    def _run(self, context: Context, plan: Plan[FlowTransition]) -> FlowTransition:
+        """Run a plan, with the link there before and, with the flow's owner in it, after it."""
+        base_url = self.hook.get_conn().portal.base_url
+        FlowLink().push(context, FlowLink.url(base_url, self._id, None))
+        transition = self.hook.run(plan)
+        FlowLink().push(context, FlowLink.url(base_url, self._id, transition.after.owner_id))
+        return transition
 
 
 class FlowActivateOperator(_FlowOperator):
@@ -79,8 +84,7 @@ class FlowActivateOperator(_FlowOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Bring the flow into the wanted state and return the state before and after."""
-        transition = self.hook.run(switch_flow(self._id, as_bool(self.active, "active")))
-        self._push_link(context, transition)
+        transition = self._run(context, switch_flow(self._id, as_bool(self.active, "active")))
         words = {True: "on", False: "off"}
         self.log.info(
             "Flow %d %r was %s and is %s",
@@ -137,8 +141,7 @@ class FlowUpdateOperator(_FlowOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Change the flow and return what changed."""
-        transition = self.hook.run(change_flow(self._id, parse_changes(self.changes)))
-        self._push_link(context, transition)
+        transition = self._run(context, change_flow(self._id, parse_changes(self.changes)))
         changed = differences(transition.before, transition.after)
         beside = sorted(set(changed) - set(self.changes))
         if beside:

@@ -10,6 +10,7 @@ from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.tasks.arguments import as_positive_int, check_stuck_for
 from airflow_provider_workflows.tasks.base import TaskArguments
@@ -39,6 +40,7 @@ class ListWorkflowsOperator(Bitrix24Operator):
 
     template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "filters")
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    operator_extra_links = (WorkflowLink(),)
 
     def __init__(
         self,
@@ -64,6 +66,8 @@ class ListWorkflowsOperator(Bitrix24Operator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List the workflows."""
         wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        base_url = self.hook.get_conn().portal.base_url
+        WorkflowLink().push(context, WorkflowLink.url(base_url))
         rows = self.hook.run(find_workflows(wanted, Workflow.row, limit=self.limit))
-        self.log.info("%d running workflows match %s", len(rows), wanted.params() or "an empty filter")
+        self.log.info("%d running workflows of %s match %s", len(rows), base_url, wanted.params() or "an empty filter")
         return list(rows.values())

@@ -112,8 +112,14 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
             self.parameters,
         )
 
-    def _show(self, started: str, context: Context) -> None:
-        WorkflowLink().push(context, WorkflowLink.url(self.hook.get_conn().portal.base_url, started))
+    def _about(self) -> str:
+        document = "/".join(as_document_id(self.document_id, "document_id"))
+        return f"a workflow of template {self.template_id} on {document}"
+
+    def _show(self, started: str | None, context: Context) -> str:
+        url = WorkflowLink.url(self.hook.get_conn().portal.base_url, started)
+        WorkflowLink().push(context, url)
+        return url
 
     def _left(self, started: str) -> Plan[set[str]]:
         return running_workflows([started])
@@ -137,4 +143,6 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
         return Bitrix24Hook(self.bitrix24_conn_id).run(end_workflows([started], calls.terminate_workflow))
 
     def _result(self, started: str, request: Any, context: Context) -> str:
+        if self.wait_for_completion:
+            self.log.info("Workflow %s runs no more", started)
         return started

@@ -92,6 +92,7 @@ class DomoCancelOperator(EndingTask, DomoOperator):
         in_worker = self.wait_for_completion and not self.deferrable
         report, seen = EndReport(requested=len(ids)), list[Instance]()
         base_url = self.hook.get_conn().account.base_url
+        InstanceLink().push(context, InstanceLink.url(base_url))
         with self._reported(context, report, ids) as reporting:
             if self.record_path:
                 reporting.about_to_end(self.hook.run(describe_instances(ids)))
@@ -105,8 +106,8 @@ class DomoCancelOperator(EndingTask, DomoOperator):
                     seen=seen.append,
                 )
             )
-            # Airflow looks for an address also where there is no one thing to link to.
-            InstanceLink().push(context, InstanceLink.url(base_url, seen[0]) if len(seen) == 1 else "")
+            if len(seen) == 1:
+                InstanceLink().push(context, InstanceLink.url(base_url, seen[0]))
             if self.wait_for_completion and self.deferrable and still_running(report) and report.stopped_by is None:
                 self._wait(report)
         return finish(context, report)

@@ -20,6 +20,7 @@ from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.operators.domo.base import DomoOperator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan
+from airflow_provider_workflows.rest.redaction import escape_controls
 from airflow_provider_workflows.tasks.arguments import check_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
@@ -102,6 +103,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
         self.version: Any = version
         self.message_name: Any = message_name
         self.data: Any = data
+        self._seen: dict[str, Instance] = {}
         self._check_made()
 
     def _check(self) -> None:
@@ -116,12 +118,17 @@ class DomoStartOperator(DomoOperator, StartOperator):
     def _request(self) -> StartRequest:
         return StartRequest(self.model_id, self.version, self.message_name, self.data)
 
-    def _show(self, started: str, context: Context) -> None:
-        instance = Instance(id=started, model_id=self.model_id, model_version=self.version)
-        InstanceLink().push(context, InstanceLink.url(self.hook.get_conn().account.base_url, instance))
+    def _about(self) -> str:
+        return f"model {self.model_id}, version {self.version}, with message {self.message_name!r}"
+
+    def _show(self, started: str | None, context: Context) -> str:
+        instance = started and Instance(id=started, model_id=self.model_id, model_version=self.version)
+        url = InstanceLink.url(self.hook.get_conn().account.base_url, instance or None)
+        InstanceLink().push(context, url)
+        return url
 
     def _left(self, started: str) -> Plan[list[str]]:
-        return unfinished([started])
+        return unfinished([started], self._seen)
 
     def _trigger(self, started: str, deadline: float) -> InstancesTrigger:
         return InstancesTrigger(
@@ -149,4 +156,5 @@ class DomoStartOperator(DomoOperator, StartOperator):
         if self.wait_for_completion and seen.status != COMPLETED:
             context["ti"].xcom_push(key="return_value", value=result)
             raise NotCompletedError(seen)
+        self.log.info("Instance %s is %s", started, escape_controls(seen.status or "about to start"))
         return result
