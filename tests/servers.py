@@ -9,9 +9,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,29 @@ class NotInstalledError(Exception):
     """The server is not installed on this machine."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
     """A server that runs.
 
     :param port: where it listens on 127.0.0.1.
+    :param folder: where it keeps what it knows.
     :param process: what is to be signalled to stop, freeze or kill it.
+    :param start: starts it again, with what it knew.
     """
 
     port: int
+    folder: Path
     process: subprocess.Popen[bytes]
+    start: Callable[[], subprocess.Popen[bytes]] = field(repr=False)
+
+    def kill(self) -> None:
+        """End it at once, as a machine that breaks down does."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Start it again."""
+        self.process = self.start()
 
     def freeze(self) -> None:
         """Have it take nothing in any more, though its connections stay."""
@@ -44,16 +57,17 @@ class Server:
 
 
 @contextmanager
-def redis_server(port: int | None = None) -> Iterator[Server]:
+def redis_server(port: int | None = None, *options: str) -> Iterator[Server]:
     """Run a Redis without a password.
 
     :param port: where it is to listen; default: where nobody does.
+    :param options: further ones of its command line.
     """
     program, port = _found("redis-server"), port or free_port()
     with _folder() as folder:
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-        with _running(command, folder, port) as process:
-            yield Server(port, process)
+        with _running([*command, *options], folder, port) as server:
+            yield server
 
 
 @contextmanager
@@ -67,8 +81,8 @@ def postgres_server() -> Iterator[Server]:
         options = ["--auth=trust", "--username=postgres", "--no-sync", "--locale=C", "--encoding=UTF8"]
         subprocess.run([initdb, "-D", str(data), *options], check=True, capture_output=True, cwd=folder, **user)
         command = [postgres, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
-        with _running(command, folder, port, **user) as process:
-            yield Server(port, process)
+        with _running(command, folder, port, **user) as server:
+            yield server
 
 
 @contextmanager
@@ -83,8 +97,8 @@ def mariadb_server() -> Iterator[Server]:
         (folder / "init.sql").write_text("create database if not exists test;\n")
         options = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder}/s"]
         command = [mariadbd, *data, *options, f"--init-file={folder}/init.sql"]
-        with _running(command, folder, port, **user) as process:
-            yield Server(port, process)
+        with _running(command, folder, port, **user) as server:
+            yield server
 
 
 def free_port() -> int:
@@ -116,16 +130,18 @@ def _as(user: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path, port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    with (
-        (folder / "log").open("ab") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **options) as process,
-    ):
-        try:
-            _await_listener(port, process, folder)
-            yield process
-        finally:
-            process.kill()
+def _running(command: list[str], folder: Path, port: int, **options: Any) -> Iterator[Server]:
+    def start() -> subprocess.Popen[bytes]:
+        with (folder / "log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **options)
+        _await_listener(port, process, folder)
+        return process
+
+    server = Server(port, folder, start(), start)
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 def _await_listener(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -134,4 +150,5 @@ def _await_listener(port: int, process: subprocess.Popen[bytes], folder: Path) -
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.02)
+    process.kill()
     raise RuntimeError(f"{process.args!r} does not listen: {(folder / 'log').read_text()[-2000:]}")

@@ -30,6 +30,10 @@ class Airflow:
         assert response.ok, f"{method} {path}: HTTP {response.status_code}: {response.text}"
         return response.json()
 
+    def add_connection(self, conn_id: str, **fields: Any) -> None:
+        """Put a connection into Airflow's database."""
+        self._do("POST", "/connections", {"connection_id": conn_id, **fields})
+
     def unpause(self, dag_id: str) -> None:
         """Let a Dag run, once Airflow has found it."""
 

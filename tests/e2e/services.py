@@ -6,80 +6,97 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
 
 from airflow_provider_workflows.simulator import Simulator
+from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".airflow" / "e2e"
 DAGS = HOME / "dags"
+AIRFLOW = Path(sys.executable).with_name("airflow")
 #: Seconds after which what was waited for will not come any more.
 PATIENCE = 300.0
-COMMANDS = {
+COMMANDS: dict[str, Sequence[str]] = {
     "api-server": ["api-server"],
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
 }
+#: Of Airflow, wherever its services run.
+SETTINGS = {
+    "CORE__LOAD_EXAMPLES": "False",
+    "CORE__MAX_ACTIVE_TASKS_PER_DAG": "300",
+    "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+    "API__HOST": "127.0.0.1",
+    "API__WORKERS": "1",
+    "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+    "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    "USAGE_DATA_COLLECTION__ENABLED": "False",
+}
 
 
 class Services:
-    """The services, which share a database and know the simulators' connections.
+    """Airflow's services, which share a database.
 
-    :param simulators: simulators of both systems; their connections are named ``bitrix24_name`` and ``domo_name``.
+    :param commands: the name of each, and how it is started.
+    :param home: the folder of its logs.
+    :param settings: further settings of Airflow.
     """
 
-    def __init__(self, simulators: Mapping[str, Simulator]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
+    def __init__(self, commands: Mapping[str, Sequence[str]], home: Path, settings: Mapping[str, str]) -> None:
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self._commands = commands
+        self._home = home
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        settings = {
-            "CORE__LOAD_EXAMPLES": "False",
-            "CORE__EXECUTOR": "LocalExecutor",
-            # Many write at a time, and on a slow machine each waits longer than the five seconds that are usual.
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db?timeout=20",
-            "CORE__PARALLELISM": "8",
-            "CORE__MAX_ACTIVE_TASKS_PER_DAG": "300",
-            "CORE__DAGS_FOLDER": str(DAGS),
-            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        own = {
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "API__HOST": "127.0.0.1",
             "API__PORT": str(port),
-            "API__WORKERS": "1",
             "API__BASE_URL": self.url,
-            "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-            "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-            "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
-            "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
-        self._environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        self._environment |= {f"AIRFLOW__{name}": value for name, value in settings.items()}
-        self._environment |= {"AIRFLOW_HOME": str(HOME), "no_proxy": "127.0.0.1"}
-        for name, simulator in simulators.items():
-            for connection in simulator.connections().values():
-                variable = f"AIRFLOW_CONN_{connection['conn_type']}_{name}".upper()
-                self._environment[variable] = json.dumps(connection)
+        settings = {**SETTINGS, **own, **settings}
+        self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self.environment |= {f"AIRFLOW__{name}": value for name, value in settings.items()}
+        self.environment |= {"AIRFLOW_HOME": str(home), "no_proxy": "127.0.0.1"}
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        """Return the environment of a service."""
+        return self.environment
 
     def start(self, name: str) -> None:
         """Start a service."""
-        with (HOME / f"{name}.log").open("ab") as log:
+        with (self._home / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [_airflow(), *COMMANDS[name]], env=self._environment, stdout=log, stderr=log, start_new_session=True
+                [AIRFLOW, *self._commands[name]],
+                env=self.environment_of(name),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
+
+    def start_all(self) -> None:
+        """Make the database, start all services, and wait until they are healthy."""
+        subprocess.run([AIRFLOW, "db", "migrate"], env=self.environment, check=True, capture_output=True)
+        for name in self._commands:
+            self.start(name)
+        wait_until(self.ready, "all services are healthy")
 
     def kill(self, name: str) -> None:
         """End a service and all its processes at once, as a machine that breaks down does."""
-        self._signal(name, signal.SIGKILL)
-        self._running.pop(name).wait()
+        process = self._running.pop(name)
+        for pid in [process.pid, *_session(process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
 
     def stop(self) -> None:
         """End all services: in an orderly way, and then whatever is left of their processes."""
@@ -90,7 +107,9 @@ class Services:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 print(f"{name} had to be killed")
-            self._signal(name, signal.SIGKILL)
+            for pid in _session(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
 
     def _signal(self, name: str, number: signal.Signals) -> None:
@@ -107,10 +126,6 @@ class Services:
             return False
         return all(one["status"] == "healthy" for one in health.values())
 
-    def migrate(self) -> None:
-        """Make the database."""
-        subprocess.run([_airflow(), "db", "migrate"], env=self._environment, check=True, capture_output=True)
-
 
 @contextmanager
 def serve(simulators: Mapping[str, Simulator]) -> Iterator[Services]:
@@ -125,15 +140,33 @@ def serve(simulators: Mapping[str, Simulator]) -> Iterator[Services]:
     every_three_seconds = example.replace("(hours=1))", "(hours=1), poll_interval=3)")
     assert every_three_seconds != example
     (DAGS / "stuck_workflows_watcher.py").write_text(every_three_seconds)
-    services = Services(simulators)
-    services.migrate()
+    # Many write at a time, and on a slow machine each waits longer than the five seconds that are usual.
+    database = f"sqlite:///{HOME}/airflow.db?timeout=20"
+    settings = {
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": "8",
+        "CORE__DAGS_FOLDER": str(DAGS),
+        "DATABASE__SQL_ALCHEMY_CONN": database,
+    }
+    services = Services(COMMANDS, HOME, settings)
+    for name, simulator in simulators.items():
+        for connection in simulator.connections().values():
+            variable = f"AIRFLOW_CONN_{connection['conn_type']}_{name}".upper()
+            services.environment[variable] = json.dumps(connection)
     try:
-        for name in COMMANDS:
-            services.start(name)
-        wait_until(services.ready, "all services are healthy")
+        services.start_all()
         yield services
     finally:
         services.stop()
+
+
+def _session(leader: int) -> list[int]:
+    """Return the processes of a session: tasks have process groups of their own."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            found += [int(path.name)] * (os.getsid(int(path.name)) == leader)
+    return found
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -146,7 +179,3 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < latest, f"not within {PATIENCE:.0f} s: {what}"
         time.sleep(1)
-
-
-def _airflow() -> Path:
-    return Path(sys.executable).with_name("airflow")
