@@ -26,6 +26,7 @@ WITH_AIRFLOW := $(addprefix tests/,docs example_dags hooks links notifications o
 VENV   := .venv
 VENV_2 := .venv-2.11
 VENV_B := .venv-bench
+VENV_C := .venv-cluster
 VENV_D := .venv-docs
 SITE   := docs/_build/html
 READY   := $(VENV)/.ready
@@ -41,7 +42,7 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 test-e2e test-matrix demo docs bench reference lock clean
+.PHONY: help test lint test-3.3 test-2.11 test-e2e test-cluster test-matrix demo docs bench reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +67,9 @@ endif
 
 test-e2e: $(READY) ## Run tests under Airflow's own services, in two minutes
 	E2E=1 $(VENV)/bin/pytest tests/e2e
+
+test-cluster: $(VENV_C)/.ready ## Kill parts of a cluster with Celery, Redis and PostgreSQL, in six minutes
+	CLUSTER=1 $(VENV_C)/bin/pytest tests/cluster
 
 test-matrix: $(READY) ## Test on every Airflow and Python on PATH, in an hour; ONLY="3.2-3.13 lowest-3.11" are some
 	$(VENV)/bin/python tests/matrix/run.py --uv $(UV) --jobs $(JOBS) --folders $(WITH_AIRFLOW) $(if $(ONLY),--only $(ONLY))
@@ -96,9 +100,10 @@ lock: $(UV) ## Pin the environments again, with hashes; with UPGRADE=1 to the ne
 		pyproject.toml -c .ci/requirements-airflow-lowest.in | $(call compile,airflow-lowest,--no-universal .ci/requirements.in)
 	$(call pin,bench,$(AIRFLOW_3),.ci/requirements-bench.in -c .ci/requirements-airflow-3.3.txt)
 	$(call pin,docs,$(AIRFLOW_3),.ci/requirements-docs.in -c .ci/requirements-airflow-3.3.txt)
+	$(call pin,cluster,$(AIRFLOW_3),.ci/requirements-cluster.in -c .ci/requirements-airflow-3.3.txt)
 
 clean: ## Remove all that make has made
-	rm -rf .airflow .matrix .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_D) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .airflow .matrix .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_C) $(VENV_D) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 define compile
 	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --generate-hashes \
@@ -126,6 +131,9 @@ $(VENV_2)/.ready: .ci/requirements-airflow-2.11.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON_2),$<)
 
 $(VENV_B)/.ready: .ci/requirements-bench.txt pyproject.toml | $(UV)
+	$(call install,$(PYTHON),$<)
+
+$(VENV_C)/.ready: .ci/requirements-cluster.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON),$<)
 
 $(VENV_D)/.ready: .ci/requirements-docs.txt pyproject.toml | $(UV)

@@ -35,8 +35,8 @@ from airflow_provider_workflows.hooks.oauth import Authorizing, chain_of, renewe
 from airflow_provider_workflows.hooks.stores import record_store
 from airflow_provider_workflows.records.store import RecordStore
 from airflow_provider_workflows.rest.address import Address, FieldError, base_url
-from airflow_provider_workflows.rest.errors import AuthenticationError
-from airflow_provider_workflows.rest.findings import Finding
+from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError
+from airflow_provider_workflows.rest.findings import Finding, defect_of
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
@@ -250,7 +250,17 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     def _check_here(self) -> list[Finding]:
         settings = self.read_settings(self.get_connection(self._conn_id))
-        return check_pace(self.record_store(), shared=settings.shared_store is not None)
+        found = check_pace(self.record_store(), shared=settings.shared_store is not None)
+        return found if settings.application is None else [*found, self._check_tokens()]
+
+    def _check_tokens(self) -> Finding:
+        """Tell where an application's tokens are; they were used just now."""
+        authorizing = self.authorizing()
+        try:
+            tokens, _ = stored_tokens(authorizing.chain, authorizing.http, self.clock)
+        except ApiError as error:
+            return defect_of(error)
+        return Finding("tokens", "ok", f"pair {tokens.generation} is in {authorizing.place}")
 
 
 def _mask(portal: Portal) -> None:

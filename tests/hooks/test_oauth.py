@@ -112,6 +112,12 @@ class TestInTheWorker:
         assert statuses(control, "oauth.token") == [200, 200]
         assert statuses(control, "batch") == [401, 200]
 
+    def test_the_doctor_tells_where_they_are(self, authorized: Variables, control: Control) -> None:
+        control.expire_tokens()
+        told = {one.check: one.text for one in Bitrix24Hook().check()}
+        assert told["administrator"] == "user 1 is an administrator"
+        assert told["tokens"].startswith("pair 2 is in Airflow's Variable bitrix24-tokens-")
+
     def test_many_calls_under_way_share_one_renewal(self, authorized: Variables, control: Control) -> None:
         ids = control.add_workflows([{}] * 120)
         hook = Bitrix24Hook()
