@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -33,6 +35,23 @@ def worker(name: str) -> list[str]:
     return ["celery", "worker", "--skip-serve-logs", "--concurrency", "8", "--celery-hostname", f"{name}@%h"]
 
 
+class StatsD:
+    """Takes the package's metrics that Airflow's services send, and adds them up by name."""
+
+    def __init__(self) -> None:
+        self.totals: Counter[str] = Counter()
+        self._socket = socket.socket(type=socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        counter = re.compile(r"^airflow\.bitrix24\.(\w+)[^:]*:(\d+)\|c", re.MULTILINE)
+        while True:
+            for name, amount in counter.findall(self._socket.recv(65536).decode()):
+                self.totals[name] += int(amount)
+
+
 class Cluster(Services):
     """The services, each with a home, temporary files, Dags and logs of its own; who ends is started again.
 
@@ -41,6 +60,7 @@ class Cluster(Services):
     """
 
     def __init__(self, database: Server, broker: Server) -> None:
+        metrics = StatsD()
         place = f"postgres:{DATABASE_PASSWORD}@127.0.0.1:{database.port}/postgres"
         settings = {
             "CORE__EXECUTOR": "CeleryExecutor",
@@ -49,6 +69,9 @@ class Cluster(Services):
             "CELERY__BROKER_URL": f"redis://:{REDIS_PASSWORD}@127.0.0.1:{broker.port}/0",
             "CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{place}",
             "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
+            "METRICS__STATSD_ON": "True",
+            "METRICS__STATSD_PORT": str(metrics.port),
+            "METRICS__STATSD_INFLUXDB_ENABLED": "True",
             "API__SECRET_KEY": "api0secret0of0the0cluster",
             "API_AUTH__JWT_SECRET": "jwt0secret0of0the0cluster0which0is0long0enough0for0what0signs0with0it",
             # Who does not tell that it lives is taken for dead after so many seconds.
@@ -64,7 +87,7 @@ class Cluster(Services):
         one = {name: command for name, command in COMMANDS.items() if name != "triggerer"}
         commands = one | dict.fromkeys(TRIGGERERS, COMMANDS["triggerer"]) | {name: worker(name) for name in WORKERS}
         super().__init__(commands, HOME, settings)
-        self.database, self.broker = database, broker
+        self.database, self.broker, self.metrics = database, broker, metrics.totals
         self._lock = RLock()
 
     def environment_of(self, name: str) -> dict[str, str]:

@@ -66,11 +66,17 @@ def refused(control: Control) -> float:
 
 def test_ten_tasks_on_two_workers_share_the_portals_limit(airflow: Airflow, cluster: Cluster, portal: Portal) -> None:
     control = portal("calm").control
+    before = cluster.metrics.copy()
     run = begin(airflow, control, "calm")
     end(airflow, control, run)
     assert all(cluster.tasks_of(worker) >= 3 for worker in WORKERS)
     print(f"{refused(control):.1%} of {len(control.requests())} requests were refused")
     assert refused(control) < REFUSED
+    # Airflow's metrics tell the same: of what the workers did, and of the polls of the triggerers.
+    counted = cluster.metrics - before
+    assert counted["ended"] == 10 * EACH
+    assert counted["requests"] == len(control.requests())
+    assert counted["polls"] >= counted["polls_sent"] > 0
 
 
 def test_when_a_worker_is_killed_in_the_middle_the_other_goes_on_and_does_nothing_twice(

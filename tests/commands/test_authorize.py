@@ -35,7 +35,7 @@ class Person(io.StringIO):
         self._read = printed
         self._changes = changes
 
-    def readline(self, size: int = -1, /) -> str:
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
         self.printed = self._read()
         (address,) = re.findall(r"http://\S+/oauth/authorize/\S+", self.printed)
         self.pasted = requests.get(address, allow_redirects=False, timeout=10).headers["Location"]
@@ -68,7 +68,7 @@ def authorize(
 
 
 def code_in(person: Person) -> str:
-    return re.findall(r"code=(\w+)", person.pasted)[0]
+    return str(re.findall(r"code=(\w+)", person.pasted)[0])
 
 
 def test_the_tokens_are_stored_and_not_shown(
