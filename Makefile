@@ -45,7 +45,7 @@ RUN := 3.3
 .PHONY: help test lint test-3.3 test-2.11 test-e2e test-cluster test-matrix demo docs bench reference lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: lint test-3.3 test-2.11 ## Lint, then run the tests on Airflow 3.3 and on Airflow 2.11
 

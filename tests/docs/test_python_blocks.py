@@ -17,7 +17,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
 from airflow_provider_workflows.rest.errors import NotConnectedError, ReplyLostError
-from airflow_provider_workflows.simulator import Simulator
+from airflow_provider_workflows.testing.tasks import TaskInstance
 
 ROOT = Path(__file__).parents[2]
 OLD = {"STARTED": "2025-05-01T10:00:00+00:00", "MODULE_ID": "crm", "TEMPLATE_ID": 7}
@@ -36,22 +36,12 @@ def names_of(*blocks):
 
 
 @pytest.fixture
-def portal(monkeypatch):
-    with Simulator(port=0) as simulator:
-        host, port = simulator.host.split(":")
-        common = {"schema": "http", "host": host, "port": int(port)}
-        monkeypatch.setenv(
-            "AIRFLOW_CONN_BITRIX24_DEFAULT",
-            json.dumps({"conn_type": "bitrix24", "login": "1", "password": "sim0webhook0code", **common}),
-        )
-        monkeypatch.setenv(
-            "AIRFLOW_CONN_DOMO_DEFAULT",
-            json.dumps({"conn_type": "domo", "password": "sim-domo-developer-token", **common}),
-        )
-        simulator.control.add_workflows([OLD, OLD, {**OLD, "TEMPLATE_ID": 12}])
-        simulator.control.add_flow(id=517, active=True, name="Sales")
-        simulator.control.add_domo_instances([{"id": "2052e10a-d142-4391-a731-2be1ab1c0188", "status": "IN_PROGRESS"}])
-        yield simulator.control
+def portal(bitrix24_simulator, domo_simulator):
+    bitrix24_simulator.add_workflows(2, **OLD)
+    bitrix24_simulator.add_workflows(**{**OLD, "TEMPLATE_ID": 12})
+    bitrix24_simulator.add_flow(id=517, active=True, name="Sales")
+    domo_simulator.add_instances(id="2052e10a-d142-4391-a731-2be1ab1c0188")
+    return bitrix24_simulator.control
 
 
 def rendered(task, **arguments):
@@ -60,18 +50,8 @@ def rendered(task, **arguments):
     return task
 
 
-class FakeTaskInstance:
-    try_number, max_tries, map_index = 1, 0, -1
-
-    def __init__(self):
-        self.xcoms = {}
-
-    def xcom_push(self, key, value):
-        self.xcoms[key] = json.loads(json.dumps(value))
-
-
 def context():
-    return {"ti": FakeTaskInstance()}
+    return {"ti": TaskInstance()}
 
 
 def states(control):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -15,14 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_workflows.hooks.base import AccountHook
-from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.simulator.demo import (
     FIGURES_MODEL,
@@ -32,6 +29,7 @@ from airflow_provider_workflows.simulator.demo import (
     WORKING_INSTANCE,
     seed,
 )
+from airflow_provider_workflows.testing.clock import VirtualTime
 
 if AIRFLOW_V_3_0_PLUS:
     from airflow.dag_processing.dagbag import DagBag
@@ -44,30 +42,6 @@ TODAY = datetime.now(UTC)
 MIDNIGHT = TODAY.replace(hour=0, minute=0, second=0, microsecond=0)
 
 Rows = dict[str, dict[str, Any]]
-
-
-class HurriedClock(Clock):
-    """The machine's clock, put forward by whatever there is to be waited for."""
-
-    def __init__(self) -> None:
-        self.skipped = 0.0
-
-    def time(self) -> float:
-        """Return the Unix time."""
-        return time.time() + self.skipped
-
-    def monotonic(self) -> float:
-        """Return the seconds of a clock that is never set."""
-        return time.monotonic() + self.skipped
-
-    def sleep(self, seconds: float, until: Event) -> None:
-        """Let time pass."""
-        self.skipped += seconds
-
-    async def asleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.skipped += seconds
-        await asyncio.sleep(0)
 
 
 @dataclass(frozen=True)
@@ -284,7 +258,7 @@ def main(results: Path) -> None:
     """Run all of them, and write down what became of each."""
     folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
     bag = DagBag(folder)
-    AccountHook.clock = clock = HurriedClock()
+    AccountHook.clock = clock = VirtualTime()
     runs = [(run, "on schedule") for run in AS_THEY_ARE]
     # Before Airflow 3 every run has a logical date.
     runs += [(run, "by hand") for run in AS_THEY_ARE] if AIRFLOW_V_3_0_PLUS else []
