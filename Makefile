@@ -10,6 +10,9 @@ find-python = $(shell for p in python3 python3.14 python3.13 python3.12 python3.
 	&& command -v $$p && break; done)
 PYTHON   := $(call find-python,14)
 PYTHON_2 := $(call find-python,12)
+# One of the foreign clients is for Python 3.12 and newer.
+PYTHON_F := $(shell for p in python3.14 python3.13 python3.12 python3; do \
+	$$p -c pass 2>/dev/null && command -v $$p && break; done)
 ifeq ($(PYTHON),)
 $(error No Python from 3.11 to 3.14 on PATH)
 endif
@@ -28,6 +31,7 @@ VENV_2 := .venv-2.11
 VENV_B := .venv-bench
 VENV_C := .venv-cluster
 VENV_D := .venv-docs
+VENV_F := .venv-foreign
 SITE   := docs/_build/html
 READY   := $(VENV)/.ready
 READY_2 := $(if $(PYTHON_2),$(VENV_2)/.ready)
@@ -42,7 +46,7 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 test-e2e test-cluster test-matrix demo docs bench reference lock clean
+.PHONY: help test lint test-3.3 test-2.11 test-e2e test-cluster test-foreign test-matrix demo docs bench reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +79,9 @@ test-matrix: $(READY) ## Test on every Airflow and Python on PATH, in an hour; O
 	$(VENV)/bin/python tests/matrix/run.py --uv $(UV) --jobs $(JOBS) --folders $(WITH_AIRFLOW) $(if $(ONLY),--only $(ONLY))
 	$(VENV)/bin/python docs/make_compatibility.py
 
+test-foreign: $(VENV_F)/.ready ## Run clients that nobody here wrote against the simulator, in ten seconds, with no Airflow
+	PYTHONPATH=. $(VENV_F)/bin/pytest --confcutdir tests/foreign_clients tests/foreign_clients
+
 demo: RUN := demo
 demo: $(READY) ## Run example Dags against the simulator, no account needed: two minutes, and 0.5 GB for Airflow
 	$(VENV)/bin/python example_dags/demo.py
@@ -99,11 +106,12 @@ lock: $(UV) ## Pin the environments again, with hashes; with UPGRADE=1 to the ne
 	$(UV) pip compile --quiet --python-version 3.11 --resolution lowest-direct --extra redis --extra simulator \
 		pyproject.toml -c .ci/requirements-airflow-lowest.in | $(call compile,airflow-lowest,--no-universal .ci/requirements.in)
 	$(call pin,bench,$(AIRFLOW_3),.ci/requirements-bench.in -c .ci/requirements-airflow-3.3.txt)
+	cat .ci/requirements-foreign.in | $(call compile,foreign)
 	$(call pin,docs,$(AIRFLOW_3),.ci/requirements-docs.in -c .ci/requirements-airflow-3.3.txt)
 	$(call pin,cluster,$(AIRFLOW_3),.ci/requirements-cluster.in -c .ci/requirements-airflow-3.3.txt)
 
 clean: ## Remove all that make has made
-	rm -rf .airflow .matrix .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_C) $(VENV_D) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .airflow .matrix .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_C) $(VENV_D) $(VENV_F) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 define compile
 	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --generate-hashes \
@@ -129,6 +137,12 @@ $(VENV)/.ready: .ci/requirements-airflow-3.3.txt pyproject.toml | $(UV)
 
 $(VENV_2)/.ready: .ci/requirements-airflow-2.11.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON_2),$<)
+
+# No Airflow, and not this package: its folder is on the path.
+$(VENV_F)/.ready: .ci/requirements-foreign.txt | $(UV)
+	test -x $(@D)/bin/python || $(PYTHON_F) -m venv --without-pip $(@D)
+	$(UV) pip sync --quiet --require-hashes --python $(@D)/bin/python --compile-bytecode $<
+	touch $@
 
 $(VENV_B)/.ready: .ci/requirements-bench.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON),$<)

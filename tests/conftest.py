@@ -24,8 +24,9 @@ for _name in certificates.VARIABLES:
 
 # Airflow's services take minutes: make test-e2e, make test-cluster.
 # What differs from one Airflow to the next is a page: make test-matrix.
-# Who has the wheel installed runs users_project: test_users_project.py.
-collect_ignore = ["users_project"]
+# Who has the wheel installed runs users_project: test_users_project.py. Foreign clients have an environment of their
+# own: make test-foreign.
+collect_ignore = ["users_project", "foreign_clients"]
 collect_ignore += [folder for folder in ("e2e", "cluster", "matrix") if not os.environ.get(folder.upper())]
 
 # Installed or not, it is there once: its entry point has the same name.

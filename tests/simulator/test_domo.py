@@ -265,7 +265,9 @@ def test_executions_are_listed_by_version_status_and_trigger(domo, instance):
     second = instance("FAILED", modelVersion="1.1.0")
 
     def listed(query):
-        return [row["id"] for row in domo("GET", f"workflow/v2/executions?modelId={MODEL}&{query}").json()]
+        return [
+            row["id"] for row in domo("GET", f"workflow/v2/executions?modelId={MODEL}&{query}").json()["executions"]
+        ]
 
     assert set(listed("")) == {first, second}
     assert listed("version=1.0.0") == [first]

@@ -103,7 +103,7 @@ def executions(call: Call) -> Any:
     for name, field in (("version", "modelVersion"), ("status", "status"), ("triggerTypes", "triggerType")):
         wanted = [value for value in call.query.get(name, "").split(",") if value]
         shown = [row for row in shown if not wanted or row.get(field) in wanted]
-    return call.page(shown)
+    return {"executions": call.page(shown)}
 
 
 def execution(call: Call) -> Any:
