@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -40,7 +41,7 @@ class Scripted(PollTrigger):
     open = 0
     opened = 0
 
-    def _hook(self) -> Self:
+    def _hook(self) -> Any:
         return self
 
     def named(self, host: str) -> str:
@@ -90,6 +91,14 @@ class TestLooking:
         trigger = scripted(None, None, {"seen": 1})
         assert fire(trigger) == {"status": "success", "seen": 1}
         assert trigger.polls == len(clock.naps) == 3
+
+    def test_from_the_first_on_the_garbage_collector_leaves_alone_what_is_loaded(self, clock: Clock) -> None:
+        polling._spare_what_is_loaded.cache_clear()
+        gc.unfreeze()
+        fire(scripted({}))
+        assert (loaded := gc.get_freeze_count()) > 10_000
+        fire(scripted({}))
+        assert gc.get_freeze_count() <= loaded, "once for all"
 
     def test_seeing_nothing_in_particular_is_success_too(self, clock: Clock) -> None:
         assert fire(scripted({})) == {"status": "success"}
