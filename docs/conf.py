@@ -7,9 +7,11 @@ from importlib import import_module
 from pathlib import Path
 
 from sphinx.application import Sphinx  # type: ignore[import-not-found]
+from sphinx.util.logging import getLogger  # type: ignore[import-not-found]
 
 from airflow_provider_workflows import __version__
 
+logger = getLogger(__name__)
 ROOT = Path(__file__).parents[1]
 # Before autodoc does it: pydantic cannot make its models while that imports them.
 import_module("airflow_provider_workflows.operators.bitrix24")
@@ -26,6 +28,8 @@ autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
+#: Scripts, pictures and styles at an address; a page's own links are no such things.
+LOADED_FROM_OUTSIDE = re.compile(r"""(src=["']|<link[^>]+stylesheet[^>]+href=["']|url\(["']?|@import )(\w+:)?//""")
 #: Pages of the site that show a file of the checkout's top, and what is said of it there.
 TOP = {"README.md": "/index.md", "CONTRIBUTING.md": "/contributing.md", "CHANGELOG.md": "/changelog.md"}
 TOP["SECURITY.md"] = "/reporting.md"
@@ -51,6 +55,15 @@ def _page(path: str) -> str:
     return TOP.get(path) or f"/{path.removeprefix('docs/')}"
 
 
+def load_nothing_from_outside(app: Sphinx, _: Exception | None) -> None:
+    """Make sure that the site needs nothing but itself."""
+    out = Path(app.outdir)
+    for page in (*out.rglob("*.html"), *out.rglob("*.css")):
+        if LOADED_FROM_OUTSIDE.search(page.read_text()):
+            logger.warning("%s loads something from outside", page.relative_to(out))
+
+
 def setup(app: Sphinx) -> None:
     """Have Sphinx do it."""
     app.connect("source-read", show_files_of_the_top)
+    app.connect("build-finished", load_nothing_from_outside)

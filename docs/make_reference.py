@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, BaseOperatorLink
+from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_workflows.rest.errors import ProviderError
@@ -27,6 +27,7 @@ FOR_DAGS: dict[str, type] = {
     "triggers.bitrix24": BaseTrigger,
     "triggers.domo": BaseTrigger,
     "triggers.pause": BaseTrigger,
+    "notifications.bitrix24": BaseNotifier,
     "links.bitrix24": BaseOperatorLink,
     "links.domo": BaseOperatorLink,
 }

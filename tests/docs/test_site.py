@@ -1,0 +1,49 @@
+"""The site leaves nothing out. Its navigation and its links are checked by `make docs`."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+REFERENCE = runpy.run_path(str(DOCS / "make_reference.py"))
+API = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+#: The pages whose Python blocks are run by tests.
+SHOWN = "".join(
+    block
+    for page in ("operators", "waiting", "notifier")
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.DOTALL)
+)
+FOR_DAGS = {
+    name: module
+    for module, base in REFERENCE["FOR_DAGS"].items()
+    for name in REFERENCE["public_classes"](module, base)
+    if not module.startswith("links")
+}
+#: Triggers that operators and sensors use, and no Dag.
+INSIDE = {"RunningWorkflowsTrigger", "WorkflowsEndedTrigger", "InstancesTrigger", "PauseTrigger"}
+
+
+@pytest.mark.parametrize("module", [*REFERENCE["FOR_DAGS"], *REFERENCE["HOOKS"], *REFERENCE["WITHOUT_AIRFLOW"]])
+def test_every_public_module_is_in_the_api_reference(module: str) -> None:
+    assert f".. automodule:: airflow_provider_workflows.{module}\n" in API
+
+
+def test_every_module_of_errors_is_in_the_api_reference() -> None:
+    modules = {error.__module__ for error in REFERENCE["errors"]()}
+    assert {name for name in modules if name.endswith(".errors") and f".. automodule:: {name}\n" not in API} == set()
+
+
+@pytest.mark.parametrize("name", sorted(FOR_DAGS.keys() - INSIDE))
+def test_everything_for_dags_is_shown_in_code_that_tests_run(name: str) -> None:
+    assert re.search(rf"\b{name}\(", SHOWN), f"{name} has no how-to"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "example_dags").glob("*.py")), ids=lambda file: file.stem)
+def test_every_example_dag_is_shown(file: Path) -> None:
+    if file.stem != "demo":
+        assert f"```{{literalinclude}} ../example_dags/{file.name}\n" in (DOCS / "examples.md").read_text()
