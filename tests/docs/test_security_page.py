@@ -63,3 +63,14 @@ def test_credentials_are_masked_wherever_they_stand(processors: list[Any], event
 def test_the_rest_of_an_event_is_kept(processors: list[Any]) -> None:
     event = {"level": "error", "lineno": 17, "in_app": True, "tags": {"dag_id": "end_old", "try": None}}
     assert [processor(event, {}) for processor in processors] == [event]
+
+
+def test_the_rights_for_every_call_are_told() -> None:
+    package = PAGE.parents[1] / "airflow_provider_workflows"
+    text = PAGE.read_text()
+    methods = set(re.findall(r'Call\(\s*"([\w.]+)"', (package / "bitrix24" / "calls.py").read_text()))
+    assert len(methods) > 10
+    assert {name for name in methods if f"`{name}`" not in text} == set()
+    paths = set(re.findall(r'"(/api/[\w/]+)', (package / "domo" / "calls.py").read_text()))
+    assert len(paths) > 2
+    assert {path for path in paths if path not in text} == set()
