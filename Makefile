@@ -25,7 +25,7 @@ PARALLEL := -n $(JOBS) --maxschedchunk 1
 # But each Airflow brings another SQLAlchemy for the records.
 # Journeys are about what becomes of the remote systems, whatever Airflow it is.
 WITH_AIRFLOW := $(addprefix tests/,docs example_dags hooks links notifications operators records/test_contract.py secrets \
-	sensors tasks testing triggers)
+	sensors tasks testing triggers ui)
 VENV   := .venv
 VENV_2 := .venv-2.11
 VENV_B := .venv-bench

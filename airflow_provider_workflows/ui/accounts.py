@@ -1,0 +1,168 @@
+"""What the page shows of portals and accounts: read once a minute at most, however many look."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.models.connection import Connection
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from airflow_provider_workflows.bitrix24.limits.limiter import read_pace
+from airflow_provider_workflows.bitrix24.overview import look_over
+from airflow_provider_workflows.bitrix24.portal import budget_name
+from airflow_provider_workflows.domo.models import Instance
+from airflow_provider_workflows.domo.starting import read_instances
+from airflow_provider_workflows.hooks.base import AccountHook
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.records.store import RecordStore
+from airflow_provider_workflows.rest.errors import ProviderError
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which what was read is shown.
+FRESH = 60.0
+#: Seconds for which the portal may be waited for while it refuses; a page is not worth more.
+PATIENCE = 5.0
+#: How many of Domo's models are read, one request each.
+MODELS = 2
+
+
+def known(conn_type: str, may_see: Callable[[str], bool]) -> list[str]:
+    """Return the ids of the connections of a type: those of Airflow's database and environment, and the default one.
+
+    :param conn_type: ``bitrix24`` or ``domo``.
+    :param may_see: whether the user may see one.
+    """
+    with create_session() as session:
+        stored = {*session.scalars(select(Connection.conn_id).where(Connection.conn_type == conn_type))}
+    prefix = "AIRFLOW_CONN_"
+    named = {name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)}
+    return [
+        conn_id
+        for conn_id in sorted(stored | named | {f"{conn_type}_default"})
+        if may_see(conn_id) and _type_of(conn_id) == conn_type
+    ]
+
+
+def _type_of(conn_id: str) -> str | None:
+    try:
+        return Connection.get_connection_from_secrets(conn_id).conn_type
+    except Exception:
+        # There is none, or it cannot be read: then there is nothing to show.
+        return None
+
+
+def portal(conn_id: str) -> dict[str, Any]:
+    """Return what the page shows of a portal. Costs it two requests a minute at most.
+
+    :param conn_id: id of its connection.
+    """
+    hook = Bitrix24Hook(conn_id)
+    hook.retry_timeout = 0.0
+    try:
+        settings = hook.read_settings(hook.get_connection(conn_id))
+        base_url, store = settings.account.base_url, hook.record_store()
+        shown = _once_a_minute(store, f"bitrix24 {base_url} {settings.account.credential_id}", lambda: _overview(hook))
+        pace = asdict(read_pace(store, budget_name(base_url), settings.limits))
+    except (ProviderError, OSError, ValueError) as error:
+        return {"conn_id": conn_id, "host": "", "error": _told(error)}
+    return {"conn_id": conn_id, "host": urlsplit(base_url).netloc, "url": base_url, "pace": pace, **shown}
+
+
+def _overview(hook: Bitrix24Hook) -> dict[str, Any]:
+    seen = hook.get_conn().run(look_over(), longest_pause=PATIENCE, retry_timeout=0.0)
+    templates: list[dict[str, Any]] = [
+        {"name": seen.names.get(id) or f"Template {id}", "id": id, "ages": list(ages.values())}
+        for id, ages in sorted(seen.by_template.items(), key=lambda one: -sum(one[1].values()))
+    ]
+    others = [
+        max(0, count - sum(one["ages"][nth] for one in templates)) for nth, count in enumerate(seen.by_age.values())
+    ]
+    if sum(others):
+        templates.append({"name": "others", "id": None, "ages": others})
+    stuck = [one | {"template": seen.names.get(int(one["template"])) or one["template"]} for one in seen.longest_stuck]
+    return {
+        "running": seen.running,
+        "stuck": seen.stuck,
+        "ages": list(seen.by_age),
+        "templates": templates,
+        "longest_stuck": stuck,
+    }
+
+
+def domo(conn_id: str, models: Mapping[str, Iterable[str]]) -> dict[str, Any]:
+    """Return what the page shows of an account: the latest instances of the models that tasks worked on, by status.
+
+    :param conn_id: id of its connection.
+    :param models: which models they are, by the account's host, the latest first.
+    """
+    hook = DomoHook(conn_id)
+    hook.retry_timeout = 0.0
+    try:
+        base_url = hook.read_settings(hook.get_connection(conn_id)).account.base_url
+        wanted = list(models.get(urlsplit(base_url).netloc, ()))[:MODELS]
+        name = f"domo {base_url} {conn_id} {' '.join(wanted)}"
+        shown = _once_a_minute(_host_store(), name, lambda: {"models": [_statuses(hook, one) for one in wanted]})
+    except (ProviderError, OSError, ValueError) as error:
+        return {"conn_id": conn_id, "host": "", "error": _told(error)}
+    return {"conn_id": conn_id, "host": urlsplit(base_url).netloc, "url": base_url, **shown}
+
+
+def _statuses(hook: DomoHook, model_id: str) -> dict[str, Any]:
+    instances: list[Instance] = hook.get_conn().run(read_instances(model_id), longest_pause=PATIENCE, retry_timeout=0.0)
+    return {"id": model_id, "statuses": Counter(one.status or "about to start" for one in instances)}
+
+
+def _host_store() -> RecordStore:
+    from airflow_provider_workflows.records.files import host_store
+
+    return host_store(AccountHook.clock.time)
+
+
+def _once_a_minute(store: RecordStore, name: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what somebody has read within the last minute, in whichever process; else read it.
+
+    Who reads it says so before: the others show what there was until then.
+
+    :param store: where it is kept.
+    :param name: its name.
+    :param read: reads it.
+    """
+    record = f"page-{sha256(name.encode()).hexdigest()[:32]}"
+
+    def take(content: bytes | None, now: float) -> tuple[dict[str, Any] | None, bytes | None]:
+        kept: dict[str, Any] = json.loads(content) if content else {"at": 0.0, "shown": {}}
+        if 0 <= now - kept["at"] < FRESH:
+            return kept["shown"], None
+        return None, json.dumps({"at": now, "shown": kept["shown"]}).encode()
+
+    shown = store.change(record, take, keep_for=2 * FRESH)
+    if shown is not None:
+        return shown
+    try:
+        shown = read()
+    except Exception as error:
+        shown = {"error": _told(error)}
+
+    def keep(_: bytes | None, now: float) -> tuple[dict[str, Any], bytes]:
+        told = {**shown, "at": now}
+        return told, json.dumps({"at": now, "shown": told}).encode()
+
+    return store.change(record, keep, keep_for=2 * FRESH)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ProviderError):
+        return str(error)
+    log.exception("The page could not be filled")
+    return type(error).__name__

@@ -1,0 +1,95 @@
+"""What the page takes from Airflow's own database; whether that has it so, tests/browser shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_workflows.ui import accounts, history
+
+REPORT = {
+    "requested": 3,
+    "ended": 1,
+    "already_ended": 1,
+    "moved_on": 0,
+    "failed": 1,
+    "dry_run": False,
+    "failures": [{"reason": "HTTP 403", "count": 1, "ids": ["x"]}],
+}
+
+
+def database(monkeypatch: pytest.MonkeyPatch, module: Any, rows: list[Any]) -> None:
+    @contextmanager
+    def create_session() -> Iterator[Any]:
+        yield SimpleNamespace(execute=lambda _: iter(rows), scalars=lambda _: iter(rows))
+
+    monkeypatch.setattr(module, "create_session", create_session)
+
+
+def row(value: Any, operator: str = "CleanUpWorkflowsOperator", *, key: str = "return_value", dag: str = "a/b") -> Any:
+    xcom = SimpleNamespace(
+        dag_id=dag,
+        run_id="manual__2026-01-01T00:00:00+00:00",
+        task_id="clean_up",
+        map_index=-1,
+        key=key,
+        value=json.dumps(value),
+        timestamp=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    return xcom, operator, "failed"
+
+
+def link(model: str, host: str = "acme.domo.com") -> Any:
+    return row(f"https://{host}/workflows/instances/{model}/1.0.0/i", "DomoStartOperator", key="_link_InstanceLink")
+
+
+def test_a_report_is_told_with_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    database(monkeypatch, history, [row(REPORT)])
+    (seen,) = history.read(lambda dag_id: True).clean_ups
+    assert seen == {
+        "dag": "a/b",
+        "task": "clean_up",
+        "operator": "CleanUpWorkflows",
+        "state": "failed",
+        "at": "2026-01-01T00:00:00+00:00",
+        "page": "dags/a%2Fb/runs/manual__2026-01-01T00%3A00%3A00%2B00%3A00/tasks/clean_up",
+        "dry_run": False,
+        "reason": "HTTP 403",
+        "requested": 3,
+        "ended": 1,
+        "already_ended": 1,
+        "moved_on": 0,
+        "failed": 1,
+    }
+
+
+def test_what_may_not_be_seen_and_what_is_no_report_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    database(monkeypatch, history, [row(REPORT, dag="secret"), row("text"), row(REPORT | {"ended": "many"})])
+    seen = history.read(lambda dag_id: dag_id != "secret")
+    assert [(one["dag"], one["ended"]) for one in seen.clean_ups] == [("a/b", 0)]
+
+
+def test_models_are_known_by_the_links_of_tasks_the_latest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [link("m-2"), link("m%2F1"), link("m-2"), link("m-3", "other.domo.com"), row("x", key="_link_InstanceLink")]
+    database(monkeypatch, history, rows)
+    seen = history.read(lambda dag_id: True)
+    assert seen.models == {"acme.domo.com": ["m-2", "m/1"], "other.domo.com": ["m-3"]}
+    assert seen.clean_ups == []
+
+
+def test_connections_are_known_by_the_database_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    portal = json.dumps({"conn_type": "bitrix24", "host": "acme.bitrix24.com"})
+    for name, connection in {"MINE": portal, "HIDDEN": portal, "WEB": "http://acme.com", "STORED": portal}.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", connection)
+    monkeypatch.delenv("AIRFLOW_CONN_BITRIX24_DEFAULT", raising=False)
+    database(monkeypatch, accounts, ["stored"])
+    assert accounts.known("bitrix24", lambda conn_id: conn_id not in {"hidden", "bitrix24_default"}) == [
+        "mine",
+        "stored",
+    ]
