@@ -51,15 +51,18 @@ class Clock:
         """Go by the source again."""
         self._ahead = 0.0
 
+    def waited(self) -> float:
+        """Return the seconds that sleepers go by: the event loop's, and those by which this clock was moved on."""
+        return asyncio.get_running_loop().time() + self._ahead
+
     async def sleep(self, seconds: float) -> None:
         """
-        Let time pass: on the event loop's clock, less what this one is moved on meanwhile.
+        Let time pass.
 
         :param seconds: how long
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds + self._ahead
-        while (left := until - self._ahead - loop.time()) > 0:
+        until = self.waited() + seconds
+        while (left := until - self.waited()) > 0:
             try:
                 await asyncio.wait_for(self._moved.wait(), left)
             except TimeoutError:

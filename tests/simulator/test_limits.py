@@ -147,10 +147,10 @@ def test_a_request_that_takes_too_long_is_cut_and_what_was_done_stays_done(how):
 
 def test_what_a_client_no_longer_waits_for_is_done_all_the_same(rest, control):
     control.add_workflows([{"ID": "a"}])
-    control.configure(command_seconds=1000)
+    control.configure(command_seconds=50)
     with pytest.raises(requests.ReadTimeout):
         rest(KILL, {"ID": "a"}, timeout=0.1)
-    control.advance(1000)
+    control.advance(50)
     until(lambda: [effect["id"] for effect in control.journal()] == ["a"])
 
 
@@ -165,6 +165,16 @@ class TestTheClock:
             assert not waiting.done()
             control.advance(1)
             assert waiting.result().ok
+
+    def test_a_request_for_which_it_is_moved_too_far_is_cut(self, rest, control):
+        control.add_workflows([{"ID": "a"}])
+        control.configure(command_seconds=1000, request_cut_seconds=600)
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(rest, KILL, {"ID": "a"}, timeout=300)
+            until(lambda: control.requests(method=KILL))
+            control.advance(1000)
+            assert waiting.result().status_code == 504
+        assert control.journal() == []
 
     def test_emptying_the_simulator_puts_it_back(self, rest, control):
         before = rest("scope").json()["time"]["start"]

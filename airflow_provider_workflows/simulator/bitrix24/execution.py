@@ -39,10 +39,12 @@ class Execution:
     entry: dict[str, Any]
     fault: Fault | None = None
     started: float = field(init=False)
+    waited: float = field(init=False)
     spent: float = 0.0  # running time of its commands
 
     def __post_init__(self) -> None:
         self.started = self.world.clock.time()
+        self.waited = self.world.clock.waited()
 
     async def single(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         """
@@ -155,6 +157,8 @@ class Execution:
             seconds = settings.method_seconds.get(proper, settings.command_seconds)
             if seconds:
                 await world.clock.sleep(seconds)
+            if world.clock.waited() - self.waited >= settings.request_cut_seconds:
+                raise TimeoutError
             return proper, run(method, Call(world, params, self.caller))
         finally:
             spent = settings.operating_by_method.get(proper, settings.operating_per_command)
