@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
@@ -213,22 +212,35 @@ OTHERWISE = [
 
 
 def answering_approvals(real_sleep: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return what approves where Airflow would sleep until a person has: by what Airflow's API does for a click."""
-    from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
-    from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    """Return what approves where Airflow would sleep until a person has, as its API does it for a click."""
     from airflow.models import TaskInstance
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.trigger import handle_event_submit
+    from airflow.triggers.base import TriggerEvent
     from airflow.utils.session import create_session
-
-    approve: Any = UpdateHITLDetailPayload(chosen_options=["Approve"], params_input={})
-    person: Any = SimpleNamespace(get_id=lambda: "1", get_name=lambda: "Ada")
 
     def sleep(seconds: Any) -> None:
         with create_session() as session:
             for task in session.query(TaskInstance).filter(TaskInstance.state == "awaiting_input"):
-                update_hitl_detail(task.dag_id, task.run_id, task.task_id, approve, person, session)
-        real_sleep(seconds)
+                asked = session.get_one(HITLDetail, task.id)
+                asked.chosen_options, asked.responded_at = ["Approve"], datetime.now(UTC)
+                handle_event_submit(TriggerEvent(asked.as_resume_event_payload()), task_instance=task, session=session)
+        real_sleep(min(seconds, 0.1))
 
     return sleep
+
+
+def writing_dags_once() -> None:
+    """Have Airflow write the Dags of the folder into its database before the first run, and not before each."""
+    from airflow.dag_processing import dagbag
+
+    write = dagbag.sync_bag_to_db
+
+    def once(*args: Any, **kwargs: Any) -> None:
+        write(*args, **kwargs)
+        dagbag.sync_bag_to_db = lambda *_, **__: None
+
+    dagbag.sync_bag_to_db = once
 
 
 def go(run: Run, dag: Any, control: Control, nth: int | None) -> None:
@@ -283,4 +295,5 @@ def main(results: Path) -> None:
 if __name__ == "__main__":
     if AIRFLOW_V_3_3_PLUS:
         time.sleep = answering_approvals(time.sleep)
+        writing_dags_once()
     main(Path(sys.argv[1]))
