@@ -18,6 +18,7 @@ SCOPES = {
     "bizproc": "workflows",
     "task": "flows",
     "user": "employees by their name",
+    "im": "messages",
 }
 METHODS = {
     "bizproc": (
@@ -31,7 +32,7 @@ METHODS = {
 }
 #: Seconds by which two clocks may differ: more than a reply takes, less than anybody's workflows run.
 CLOCK_TOLERANCE = 30.0
-#: How many unneeded scopes are named.
+#: How many of the granted scopes are named: a webhook may have dozens that nothing here needs.
 NAMED = 20
 
 
@@ -113,6 +114,8 @@ def _workflows() -> Plan[Finding]:
         listed: Reply = yield from send(calls.list_workflows(select=["ID"]), attempts=1)
     except RejectedError as error:
         return Finding("workflows", "defect", text_of(error))
+    except ApiError as error:
+        return defect_of(error)
     return Finding("workflows", "ok", f"can be listed, started and ended ({listed.total} are running)")
 
 

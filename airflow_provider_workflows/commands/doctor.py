@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from textwrap import wrap
 
@@ -31,10 +32,15 @@ def run(options: argparse.Namespace) -> int:
     from airflow_provider_workflows.hooks.checks import check_connection
 
     defects = 0
-    for conn_id in options.conn_id:
-        found = check_connection(conn_id, options.model)
-        defects += sum(one.level == "defect" for one in found)
-        print(f"{conn_id}\n" + "".join(_lines(one) for one in found))
+    # Airflow 2 logs each reading of a connection to standard output.
+    logging.disable(logging.INFO)
+    try:
+        for conn_id in options.conn_id:
+            found = check_connection(conn_id, options.model)
+            defects += sum(one.level == "defect" for one in found)
+            print(f"{conn_id}\n" + "".join(_lines(one) for one in found))
+    finally:
+        logging.disable(logging.NOTSET)
     print("No defects." if not defects else f"{defects} defect{'s' if defects > 1 else ''}.")
     return int(bool(defects))
 

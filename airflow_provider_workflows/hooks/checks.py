@@ -18,7 +18,10 @@ def check_connection(conn_id: str, model_id: str | None = None) -> list[Finding]
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        return [Finding("connection", "defect", f"there is none with the id {conn_id!r}. Make it, or mend the id.")]
+        where = "in the environment, the secrets backend or the database that this process can reach"
+        return [
+            Finding("connection", "defect", f"there is none with the id {conn_id!r} {where}. Make it, or mend the id.")
+        ]
     # A webhook's URL may also come as a connection of type http or https.
     hook = DomoHook(conn_id) if connection.conn_type == DomoHook.conn_type else Bitrix24Hook(conn_id)
     return hook.check(model_id)
