@@ -72,7 +72,7 @@ endif
 test-e2e: $(READY) ## Run tests under Airflow's own services, in two minutes
 	E2E=1 $(VENV)/bin/pytest tests/e2e
 
-test-cluster: $(VENV_C)/.ready ## Kill parts of a cluster with Celery, Redis and PostgreSQL, in six minutes
+test-cluster: $(VENV_C)/.ready ## Kill parts of a cluster with Celery, Redis and PostgreSQL, in seven minutes
 	CLUSTER=1 $(VENV_C)/bin/pytest tests/cluster
 
 test-matrix: $(READY) ## Test on every Airflow and Python on PATH, in an hour; ONLY="3.2-3.13 lowest-3.11" are some

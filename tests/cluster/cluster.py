@@ -27,7 +27,6 @@ WORKERS, TRIGGERERS = ("worker-1", "worker-2"), ("triggerer-1", "triggerer-2")
 #: What must never be seen but where it is needed. The servers ask nobody for a password.
 DATABASE_PASSWORD, REDIS_PASSWORD = "database0secret", "redis0secret"
 FERNET_KEY = "3OnoBLwmGsfmtiQKpZYCyoXuKaLnyRgOjo2DQpO2iGU="
-SECRETS = (DATABASE_PASSWORD, REDIS_PASSWORD, FERNET_KEY)
 
 
 def worker(name: str) -> list[str]:
@@ -88,6 +87,8 @@ class Cluster(Services):
         commands = one | dict.fromkeys(TRIGGERERS, COMMANDS["triggerer"]) | {name: worker(name) for name in WORKERS}
         super().__init__(commands, HOME, settings)
         self.database, self.broker, self.metrics = database, broker, metrics.totals
+        #: What must not be seen anywhere.
+        self.secrets = {DATABASE_PASSWORD, REDIS_PASSWORD, FERNET_KEY}
         self._lock = RLock()
 
     def environment_of(self, name: str) -> dict[str, str]:

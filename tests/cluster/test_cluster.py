@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.simulator.settings import Settings
-from tests.cluster.cluster import SECRETS, TRIGGERERS, WORKERS, Cluster, break_down
+from tests.cluster.cluster import TRIGGERERS, WORKERS, Cluster, break_down
 from tests.e2e.api import Airflow
 from tests.e2e.services import wait_until
 
@@ -122,7 +122,10 @@ def test_tokens_that_expire_meanwhile_are_renewed_for_all(airflow: Airflow, clus
     cluster.authorize("application")
     run = begin(airflow, control, "application")
     end(airflow, control, run)
-    assert len(control.journal("token")) >= 3
+    renewals = [entry["params"] for entry in control.requests(method="oauth.token")]
+    assert len(renewals) >= 3
+    assert len(control.journal("token")) == len(renewals), "none was refused"
+    cluster.secrets |= {one.get("refresh_token") or one["code"] for one in renewals}
 
 
 def test_marked_failed_with_no_triggerer_alive_what_was_started_goes_on(
@@ -153,8 +156,8 @@ def test_marked_failed_with_no_triggerer_alive_what_was_started_goes_on(
 
 def test_no_secret_is_in_a_dump_a_log_or_a_brokers_message(airflow: Airflow, cluster: Cluster) -> None:
     """What the other tests have left behind is searched."""
-    code = Settings().webhook_code.encode()
-    secrets = [code, *(secret.encode() for secret in SECRETS)]
+    portals = {Settings().webhook_code, Settings().client_secret}
+    secrets = [secret.encode() for secret in cluster.secrets | portals]
     left = {
         "the database": cluster.dump(),
         "the broker": cluster.messages(),
