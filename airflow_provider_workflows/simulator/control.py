@@ -152,6 +152,22 @@ class Control:
         """
         self._do("add_tasks", rows)
 
+    def dismiss_users(self, ids: list[int]) -> None:
+        """
+        Let employees leave: they are inactive, and a flow that is left with nobody goes to its administrator.
+
+        :param ids: their IDs
+        """
+        self._do("dismiss_users", ids)
+
+    def add_event_tokens(self, tokens: list[str]) -> None:
+        """
+        Have activities of workflows wait for ``bizproc.event.send``.
+
+        :param tokens: the token of each
+        """
+        self._do("add_event_tokens", tokens)
+
     def add_domo_models(self, rows: list[dict[str, Any]]) -> list[str]:
         """
         Put workflow models into the Domo account.
@@ -180,6 +196,16 @@ class Control:
         :param seconds: by how much; what lasts so long is over, and requests under way are answered
         """
         self._do("advance", {"seconds": seconds})
+
+    def add_domo_tasks(self, rows: list[dict[str, Any]]) -> list[str]:
+        """
+        Have instances wait for people in Domo's Task Center.
+
+        :param rows: ``instanceId`` of each, and ``id``, ``queueId``, ``assignedTo`` if wanted
+        :returns: their IDs
+        """
+        ids: list[str] = self._do("add_domo_tasks", rows)
+        return ids
 
     def expire_tokens(self) -> None:
         """Let all OAuth access tokens expire now."""

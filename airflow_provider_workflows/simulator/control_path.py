@@ -41,6 +41,9 @@ class ControlPath:
             "add_tasks": self._add_tasks,
             "add_domo_models": self._add_domo_models,
             "add_domo_instances": self._add_domo_instances,
+            "add_domo_tasks": self._add_domo_tasks,
+            "add_event_tokens": self._add_event_tokens,
+            "dismiss_users": self._dismiss_users,
             "inject": self._inject,
             "advance": self._advance,
         }
@@ -165,6 +168,22 @@ class ControlPath:
 
     def _add_domo_instances(self, given: list[dict[str, Any]]) -> list[str]:
         return [self.world.instances.add(fields, self.world.settings.domo_user).id for fields in given]
+
+    def _add_domo_tasks(self, given: list[dict[str, Any]]) -> list[str]:
+        world, ids = self.world, []
+        for fields in given:
+            instance = world.instances.rows.get(str(fields.get("instanceId")))
+            if instance is None:
+                raise ValueError(f"There is no instance {fields.get('instanceId')!r}")
+            ids.append(world.task_center.add(instance, fields, world.settings.domo_user).id)
+        return ids
+
+    def _add_event_tokens(self, given: list[str]) -> None:
+        self.world.directory.event_tokens.update(given)
+
+    def _dismiss_users(self, given: list[int]) -> None:
+        self.world.directory.dismiss({int(id) for id in given})
+        self.world.flows.dismiss({str(int(id)) for id in given})
 
     def _inject(self, given: dict[str, Any]) -> None:
         self.world.faults.add(Fault(**given))

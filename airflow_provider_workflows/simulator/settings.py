@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "request_cut_reply": ("html", "reset"),
     "final_status": ("COMPLETED", "FAILED"),
     "cancel_finished": ("ok", "400", "409"),
+    "stale_version": ("409", "400"),
     "cancel_unstarted": ("accepted", "rejected", "ignored"),
     "null_status": ("json", "string", "missing"),
     "domo_blocked": ("", "page", "redirect"),
@@ -76,6 +77,7 @@ class Settings:
     has_bizproc: bool = True
     has_flows: bool = True
     document_limit: int = 0  # workflows at once on one CRM item, 0 for any number; the cloud has 2
+    obeys_parameters: bool = False  # whether a start takes its runtime's own keys out of PARAMETERS
     delegate_others: bool = True  # whether an administrator may delegate other people's tasks
     overload: bool = False  # the block that staff put on a portal by hand
 
@@ -128,6 +130,7 @@ class Settings:
     cancel_delay: float = 0.0
     cancel_finished: str = "400"
     cancel_unstarted: str = "accepted"
+    stale_version: str = "409"  # the answer to who completes a task that has changed since they saw it
     null_status: str = "json"
     version_required: bool = True
     domo_blocked: str = ""

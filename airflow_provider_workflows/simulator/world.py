@@ -14,6 +14,7 @@ from airflow_provider_workflows.simulator.bitrix24.tokens import Tokens
 from airflow_provider_workflows.simulator.bitrix24.workflows import Workflows
 from airflow_provider_workflows.simulator.clock import Clock
 from airflow_provider_workflows.simulator.domo.instances import Instances
+from airflow_provider_workflows.simulator.domo.task_center import TaskCenter
 from airflow_provider_workflows.simulator.faults import Faults
 from airflow_provider_workflows.simulator.settings import Settings
 
@@ -66,6 +67,7 @@ class World:
         self.bucket = LeakyBucket(self.clock)
         self.operating = OperatingTime(self.clock)
         self.instances = Instances(self.clock)
+        self.task_center = TaskCenter(self.clock)
 
     def portal_time(self) -> float:
         """Return the Unix time by the portal's clock."""
@@ -115,7 +117,10 @@ class World:
                 "flows": {str(id): dict(flow) for id, flow in self.flows.rows.items()},
                 **self.messages.full(),
             },
-            "domo": {"instances": {row.id: row.full(now) for row in self.instances.rows.values()}},
+            "domo": {
+                "instances": {row.id: row.full(now) for row in self.instances.rows.values()},
+                "tasks": {task.id: task.full() for task in self.task_center.tasks.values()},
+            },
         }
 
     def summary(self) -> dict[str, Any]:

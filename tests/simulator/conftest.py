@@ -11,7 +11,7 @@ import requests
 
 from airflow_provider_workflows.simulator import Control, Simulator
 
-TIMEOUT = 10
+TIMEOUT = 300
 DOMO_TOKEN = "sim-domo-developer-token"
 MODEL = "a8afdc89-9491-4ee4-b7c3-b9e9b86c0138"
 

@@ -184,7 +184,7 @@ def test_it_stops_at_once_though_a_request_is_still_running():
     with Simulator() as simulator:
         simulator.control.inject("slow", seconds=3600)
         with pytest.raises(requests.ReadTimeout):
-            requests.post(f"{simulator.url}/rest/1/sim0webhook0code/scope", timeout=0.1)
+            requests.post(f"{simulator.url}/rest/1/sim0webhook0code/scope", timeout=(300, 0.1))
 
 
 def test_it_shares_no_code_with_the_clients_and_needs_no_airflow():

@@ -288,3 +288,65 @@ def test_the_variables_of_an_instance_are_json_in_json(domo):
 @pytest.mark.parametrize("query", ["limit=-1", "offset=x", "limit=²"])
 def test_a_page_that_is_none(domo, query):
     assert domo("GET", f"{INSTANCES}?{query}").status_code == 400
+
+
+class TestTaskCenter:
+    QUEUE = "168ecd84-4a15-45f6-89d9-021fbbce0481"
+
+    @pytest.fixture
+    def task(self, control, instance):
+        """Have an instance wait for somebody."""
+
+        def add(**fields):
+            [id] = control.add_domo_tasks([{"instanceId": instance(), **fields}])
+            return id
+
+        return add
+
+    def listed(self, domo, **body):
+        return [one["id"] for one in domo("POST", "queues/v1/tasks/list", json=body).json()]
+
+    def test_tells_which_instances_wait_for_whom(self, domo, control, task):
+        first, second = task(assignedTo="7"), task(assignedTo="8")
+        assert self.listed(domo) == [first, second]
+        assert self.listed(domo, assignedTo=["7"], status=["OPEN"], queueId=[self.QUEUE]) == [first]
+        assert self.listed(domo, createdOn=[["2001-01-01T00:00:00.000Z", "2002-01-01T00:00:00.000Z"]]) == []
+        shown = domo("GET", f"queues/v1/{self.QUEUE}/tasks/{second}").json()
+        assert shown["sourceInfo"]["instanceId"] == control.state()["domo"]["tasks"][second]["sourceInfo"]["instanceId"]
+        assert [queue["id"] for queue in domo("GET", "queues/v1/").json()] == [self.QUEUE]
+
+    def test_who_has_seen_an_older_version_cannot_complete_it(self, domo, control, task):
+        id = task()
+        address = f"queues/v1/{self.QUEUE}/tasks/{id}"
+        assert domo("PUT", f"{address}/outputs", json={"ok": True}).json()["version"] == 2
+        assert domo("POST", f"{address}/complete?version=1", json={}).status_code == 409
+        done = domo("POST", f"{address}/complete?version=2", json={"note": "x"}).json()
+        assert (done["status"], done["outputVariables"]) == ("COMPLETED", {"ok": True, "note": "x"})
+        assert domo("POST", f"{address}/complete?version=3", json={}).status_code == 400
+        assert [effect["id"] for effect in control.journal("complete")] == [id]
+
+    @pytest.mark.parametrize("spelt", ["taskIds", "tasksId"])
+    def test_tasks_go_to_somebody_else(self, domo, task, spelt):
+        ids = [task(), task()]
+        reply = domo("PUT", f"queues/v1/{self.QUEUE}/tasks/{ids[0]}/assign", json={spelt: ids, "userId": "9"})
+        assert [one["assignedTo"] for one in reply.json()] == ["9", "9"]
+        assert self.listed(domo, assignedTo="9") == ids
+
+    def test_an_instance_that_is_cancelled_waits_for_nobody(self, domo, task):
+        id = task()
+        shown = domo("GET", f"queues/v1/{self.QUEUE}/tasks/{id}").json()
+        cancel(domo, shown["sourceInfo"]["instanceId"])
+        assert domo("GET", f"queues/v1/{self.QUEUE}/tasks/{id}").json()["status"] == "VOIDED"
+        assert domo("PUT", f"queues/v1/{self.QUEUE}/tasks/{id}/outputs", json={}).status_code == 400
+
+    @pytest.mark.parametrize(
+        ("verb", "address", "body", "status"),
+        [
+            ("GET", "other", None, 404),
+            ("GET", "other/tasks/x", None, 404),
+            ("POST", "tasks/list", [1], 400),
+            ("POST", "tasks/list", {"createdOn": [["2001"]]}, 400),
+        ],
+    )
+    def test_what_is_not_in_order(self, domo, verb, address, body, status):
+        assert domo(verb, f"queues/v1/{address}", json=body).status_code == status

@@ -106,14 +106,15 @@ def test_an_empty_body_after_the_call_is_done(rest, control, workflow):
 def test_a_slow_reply_is_for_a_call_that_is_done_early_or_late(rest, control, workflow):
     control.inject("slow", seconds=1000)
     with pytest.raises(requests.ReadTimeout):
-        rest(KILL, {"ID": workflow}, timeout=0.1)
+        rest(KILL, {"ID": workflow}, timeout=(300, 0.1))
+    until(lambda: control.requests(method=KILL))
     assert killed(control) == []
     control.advance(1000)
     until(lambda: killed(control) == ["w"])
     [id] = control.add_workflows([{}])
     control.inject("slow", seconds=1000, done=True)
     with pytest.raises(requests.ReadTimeout):
-        rest(KILL, {"ID": id}, timeout=0.1)
+        rest(KILL, {"ID": id}, timeout=(300, 0.1))
     until(lambda: killed(control) == ["w", id])
     assert control.requests(method=KILL)[-1]["http_status"] is None
     control.advance(1000)

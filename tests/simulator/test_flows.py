@@ -181,3 +181,13 @@ def test_values_that_are_as_documented_are_taken(rest, fields):
 def test_manual_distribution_has_one_moderator(rest):
     two = {"distributionType": "manually", "responsibleList": [["user", "3"], ["user", "4"]]}
     assert call(rest, "create", flowData={"name": "Sales", **NEEDED, **two}).status_code == 400
+
+
+def test_a_flow_that_is_left_with_nobody_goes_to_its_administrator(rest, control):
+    control.add_flow(id=1, ownerId=9, distributionType="queue", responsibleList=[["user", "3"], ["user", "4"]])
+    control.add_flow(id=2, ownerId=9, distributionType="queue", responsibleList=[["user", "3"]])
+    control.dismiss_users([3])
+    first, second = (call(rest, "get", flowId=id).json()["result"] for id in (1, 2))
+    assert (first["distributionType"], first["responsibleList"]) == ("queue", [["user", "4"]])
+    assert (second["distributionType"], second["responsibleList"]) == ("manually", [["user", "9"]])
+    assert rest("user.get", {"ID": 3}).json()["result"][0]["ACTIVE"] is False

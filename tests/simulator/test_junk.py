@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_workflows.simulator import SimulatorError
 from airflow_provider_workflows.simulator.bitrix24.methods import METHODS
+from airflow_provider_workflows.simulator.domo.call import PATHS
+from airflow_provider_workflows.simulator.domo.instances import DEFAULT_MODEL as MODEL
+from airflow_provider_workflows.simulator.domo.task_center import DEFAULT_QUEUE as QUEUE
 from airflow_provider_workflows.simulator.php import parse
 
 LIST, KILL = "bizproc.workflow.instances", "bizproc.workflow.kill"
@@ -55,6 +58,8 @@ def assert_answered(reply):
 def something(control):
     control.add_workflows([{"ID": "a"}])
     control.add_flow(id=517)
+    [id] = control.add_domo_instances([{"id": "1.0.0"}])
+    control.add_domo_tasks([{"instanceId": id, "id": id}])
 
 
 @MANY
@@ -100,10 +105,36 @@ def test_any_bytes(simulator, kind, body, encoding):
         assert reply.json()
 
 
+IDS = {"v[12]": "v2", "/models/{}": f"/models/{MODEL}", "/v1/{}": f"/v1/{QUEUE}", "{}": "1.0.0"}
+
+
+def address(path):
+    """Return an address of Domo's with ids that are there, where there are any."""
+    for blank, id in IDS.items():
+        path = path.replace(blank, id)
+    return path
+
+
+@MANY
+@given(
+    st.sampled_from(list(PATHS.values())),
+    values,
+    st.dictionaries(st.sampled_from(["limit", "offset", "sort", "modelId", "status", "version"]), st.text(max_size=5)),
+)
+def test_any_call_of_domo(simulator, route, body, query):
+    verb, path = route
+    headers = {"X-DOMO-Developer-Token": "sim-domo-developer-token", "Content-Type": "application/json"}
+    url = f"{simulator.url}{address(path)}"
+    reply = requests.request(verb, url, data=json.dumps(body), params=query, headers=headers, timeout=300)
+    assert reply.status_code < 500, reply.text
+    assert path.endswith("/status") or isinstance(reply.json(), dict | list)
+
+
 @MANY
 @given(
     st.sampled_from(["add_workflows", "generate_workflows", "change_workflows", "add_tasks", "add_users", "add_flow"])
-    | st.sampled_from(["add_webhooks", "add_domo_instances", "add_domo_models", "inject", "configure", "advance"]),
+    | st.sampled_from(["add_webhooks", "add_domo_instances", "add_domo_models", "inject", "configure", "advance"])
+    | st.sampled_from(["add_domo_tasks", "add_event_tokens", "dismiss_users", "add_departments", "add_chats"]),
     values,
 )
 @example("configure", {"bucket_drain": float("nan")})

@@ -149,7 +149,8 @@ def test_what_a_client_no_longer_waits_for_is_done_all_the_same(rest, control):
     control.add_workflows([{"ID": "a"}])
     control.configure(command_seconds=50)
     with pytest.raises(requests.ReadTimeout):
-        rest(KILL, {"ID": "a"}, timeout=0.1)
+        rest(KILL, {"ID": "a"}, timeout=(300, 0.1))
+    until(lambda: control.requests(method=KILL))
     control.advance(50)
     until(lambda: [effect["id"] for effect in control.journal()] == ["a"])
 

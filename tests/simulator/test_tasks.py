@@ -118,3 +118,13 @@ def test_a_workflow_that_is_killed_takes_its_tasks_along(by):
     by(1, "bizproc.workflow.kill", {"ID": "w1"})
     by(1, "bizproc.workflow.terminate", {"ID": "w2"})
     assert ids(by(1, LIST)) == ["3"]
+
+
+def test_an_activity_that_waits_is_answered_once(by, control):
+    control.add_event_tokens(["t1"])
+    params = {"EVENT_TOKEN": "t1", "RETURN_VALUES": {"ok": "Y"}}
+    assert by(8, "bizproc.event.send", params).json()["result"] is True
+    assert [(effect["id"], effect["values"]) for effect in control.journal("event")] == [("t1", {"ok": "Y"})]
+    for again in (params, {}, {"EVENT_TOKEN": ["t1"]}):
+        reply = by(8, "bizproc.event.send", again)
+        assert (reply.status_code, reply.json()["error"]) == (403, "ACCESS_DENIED")

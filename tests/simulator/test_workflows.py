@@ -168,3 +168,25 @@ class TestTheLimitOfADocument:
         listed = rest("bizproc.workflow.instances", {"ORDER": {"ID": "asc"}})
         assert [row["ID"] for row in listed.json()["result"]] == ["b", "c"]
         assert state(control, "d")["state"] == "waiting"
+
+
+OWN = {"PreGeneratedWorkflowId": "mine.1", "IgnoreSimultaneousProcessesLimit": True, "colour": "red"}
+
+
+class TestTheRuntimesOwnKeys:
+    """Users' values share their array with keys of the runtime, which newer cores may read."""
+
+    def test_they_are_values_like_others_unless_set_otherwise(self, rest, control):
+        id = rest(START, {"TEMPLATE_ID": 3, "DOCUMENT_ID": DEAL, "PARAMETERS": OWN}).json()["result"]
+        assert id != "mine.1"
+        assert state(control, id)["parameters"] == OWN
+
+    def test_they_choose_the_id_once_and_pass_the_limit(self, rest, control):
+        control.configure(obeys_parameters=True, document_limit=1)
+        control.add_workflows([{"DOCUMENT_ID": "DEAL_5"}])
+        start = {"TEMPLATE_ID": 3, "DOCUMENT_ID": DEAL, "PARAMETERS": OWN}
+        assert rest(START, start).json()["result"] == "mine.1"
+        assert state(control, "mine.1")["parameters"] == {"colour": "red"}
+        again = rest(START, start)
+        assert (again.status_code, again.json()["error"]) == (400, "")
+        assert len(control.journal("start")) == 1

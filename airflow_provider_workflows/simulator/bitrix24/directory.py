@@ -75,6 +75,7 @@ class Directory:
         self.add_user({"ID": 1, "NAME": "Ada", "LAST_NAME": "Admin", "EMAIL": "ada@portal.example"})
         self.departments: list[dict[str, Any]] = []
         self.add_department({"ID": 1, "NAME": "Portal", "UF_HEAD": "1"})
+        self.event_tokens: set[str] = set()
         self.tasks: list[dict[str, Any]] = []
         self.templates: dict[int, dict[str, Any]] = {}
         #: Seconds after which workflows that are started from a template finish by themselves.
@@ -111,6 +112,17 @@ class Directory:
         :param id: the user's ID
         """
         return any(user["ID"] == str(id) for user in self.users)
+
+    def dismiss(self, ids: set[int]) -> None:
+        """
+        Let employees leave.
+
+        :param ids: their IDs
+        """
+        for id in ids:
+            if not self.knows(id):
+                self.add_user({"ID": id})
+            self.user(id)["ACTIVE"] = False
 
     def team(self, head: int) -> set[int]:
         """

@@ -77,6 +77,20 @@ class Flows:
         self.rows[flow["id"]] = flow
         return flow
 
+    def dismiss(self, users: set[str]) -> None:
+        """
+        Take employees out of all flows; one that is left with nobody is distributed by its administrator.
+
+        :param users: their IDs
+        """
+        for flow in self.rows.values():
+            left = [pair for pair in flow["responsibleList"] if not (pair[0] == "user" and pair[1] in users)]
+            if left:
+                flow["responsibleList"] = left
+            else:
+                flow.update(distributionType="manually", responsibleList=[["user", str(flow["ownerId"])]])
+            flow["team"] = [pair for pair in flow["team"] if not (pair[0] == "user" and pair[1] in users)]
+
     def new_group(self) -> int:
         """Return the ID of a group made for a flow."""
         self._groups += 1

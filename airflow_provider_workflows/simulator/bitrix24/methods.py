@@ -72,6 +72,7 @@ METHODS: dict[str, Method] = {
     "bizproc.task.list": Method(task_methods.task_list, "bizproc"),
     "bizproc.task.complete": Method(task_methods.complete, "bizproc"),
     "bizproc.task.delegate": Method(task_methods.delegate, "bizproc"),
+    "bizproc.event.send": Method(task_methods.send_event, "bizproc"),
     "tasks.flow.Flow.get": Method(flow_methods.get, "task", exact=True),
     "tasks.flow.Flow.activate": Method(flow_methods.activate, "task", exact=True),
     "tasks.flow.Flow.update": Method(flow_methods.update, "task", exact=True),

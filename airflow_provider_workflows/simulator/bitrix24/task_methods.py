@@ -62,6 +62,17 @@ def delegate(call: Call) -> Answer:
     return Answer(True)
 
 
+def send_event(call: Call) -> Answer:
+    """Answer an activity that waits for something from outside, once."""
+    token = call.upper("EVENT_TOKEN")
+    tokens = call.world.directory.event_tokens
+    if not isinstance(token, str) or token not in tokens:
+        raise ApiError(403, "ACCESS_DENIED", "Access denied!")
+    tokens.discard(token)
+    call.world.record("bitrix24", "event", token, values=call.upper("RETURN_VALUES"), text=call.upper("LOG_MESSAGE"))
+    return Answer(True)
+
+
 def _task(call: Call, id: Any) -> dict[str, Any]:
     if php.integer(id) <= 0:
         raise ApiError(400, "ERROR_TASK_VALIDATION", "Empty TASK_ID")

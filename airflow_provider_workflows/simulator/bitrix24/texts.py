@@ -8,6 +8,11 @@ TEXTS = {
         "ru": "Процесс {id} не найден или уже завершён.",
         "en": "The workflow {id} was not found or has already ended.",
     },
+    "workflow_there": {
+        "de": "Den Workflow {id} gibt es schon.",
+        "ru": "Процесс {id} уже существует.",
+        "en": "There is a workflow {id} already.",
+    },
     "document_limit": {
         "de": "Für dieses Element laufen schon so viele Workflows, wie zugleich laufen dürfen.",
         "ru": "Для этого элемента уже запущено максимальное число процессов.",

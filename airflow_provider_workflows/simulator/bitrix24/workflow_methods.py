@@ -9,6 +9,8 @@ from airflow_provider_workflows.simulator.bitrix24 import listing, workflows
 from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError, Call
 from airflow_provider_workflows.simulator.bitrix24.texts import text
 
+#: What the runtime reads out of the same array as users' values.
+RUNTIME_KEYS = ("PreGeneratedWorkflowId", "IgnoreSimultaneousProcessesLimit")
 ELEMENTS = {
     ("crm", "CCrmDocumentLead"): r"LEAD_[0-9]+",
     ("crm", "CCrmDocumentCompany"): r"COMPANY_[0-9]+",
@@ -58,12 +60,19 @@ def start(call: Call) -> Answer:
         raise ApiError(400, "", "Incorrect document type!")
     if template.get("ENTITY") not in (None, entity):
         raise ApiError(400, "", "Template type and DOCUMENT_ID mismatch!")
+    parameters = dict(php.entries(call.upper("PARAMETERS")))
+    own = {name: parameters.pop(name, None) for name in RUNTIME_KEYS} if world.settings.obeys_parameters else {}
     limit = world.settings.document_limit if module_id == "crm" else 0
+    if php.truth(own.get("IgnoreSimultaneousProcessesLimit")):
+        limit = 0
     if limit and world.workflows.on((module_id, element)) >= limit:
         raise ApiError(400, "", text("document_limit", world.settings.language))
     now = world.portal_time()
+    id = str(own.get("PreGeneratedWorkflowId") or workflows.uniqid(now))
+    if id in world.workflows.rows:
+        raise ApiError(400, "", text("workflow_there", world.settings.language, id=id))
     row = workflows.Workflow(
-        id=workflows.uniqid(now),
+        id=id,
         started=int(now),
         modified=int(now),
         module_id=module_id,
@@ -71,7 +80,7 @@ def start(call: Call) -> Answer:
         document_id=element,
         started_by=call.caller.user,
         template_id=template_id,
-        parameters=dict(php.entries(call.upper("PARAMETERS"))),
+        parameters=parameters,
     )
     world.workflows.add(row, world.directory.lifetimes.get(template_id))
     world.record("bitrix24", "start", row.id, template_id=template_id, document_id=document, parameters=row.parameters)

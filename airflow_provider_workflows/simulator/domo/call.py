@@ -9,8 +9,8 @@ from typing import Any
 from airflow_provider_workflows.simulator.world import World
 
 PAGE = 100
-_WORKFLOW = "/api/workflow"
-_ROUTES = {
+_WORKFLOW, _QUEUES = "/api/workflow", "/api/queues/v1"
+PATHS = {
     "me": ("GET", "/api/content/v2/users/me"),
     "start": ("POST", f"{_WORKFLOW}/v1/instances/message"),
     "list": ("GET", f"{_WORKFLOW}/v1/instances"),
@@ -27,9 +27,16 @@ _ROUTES = {
     "version": ("GET", f"{_WORKFLOW}/v[12]/models/{{}}/versions/{{}}"),
     "definition": ("GET", f"{_WORKFLOW}/v2/models/{{}}/versions/{{}}/definition"),
     "starts": ("GET", f"{_WORKFLOW}/v1/models/{{}}/versions/{{}}/starts"),
+    "queues": ("GET", _QUEUES),
+    "queue": ("GET", f"{_QUEUES}/{{}}"),
+    "tasks": ("POST", f"{_QUEUES}/tasks/list"),
+    "task": ("GET", f"{_QUEUES}/{{}}/tasks/{{}}"),
+    "save_task": ("PUT", f"{_QUEUES}/{{}}/tasks/{{}}/outputs"),
+    "complete_task": ("POST", f"{_QUEUES}/{{}}/tasks/{{}}/complete"),
+    "assign_task": ("PUT", f"{_QUEUES}/{{}}/tasks/{{}}/assign"),
     "switch_version": ("PUT", f"{_WORKFLOW}/v2/models/{{}}/versions/{{}}"),
 }
-ROUTES = [(name, verb, re.compile(path.replace("{}", "([^/]+)") + "/?")) for name, (verb, path) in _ROUTES.items()]
+PATTERNS = [(name, verb, re.compile(path.replace("{}", "([^/]+)") + "/?")) for name, (verb, path) in PATHS.items()]
 
 
 class DomoError(Exception):
@@ -83,7 +90,7 @@ def find(verb: str, path: str) -> tuple[str, tuple[str, ...]]:
     :param verb: of the HTTP request
     :param path: of the HTTP request
     """
-    for name, wanted, pattern in ROUTES:
+    for name, wanted, pattern in PATTERNS:
         match = pattern.fullmatch(path)
         if match and verb == wanted:
             return name, match.groups()

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from airflow_provider_workflows.simulator import strict_json
-from airflow_provider_workflows.simulator.domo import instance_methods, model_methods
+from airflow_provider_workflows.simulator.domo import instance_methods, model_methods, task_methods
 from airflow_provider_workflows.simulator.domo.call import Call, DomoError, find
 from airflow_provider_workflows.simulator.exchange import blocked, exchange
 from airflow_provider_workflows.simulator.faults import Fault
@@ -34,6 +34,13 @@ METHODS: dict[str, Callable[[Call], Any]] = {
     "definition": model_methods.definition,
     "starts": model_methods.starts,
     "switch_version": model_methods.switch_version,
+    "queues": task_methods.queues,
+    "queue": task_methods.queue,
+    "tasks": task_methods.tasks,
+    "task": task_methods.task,
+    "save_task": task_methods.save,
+    "complete_task": task_methods.complete,
+    "assign_task": task_methods.assign,
 }
 
 
