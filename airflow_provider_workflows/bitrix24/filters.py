@@ -14,11 +14,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Self
 
 from airflow_provider_workflows.bitrix24.calls import WORKFLOW_FIELDS
-from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.bitrix24.models import DATE_FIELDS, Workflow
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.spelling import did_you_mean
 
-DATE_FIELDS = frozenset({"MODIFIED", "OWNED_UNTIL", "STARTED"})
 #: The dates that change while a workflow runs.
 CHANGING_DATES = frozenset({"MODIFIED", "OWNED_UNTIL"})
 NUMBER_FIELDS = frozenset({"STARTED_BY", "TEMPLATE_ID"})
@@ -121,7 +120,7 @@ class Condition:
 
         :raises FilterError: if the portal gave the field in a form that cannot be compared.
         """
-        found = getattr(workflow, self.field.lower())
+        found = workflow.get(self.field)
         if found is None:
             return self.operator == "!"
         if isinstance(self.value, datetime) and not (isinstance(found, datetime) and found.tzinfo):
@@ -233,7 +232,10 @@ class WorkflowFilter:
 
         :raises FilterError: if the portal gave a field in a form that cannot be compared.
         """
-        return all(condition.matches(workflow) for condition in self.conditions)
+        for condition in self.conditions:  # noqa: SIM110 Each row comes here, and all() takes twice as long.
+            if not condition.matches(workflow):
+                return False
+        return True
 
 
 def _typed(name: str, key: str, value: Any) -> datetime | int | str:

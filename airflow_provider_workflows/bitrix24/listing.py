@@ -258,14 +258,14 @@ def _read_on(
     started: dict[str, Any] = {}
 
     def read(reply: Reply) -> Rows[K]:
-        workflows = workflows_of(reply)
-        kept = {workflow.id: keep(workflow) for workflow in workflows if wanted.matches(workflow)}
-        ids = frozenset(workflow.id for workflow in workflows)
-        unwanted.update(ids.difference(kept))
-        started.update((workflow.id, workflow.started) for workflow in workflows)
+        workflows = {workflow.id: workflow for workflow in workflows_of(reply)}
+        matching = {one: workflow for one, workflow in workflows.items() if wanted.matches(workflow)}
+        started.update({one: workflow.started for one, workflow in matching.items()})
+        if len(matching) < len(workflows):
+            unwanted.update(workflows.keys() - matching.keys())
         if reply is not first:
             totals.add(reply.total)
-        return Rows(ids, kept)
+        return Rows(frozenset(workflows), {one: keep(workflow) for one, workflow in matching.items()})
 
     what = "pages of workflows"
     # One page is whole by itself.

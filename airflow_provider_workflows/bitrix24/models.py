@@ -13,6 +13,7 @@ from pydantic_core.core_schema import literal_schema, no_info_after_validator_fu
 from typing_extensions import TypedDict
 
 from airflow_provider_workflows.bitrix24.calls import WORKFLOW_FIELDS
+from airflow_provider_workflows.rest.plans import list_of
 
 _Blank = Annotated[
     None,
@@ -37,6 +38,10 @@ class WorkflowFields(TypedDict, total=False):
     STARTED: _Text
     STARTED_BY: _Number
     TEMPLATE_ID: _Number
+
+
+# It takes some milliseconds, for which the first list would have to wait.
+list_of(WorkflowFields)
 
 
 class Workflow:
@@ -95,12 +100,18 @@ class Workflow:
         """Id of its template."""
         return self._fields.get("TEMPLATE_ID")
 
+    def get(self, field: str) -> Any:
+        """Return a field by Bitrix24's name."""
+        value = self._fields.get(field)
+        return _date_or_text(value) if field in DATE_FIELDS else value  # type: ignore[arg-type]
+
     def row(self) -> dict[str, Any]:
         """Return it as JSON, under Bitrix24's field names."""
         return {**_NOTHING, **self._fields}
 
 
 _NOTHING = dict.fromkeys(WORKFLOW_FIELDS)
+DATE_FIELDS = frozenset({"MODIFIED", "OWNED_UNTIL", "STARTED"})
 
 
 def _date_or_text(value: str | None) -> datetime | str | None:

@@ -286,11 +286,12 @@ def read_list(model: type[T], result: Any, call: str) -> list[T]:
     :param call: the call's name, for the error.
     :raises UnreadableReplyError: if it is not what the API promises.
     """
-    return _read(_list_of(model).validate_python, result, call)  # type: ignore[arg-type]
+    return _read(list_of(model).validate_python, result, call)  # type: ignore[arg-type]
 
 
 @cache
-def _list_of(model: type[T]) -> TypeAdapter[list[T]]:
+def list_of(model: type[T]) -> TypeAdapter[list[T]]:
+    """Return what reads a list; made once."""
     return TypeAdapter(list[model])  # type: ignore[valid-type]
 
 

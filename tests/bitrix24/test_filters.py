@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24.calls import WORKFLOW_FIELDS
-from airflow_provider_workflows.bitrix24.filters import DATE_FIELDS, NUMBER_FIELDS, FilterError, WorkflowFilter
-from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.bitrix24.filters import NUMBER_FIELDS, FilterError, WorkflowFilter
+from airflow_provider_workflows.bitrix24.models import DATE_FIELDS, Workflow
 
 SIGNS = ["", "=", "!", "!=", "<", "<=", ">", ">="]
 ID = "66e412fdc9bd44.36306599"
