@@ -24,8 +24,8 @@ PARALLEL := -n $(JOBS) --maxschedchunk 1
 # What lies below these knows no Airflow, so it is tested once: both versions are pinned with the same HTTP libraries.
 # But each Airflow brings another SQLAlchemy for the records.
 # Journeys are about what becomes of the remote systems, whatever Airflow it is.
-WITH_AIRFLOW := $(addprefix tests/,docs example_dags hooks links notifications operators records/test_contract.py secrets \
-	sensors tasks testing triggers ui)
+WITH_AIRFLOW := $(addprefix tests/,commands docs example_dags hooks links notifications operators \
+	records/test_contract.py secrets sensors tasks testing triggers ui)
 VENV   := .venv
 VENV_2 := .venv-2.11
 VENV_B := .venv-bench
@@ -46,7 +46,8 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 test-e2e test-cluster test-foreign test-matrix demo docs bench reference lock clean
+.PHONY: help test lint test-3.3 test-2.11 test-e2e test-cluster test-foreign test-matrix test-oauth demo docs bench \
+	reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +75,9 @@ test-e2e: $(READY) ## Run tests under Airflow's own services, in two minutes
 
 test-cluster: $(VENV_C)/.ready ## Kill parts of a cluster with Celery, Redis and PostgreSQL, in seven minutes
 	CLUSTER=1 $(VENV_C)/bin/pytest tests/cluster
+
+test-oauth: $(READY) ## Renew OAuth tokens in eight processes, with kill -9 at each step, in half an hour
+	OAUTH=1 $(VENV)/bin/pytest -q tests/oauth
 
 test-matrix: $(READY) ## Test on every Airflow and Python on PATH, in an hour; ONLY="3.2-3.13 lowest-3.11" are some
 	$(VENV)/bin/python tests/matrix/run.py --uv $(UV) --jobs $(JOBS) --folders $(WITH_AIRFLOW) $(if $(ONLY),--only $(ONLY))

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import requests
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_workflows.hooks.base import AccountHook
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.simulator.demo import (
     FIGURES_MODEL,
@@ -36,6 +39,8 @@ else:
     from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
 
 SUPPORT, PURCHASES = "517", "518"
+#: The connection of an application that has to be authorised.
+APPLICATION = "bitrix24_application"
 HOUR = 3600
 TODAY = datetime.now(UTC)
 MIDNIGHT = TODAY.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -147,6 +152,15 @@ def switches_back_after_it(seen: Seen) -> None:
     assert len(seen.effects()) == 4
 
 
+def renews_the_tokens(seen: Seen) -> None:
+    first, second = seen.control.journal("token")
+    assert [entry["http_status"] for entry in seen.control.requests(method="profile")] == [401, 200]
+    stored, _ = Bitrix24Hook(APPLICATION).authorizing().chain.store.change(lambda found, now: None)
+    assert stored is not None
+    assert (stored.access_token, stored.refresh_token) == (second["access_token"], second["refresh_token"])
+    assert first["refresh_token"] != stored.refresh_token
+
+
 def starts_one_in_each_system_and_waits_for_their_ends(seen: Seen) -> None:
     instance, workflow = seen.control.journal("start")
     state = seen.control.state()
@@ -194,6 +208,7 @@ AS_THEY_ARE = [
     # Before Airflow 3.3 an approval waits in the triggerer, where nobody answers here.
     *([Run("approved_cleanup", ends_what_a_person_approved)] if AIRFLOW_V_3_3_PLUS else []),
     Run("cross_system_cleanup", cleans_up_both_systems_while_the_flows_are_off),
+    Run("keep_application_alive", renews_the_tokens),
     Run("start_and_wait", starts_one_in_each_system_and_waits_for_their_ends),
     # No event has started it.
     Run("stuck_workflows_watcher", nothing_is_done),
@@ -255,6 +270,12 @@ def go(run: Run, dag: Any, control: Control, nth: int | None) -> None:
     if run.promise is only_looks:
         stuck = stuck_for(control.state()["bitrix24"]["workflows"], timedelta())
         control.finish_workflows(list(stuck))
+    if run.promise is renews_the_tokens:
+        # As `authorize` does; then an hour passes.
+        authorizing = Bitrix24Hook(APPLICATION).authorizing()
+        sent = requests.get(authorizing.url("any"), allow_redirects=False, timeout=300).headers["Location"]
+        authorizing.exchange(parse_qs(urlsplit(sent).query)["code"][0], None)
+        control.expire_tokens()
     before = control.state()["bitrix24"]["workflows"]
     for task in dag.tasks:
         for name, value in run.changes.items():
@@ -281,6 +302,10 @@ def main(results: Path) -> None:
             # One bucket for the portals of all runs.
             extra = {"bucket_capacity": 100_000} if connection["conn_type"] == "bitrix24" else {}
             os.environ[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps({**connection, "extra": extra})
+        place = simulator.connections()["bitrix24_default"] | {"login": "", "password": ""}
+        keys = {"client_id": "local.sim0client", "client_secret": "sim0client0secret"}
+        keys |= {"token_url": f"{simulator.url}/oauth/token/"}
+        os.environ[f"AIRFLOW_CONN_{APPLICATION.upper()}"] = json.dumps({**place, "extra": keys})
         for nth, (run, way) in enumerate(runs):
             if run.dag_id in bag.dags:
                 wrong = ""

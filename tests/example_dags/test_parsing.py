@@ -14,6 +14,7 @@ EVERYWHERE = {
     "cross_system_cleanup",
     "dismissed_employee",
     "holiday_flow_switch",
+    "keep_application_alive",
     "mass_ending_by_date",
     "nightly_workflow_cleanup",
     "start_and_wait",

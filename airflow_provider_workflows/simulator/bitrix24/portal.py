@@ -81,11 +81,11 @@ class Portal:
                 access, refresh, expires = self.world.tokens.grant(params)
             except OAuthError as error:
                 return reply({"error": error.code, "error_description": error.code}, error.status)
-            self.world.record("bitrix24", "token", settings.client_id)
+            tokens = {"access_token": access, "refresh_token": refresh}
+            self.world.record("bitrix24", "token", settings.client_id, **tokens)
             return reply(
                 {
-                    "access_token": access,
-                    "refresh_token": refresh,
+                    **tokens,
                     "expires": int(expires),
                     "expires_in": int(settings.access_token_seconds),
                     "client_endpoint": f"{request.scheme}://{request.host}/rest/",
