@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
@@ -21,7 +20,7 @@ from tests.operators.remote import clock, connect, control, simulator
 __all__ = ["clock", "connect", "control", "simulator", "variables"]
 
 
-class Person(io.StringIO):
+class Person:
     """Opens the printed address, and pastes where that leads.
 
     :param printed: what the command has printed so far.
@@ -29,13 +28,15 @@ class Person(io.StringIO):
     """
 
     def __init__(self, printed: Callable[[], str], changes: Callable[[str], str]) -> None:
-        super().__init__()
         self.printed = ""
         self.pasted = ""
         self._read = printed
         self._changes = changes
 
-    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
+    def isatty(self) -> bool:
+        return False
+
+    def readline(self) -> str:
         self.printed = self._read()
         (address,) = re.findall(r"http://\S+/oauth/authorize/\S+", self.printed)
         self.pasted = requests.get(address, allow_redirects=False, timeout=10).headers["Location"]

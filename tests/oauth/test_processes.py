@@ -98,9 +98,10 @@ class Deployment:
         for place in self.hosts:
             (place / "tmp").mkdir(parents=True)
         self.workers: list[Worker] = []
-        stack.callback(lambda: [worker.stop() for worker in self.workers])
+        stack.callback(self.stop)
 
     def _share(self, store: str, extra: dict[str, Any], stack: ExitStack) -> None:
+        address = ""
         try:
             if store == "redis":
                 port = stack.enter_context(redis_server()).port
@@ -109,11 +110,14 @@ class Deployment:
                 port = stack.enter_context(postgres_server()).port
                 address = f"postgres@127.0.0.1:{port}/postgres"
                 self.environment["AIRFLOW_CONN_SHARED"] = f"postgres://{address}"
-                self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"postgresql+psycopg2://{address}"
         except NotInstalledError as error:
             pytest.skip(str(error))
         self.environment["AIRFLOW_HOME"] = str(self.folder / "airflow")
         if store == "variable":
+            settings = {"SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}"}
+            # Nobody uses it here, but Airflow wants a driver for it that is installed.
+            settings["SQL_ALCHEMY_CONN_ASYNC"] = f"sqlite+aiosqlite:///{self.folder}/unused.db"
+            self.environment |= {f"AIRFLOW__DATABASE__{name}": value for name, value in settings.items()}
             self.airflow("airflow", "db", "migrate")
         else:
             extra["shared_store"] = "shared"
@@ -142,9 +146,12 @@ class Deployment:
         assert process.stdin
         assert process.stdout
         printed = ""
-        while "/oauth/authorize/" not in printed:
-            printed += process.stdout.readline()
-        address = next(word for word in printed.split() if "/oauth/authorize/" in word)
+        for line in process.stdout:
+            printed += line
+            if "/oauth/authorize/" in line:
+                break
+        address = next((word for word in printed.split() if "/oauth/authorize/" in word), "")
+        assert address, printed
         location = requests.get(address, allow_redirects=False, timeout=300).headers["Location"]
         printed += process.communicate(location + "\n")[0]
         with (self.folder / "commands").open("a") as log:
@@ -154,12 +161,16 @@ class Deployment:
 
     def start(self, lease: float) -> None:
         """Start all workers, in place of those that there are."""
-        for worker in self.workers:
-            worker.stop()
+        self.stop()
         self.environment["LEASE"] = str(lease)
         self.workers = [self._worker(number) for number in range(WORKERS)]
         assert [worker.said() for worker in self.workers] == ["ready"] * WORKERS
         assert self.round(expired=False) == Counter(ok=WORKERS)
+
+    def stop(self) -> None:
+        """Kill all workers."""
+        for worker in self.workers:
+            worker.stop()
 
     def _worker(self, number: int) -> Worker:
         return Worker(self.hosts[number % HOSTS], self.environment, self.folder / f"worker{number}.log")

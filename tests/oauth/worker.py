@@ -52,7 +52,7 @@ def die() -> None:
 def main() -> None:
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)
     stores.LEASE = float(os.environ["LEASE"])
-    run = oauth.run
+    run: Any = oauth.run
     point = ""
 
     def armed(plan: Any, *args: Any) -> Any:
@@ -65,7 +65,7 @@ def main() -> None:
         try:
             hook.get_conn()
             # Not before: what is stored is looked at then, too.
-            oauth.run = armed
+            oauth.run = armed  # type: ignore[assignment]
             hook.run(send(calls.get_profile()))
             print("ok", flush=True)
         except ProviderError as error:

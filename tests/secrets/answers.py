@@ -124,3 +124,32 @@ FAILURES: dict[str, Failure] = {
     "blocked_303": Failure(moved("303 See Other", "https://x/whitelist/blocked"), "PortalMovedError", "BlockedError"),
     "running": Failure(still_running, "NotAllEndedError", "NotAllEndedError"),
 }
+
+#: The error that comes of each where it is the token server that fails so.
+TOKEN_FAILURES: dict[str, str] = {
+    **dict.fromkeys(FAILURES.keys() - {"running"}, "TokenServerError"),
+    **dict.fromkeys(
+        ("html_403", "error_403", "error_404", "error_empty", "error_zero", "error_object"), "RejectedError"
+    ),
+    **dict.fromkeys(("moved", "moved_here", "moved_nowhere", "blocked_303"), "RedirectedError"),
+    "error_401": "AuthenticationError",
+    "error_429": "RateLimitError",
+}
+
+
+def renewing(failure: str, tokens: bytes) -> Callable[[bytes], bytes]:
+    """Answer as a portal whose access token has expired, and as a token server.
+
+    :param failure: how the token server fails; ``renewed``: it does not, and the portal refuses the new token likewise.
+    :param tokens: what it gives.
+    """
+
+    def answer(request: bytes) -> bytes:
+        if path(request).startswith("/oauth/"):
+            return http(tokens) if failure == "renewed" else FAILURES[failure].answer(request)
+        fresh = json.loads(tokens)["access_token"].encode() in request
+        return (
+            FAILURES["error_empty"].answer(request) if fresh else refusal("401 Unauthorized", "expired_token")(request)
+        )
+
+    return answer

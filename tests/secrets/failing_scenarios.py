@@ -17,6 +17,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from airflow_provider_workflows.bitrix24 import (
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.domo import Account, DomoClient, read_instance
 from airflow_provider_workflows.domo.calls import start_instance
+from airflow_provider_workflows.hooks import oauth
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
@@ -52,7 +54,7 @@ from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from airflow_provider_workflows.triggers.polling import validate_event
-from tests.secrets.answers import FAILURES
+from tests.secrets.answers import FAILURES, TOKEN_FAILURES
 
 # pytest parses a whole file anew for each frame that it prints, which would take half of the time.
 ast.parse = functools.cache(ast.parse)  # type: ignore[assignment]
@@ -316,6 +318,68 @@ class TestTriggerer:
         print("event", event)
         with told():
             validate_event(event)
+
+
+@dataclass(frozen=True)
+class Variables:
+    """Airflow's Variables, in memory. No variable of a frame here holds what is in them."""
+
+    kept: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def get(self, key: str, default: Any) -> Any:
+        return self.kept.get(key) or (os.environ["STORED_TOKENS"] if self.kept is not NONE else default)
+
+    def set(self, key: str, value: str, description: str) -> None:
+        self.kept[key] = value
+
+
+NONE: dict[str, str] = {}
+
+
+class TestApplication:
+    """A token server that fails in each way, while the portal refuses the access token."""
+
+    @pytest.fixture(autouse=True)
+    def stored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        variables = Variables()
+        monkeypatch.setattr(oauth, "_variable", lambda: variables)
+        monkeypatch.setattr(oauth, "TOKEN_TIMEOUT", 0.3)
+        monkeypatch.setattr(Bitrix24Hook, "retry_timeout", 0.0)
+        oauth.chain_of.cache_clear()
+
+    @pytest.mark.parametrize("failure", [*TOKEN_FAILURES, "renewed"])
+    def test_worker(self, failure: str, expect: Expect) -> None:
+        expect(TOKEN_FAILURES.get(failure, "WorkflowError"))
+        with told():
+            Bitrix24Hook(f"application_{failure}").run(send(LIST))
+
+    @pytest.mark.parametrize("failure", ["error_401", "cut_json", "renewed"])
+    def test_triggerer(self, failure: str, expect: Expect) -> None:
+        expect(TOKEN_FAILURES.get(failure, "WorkflowError"))
+
+        async def work() -> None:
+            async with Bitrix24Hook(f"application_{failure}").shared_client() as client:
+                await client.run(send(LIST), retry_timeout=0.0)
+
+        with told():
+            asyncio.run(work())
+
+    @pytest.mark.parametrize("failure", ["error_401", "html_500", "not_promised", "moved"])
+    def test_authorize(self, failure: str, expect: Expect) -> None:
+        expect(TOKEN_FAILURES[failure])
+        with told():
+            Bitrix24Hook(f"application_{failure}").authorizing().exchange(os.environ["SECRET_CODE"], None)
+
+    @pytest.mark.parametrize("failure", ["error_401", "renewed"])
+    def test_operator(self, failure: str, expect: Expect) -> None:
+        expect("AirflowFailException")
+        execute(TerminateWorkflowOperator(task_id="end", workflow_id=WORKFLOWS), "application", failure)
+
+    def test_nothing_is_stored(self, expect: Expect, monkeypatch: pytest.MonkeyPatch) -> None:
+        expect("AuthorizeAgainError")
+        monkeypatch.setattr(oauth, "_variable", lambda: Variables(NONE))
+        with told():
+            Bitrix24Hook("application_error_401").run(send(LIST))
 
 
 class TestConnections:

@@ -17,13 +17,19 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.rest.loopback import HANG, closed_port, http, loopback
-from tests.secrets.answers import FAILURES
+from tests.secrets.answers import FAILURES, TOKEN_FAILURES, renewing
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = Path(__file__).with_name("failing_scenarios.py")
 
 #: The tokens with characters that a URL quotes; a webhook's code has none.
 WEBHOOK, TOKEN, DOMO = "w3bh00k-c0de_7f2a", "acc3ss+t0ken=9e1b", "DDCI|d3vel0per+t0ken"
+#: Of an application: its key, its tokens, those that it is given, and the code for them.
+KEY, ACCESS, REFRESH = "cl13nt+s3cret=77", "st0red+acc3ss=4d", "st0red|r3fresh+21"
+NEW_ACCESS, NEW_REFRESH, CODE = "n3w+acc3ss=90aa", "n3w|r3fresh+4cc", "c0de+0f=authoriz3"
+NEW = {"access_token": NEW_ACCESS, "refresh_token": NEW_REFRESH, "expires_in": 3600}
+STORED = {"access_token": ACCESS, "refresh_token": REFRESH, "generation": 1, "issued_at": 1, "expires_at": 9e9}
+SECRETS = (WEBHOOK, TOKEN, DOMO, KEY, ACCESS, REFRESH, NEW_ACCESS, NEW_REFRESH, CODE)
 CONTROLS = ["MESSAGE", "VARIABLE", "FRAME", "CAUSE", "LOG", "PICKLE", "XCOM", "URL", "LIBRARY"]
 
 
@@ -68,6 +74,13 @@ BAD_CONNECTIONS: dict[str, dict[str, Any] | str] = {
     "bad_both": ACME | {"extra": {"access_token": TOKEN}},
     "bad_token": {"host": "acme.bitrix24.com", "extra": {"access_token": f"{TOKEN} {TOKEN}"}},
     "bad_token_type": {"host": "acme.bitrix24.com", "extra": {"access_token": [TOKEN]}},
+    "bad_application": {"host": "acme.bitrix24.com", "extra": {"client_id": "1", "client_secret": f"{KEY} {KEY}"}},
+    "bad_application_key": {"host": "acme.bitrix24.com", "extra": {"client_id": "1", "client_secret": [KEY]}},
+    "bad_application_alone": {"host": "acme.bitrix24.com", "extra": {"client_secret": KEY}},
+    "bad_token_url": {
+        "host": "acme.bitrix24.com",
+        "extra": {"client_id": "1", "client_secret": KEY, "token_url": f"https://acme.example/{KEY}?{KEY}"},
+    },
     "bad_timeout": {"host": "acme.bitrix24.com", "extra": {"access_token": TOKEN, "read_timeout": TOKEN}},
     "bad_verify": ACME | {"extra": {"verify": f"/nowhere/{WEBHOOK}.pem"}},
     "bad_verify_folder": {"host": "acme.bitrix24.com", "extra": {"access_token": TOKEN, "verify": f"/{TOKEN}/"}},
@@ -125,6 +138,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         for name, answer in answers.items():
             server = stack.enter_context(loopback(answer))
             known |= connections("127.0.0.1", server.port, "http", name)
+        for name in (*TOKEN_FAILURES, "renewed"):
+            server = stack.enter_context(loopback(renewing(name, json.dumps(NEW).encode())))
+            place = {"host": "127.0.0.1", "port": server.port, "schema": "http"}
+            url = f"http://127.0.0.1:{server.port}/oauth/token/"
+            known[f"application_{name}"] = place | {
+                "extra": {"client_id": "local.1", "client_secret": KEY, "token_url": url}
+            }
         variables = {
             **{f"AIRFLOW_CONN_{name.upper()}": as_text(name, one) for name, one in known.items()},
             **BAD_URLS,
@@ -134,6 +154,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             "SECRET_WEBHOOK": WEBHOOK,
             "SECRET_TOKEN": TOKEN,
             "SECRET_DOMO": DOMO,
+            "SECRET_CODE": CODE,
+            "STORED_TOKENS": json.dumps(STORED),
             "PORT": str(stack.enter_context(loopback(lambda request: http())).port),
             "NO_PORT": str(closed_port()),
         }
@@ -191,7 +213,7 @@ def a_leak_is_found(run: Run) -> None:
 
 def no_credential_is_printed_anywhere(run: Run) -> None:
     lines = run.printed.splitlines()
-    for secret in (WEBHOOK, TOKEN, DOMO):
+    for secret in SECRETS:
         for form in {str(secret), quote(secret), quote(secret, safe="")}:
             assert [line[:300] for line in lines if form in line] == []
 

@@ -8,22 +8,26 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from airflow_provider_workflows.bitrix24.errors import RefreshTokenError, error_class
+from airflow_provider_workflows.bitrix24 import errors
+from airflow_provider_workflows.bitrix24.errors import RefreshTokenError
 from airflow_provider_workflows.bitrix24.oauth.application import Application, TokenReply
 from airflow_provider_workflows.bitrix24.wire import HEADERS
 from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
     InvalidCallError,
+    RateLimitError,
     RedirectedError,
     RejectedError,
+    ServerError,
     UnreadableReplyError,
 )
 from airflow_provider_workflows.rest.protocol import Request, Response
 from airflow_provider_workflows.rest.replies import LONGEST_TEXT, read_json, read_text, retry_after
 
-#: What the token server's own codes mean, where they mean something else than in a call's reply.
+#: What the token server's codes mean: some of them something else than in a call's reply.
 CODES: dict[str, type[ApiError]] = {
+    **{code: kind for code, kind in errors.CODES.items() if code not in {"", "0"}},
     "invalid_grant": RefreshTokenError,
     "bad_verification_code": RefreshTokenError,
     "invalid_request": InvalidCallError,
@@ -107,7 +111,7 @@ def _read(call: TokenCall | LicenceCall, response: Response) -> TokenReply | str
         return RejectedError(str(call), http_status=status, text="the token server takes no POST request")
     if status != 200 or not isinstance(content, Mapping):
         wait = retry_after(response.headers)
-        return error_class(None, status)(str(call), http_status=status, text="no tokens came", retry_after=wait)
+        return _by_status(status)(str(call), http_status=status, text="no tokens came", retry_after=wait)
     if isinstance(call, LicenceCall):
         result = content.get("result")
         told = result if isinstance(result, Mapping) else {}
@@ -120,15 +124,21 @@ def _read(call: TokenCall | LicenceCall, response: Response) -> TokenReply | str
 
 
 def _refusal(call: TokenCall | LicenceCall, content: Mapping[str, Any], response: Response) -> ApiError:
-    code = str(content["error"])[:LONGEST_TEXT]
-    kind = CODES.get(code.lower()) or error_class(code, response.http_status)
+    code, status = str(content["error"])[:LONGEST_TEXT], response.http_status
     # A no is a no with any status: WRONG_CLIENT comes with 200.
-    if response.http_status < 300 and kind is UnreadableReplyError:
-        kind = AuthenticationError
+    kind = CODES.get(code.lower()) or (AuthenticationError if status < 300 else _by_status(status))
     return kind(
         str(call),
         code=code,
-        http_status=response.http_status,
+        http_status=status,
         text=read_text(content.get("error_description")),
         retry_after=retry_after(response.headers),
     )
+
+
+def _by_status(status: int) -> type[ApiError]:
+    if status >= 500:
+        return ServerError
+    if status < 300:
+        return UnreadableReplyError
+    return {401: AuthenticationError, 429: RateLimitError}.get(status, RejectedError)
