@@ -258,7 +258,7 @@ class TestOperators:
         sensor: Any = RunningWorkflowsSensor(task_id="wait")
         sensor.__dict__["hook"] = hook_of(credential, "error_empty")
         with told():
-            sensor.poke({})
+            sensor.poke({"ti": TaskInstance()})
 
 
 class TestTriggerer:
