@@ -20,7 +20,9 @@ class ProviderError(Exception):
     retry_helps: bool = False
 
     def __str__(self) -> str:
-        return f"{self._told} [{self.docs}]"
+        stop = "" if self._told.endswith((".", "!", "?")) else "."
+        # At the end, with nothing after it: Airflow's log view makes a link of all that follows an address.
+        return f"{self._told}{stop} See {self.docs}"
 
     @property
     def _told(self) -> str:

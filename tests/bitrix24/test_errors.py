@@ -111,8 +111,8 @@ class TestCodes:
         assert told.startswith(f"bizproc.workflow.kill: HTTP {status}, error code {code!r}, Zugriff verweigert!")
         assert first == [kind.advice] * bool(kind.advice)
         assert advice in kind.advice
-        assert told.endswith(f" [{error.docs}]")
-        assert error.message == " ".join([told.removesuffix(f" [{error.docs}]"), *first])
+        assert told.endswith(f" See {error.docs}")
+        assert error.message == " ".join([told.removesuffix(f" See {error.docs}"), *first])
 
     @pytest.mark.parametrize("spelled", [str.upper, str.lower, str.title])
     def test_they_come_in_any_case(self, spelled: Any) -> None:

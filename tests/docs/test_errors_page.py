@@ -71,15 +71,15 @@ def test_every_http_status_leads_to_the_error_that_it_becomes(
 class TestWhereAMessageLeads:
     def test_it_ends_with_the_errors_place_in_the_docs(self) -> None:
         error = RateLimitError("batch", http_status=503)
-        assert str(error).endswith(" [docs/errors.md#ratelimiterror]")
+        assert str(error).endswith(" See docs/errors.md#ratelimiterror")
 
     def test_once_the_repository_is_known_that_is_an_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(airflow_provider_workflows, "REPOSITORY", "https://github.com/acme/workflows")
         version = airflow_provider_workflows.__version__
         place = f"https://github.com/acme/workflows/blob/v{version}/docs/errors.md#rejectederror"
-        assert str(RejectedError("batch")).endswith(f" [{place}]")
+        assert str(RejectedError("batch")).endswith(f" See {place}")
 
     def test_what_a_trigger_reports_leads_to_what_happened_there(self) -> None:
         happened = str(RateLimitError("batch"))
         assert str(WaitFailedError(happened)) == happened
-        assert str(WaitFailedError("no event")) == "no event [docs/errors.md#waitfailederror]"
+        assert str(WaitFailedError("no event")) == "no event. See docs/errors.md#waitfailederror"

@@ -333,7 +333,7 @@ class TestStop:
             threading.Thread(target=stop).start()
             assert client.run(self.account(told)) == [
                 "201", "202", "203", "not paused",
-                "say: not sent: the task was marked failed. [docs/errors.md#stoppederror]",
+                "say: not sent: the task was marked failed. See docs/errors.md#stoppederror",
             ]  # fmt: skip
             assert len(server.requests) == 3
 
