@@ -299,8 +299,13 @@ def _work() -> None:
     portal = Portal.with_webhook(address.hostname, USER, CODE, address.scheme, address.port)
     clock = _SkewedClock(job["ahead"])
     store = _store(job["store"], job["port"], clock)
+    limits = Limits(CAPACITY, DRAIN)
     limiter = PortalRateLimiter(
-        Limits(CAPACITY, DRAIN), store, budget_name(portal.base_url), portal.credential_id, clock=clock.time
+        limits if job["store"] == "files" else limits.for_hosts(),
+        store,
+        budget_name(portal.base_url),
+        portal.credential_id,
+        clock=clock.time,
     )
     client = Bitrix24Client(portal, limiter=limiter, clock=clock)
     print("ready", flush=True)

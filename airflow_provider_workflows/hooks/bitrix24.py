@@ -220,10 +220,12 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     @classmethod
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
-        store = record_store(settings.shared_store, cls.clock.time)
-        portal = settings.account
-        name = budget_name(portal.base_url)
-        return PortalRateLimiter(settings.limits, store, name, portal.credential_id, clock=cls.clock.time)
+        portal, clock = settings.account, cls.clock.time
+        limits = settings.limits.for_hosts() if settings.shared_store else settings.limits
+        # The portal counts the running time of an application, whose tokens change each hour.
+        credential = settings.application.name if settings.application else portal.credential_id
+        store = record_store(settings.shared_store, clock)
+        return PortalRateLimiter(limits, store, budget_name(portal.base_url), credential, clock=clock)
 
     def record_store(self) -> RecordStore:
         """Return the store in which this connection's rate limit is kept; its ``str`` says where that is.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
+from fakeredis import FakeRedis, FakeServer
 
+from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.hooks import stores
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
@@ -146,6 +149,10 @@ class TestRefused:
             record_store("shared", now)
 
 
+def fake_redis(server: FakeServer, **options: Any) -> FakeRedis:
+    return FakeRedis(server=server)
+
+
 class TestOfAPortal:
     def test_its_connection_names_the_store(self, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         connection("redis://redis.acme.com")
@@ -154,3 +161,18 @@ class TestOfAPortal:
         monkeypatch.setenv("AIRFLOW_CONN_ALL", json.dumps({**fields, "extra": {"shared_store": "shared"}}))
         assert str(Bitrix24Hook("all").record_store()) == "Redis at redis.acme.com:6379"
         assert "files of this host" in str(Bitrix24Hook("own").record_store())
+
+    def test_requests_of_many_hosts_keep_some_distance_from_the_limit(
+        self, connection: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first ones of a burst take longest, so that the others come closer together."""
+        connection("redis://redis.acme.com")
+        fields = {"conn_type": "bitrix24", "host": "acme.bitrix24.com", "login": "1", "password": PASSWORD}
+        at_once = {}
+        for extra in ({}, {"shared_store": "shared"}):
+            monkeypatch.setattr("redis.Redis", partial(fake_redis, FakeServer()))
+            monkeypatch.setenv("AIRFLOW_CONN_ONE", json.dumps({**fields, "extra": extra}))
+            limiter: Any = Bitrix24Hook("one").get_conn()._driver._limiter
+            waits = [next(limiter.acquire(calls.list_scopes()), 0.0) for _ in range(60)]
+            at_once[len(extra)] = sum(wait == 0 for wait in waits)
+        assert 45 <= at_once[1] < at_once[0] <= 50

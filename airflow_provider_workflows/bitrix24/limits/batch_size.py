@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 #: Commands of a batch whose answer is to come soon, and seconds that it may take where a command's time is known.
 TRIAL, SOON = 5, 1.0
-#: Batches of a job for which one more costs nothing, as the portal's bucket takes as many at once.
-FEW = 40
+#: Batches left for which one more costs little, also where many workers with such jobs share the portal's bucket.
+FEW = 10
 
 
 @dataclass(slots=True)

@@ -11,6 +11,8 @@ from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 #: A request that was slow to arrive makes those after it come closer together, as the portal sees it.
 MARGIN = 0.25
+#: Requests of one burst by which those of several hosts may come closer together: their first ones take longest.
+SLACK = 2.0
 #: Seconds from one slowing down to the next: requests that were on their way are refused all the same.
 SLOWING = 5.0
 #: Seconds after which a measured drain is gone beyond at the latest, to see whether others use less of it by now.
@@ -39,6 +41,10 @@ class Limits:
     def lowest_drain(self) -> float:
         """Requests a second that are sent however often the portal refuses."""
         return self.bucket_drain / 20
+
+    def for_hosts(self) -> Limits:
+        """Return the limits for workers on several hosts, whose requests arrive less evenly."""
+        return replace(self, bucket_capacity=max(1.0, self.bucket_capacity - SLACK))
 
 
 @dataclass(frozen=True, slots=True)
