@@ -32,6 +32,7 @@ VENV_B := .venv-bench
 VENV_C := .venv-cluster
 VENV_D := .venv-docs
 VENV_F := .venv-foreign
+VENV_U := .venv-ui
 SITE   := docs/_build/html
 READY   := $(VENV)/.ready
 READY_2 := $(if $(PYTHON_2),$(VENV_2)/.ready)
@@ -46,8 +47,8 @@ RUN := 3.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint test-3.3 test-2.11 test-e2e test-cluster test-foreign test-matrix test-oauth demo docs bench \
-	reference lock clean
+.PHONY: help test lint test-3.3 test-2.11 test-e2e test-ui test-cluster test-foreign test-matrix test-oauth demo docs \
+	bench reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +87,13 @@ test-matrix: $(READY) ## Test on every Airflow and Python on PATH, in an hour; O
 test-foreign: $(VENV_F)/.ready ## Run clients that nobody here wrote against the simulator, in ten seconds, with no Airflow
 	PYTHONPATH=. $(VENV_F)/bin/pytest --confcutdir tests/foreign_clients tests/foreign_clients
 
+test-ui: $(VENV_U)/.ready ## Drive the forms and the page in Debian's Chromium; SCREENSHOTS=1 writes docs/images anew
+ifeq ($(and $(shell command -v chromium),$(shell command -v chromedriver)),)
+	@echo "SKIPPED: the tests of the UI need chromium and chromedriver on PATH (Debian: chromium, chromium-driver)."
+else
+	BROWSER=1 $(VENV_U)/bin/pytest tests/browser
+endif
+
 demo: RUN := demo
 demo: $(READY) ## Run example Dags against the simulator, no account needed: two minutes, and 0.5 GB for Airflow
 	$(VENV)/bin/python example_dags/demo.py
@@ -112,10 +120,11 @@ lock: $(UV) ## Pin the environments again, with hashes; with UPGRADE=1 to the ne
 	$(call pin,bench,$(AIRFLOW_3),.ci/requirements-bench.in -c .ci/requirements-airflow-3.3.txt)
 	cat .ci/requirements-foreign.in | $(call compile,foreign)
 	$(call pin,docs,$(AIRFLOW_3),.ci/requirements-docs.in -c .ci/requirements-airflow-3.3.txt)
+	$(call pin,ui,$(AIRFLOW_3),.ci/requirements-ui.in -c .ci/requirements-airflow-3.3.txt)
 	$(call pin,cluster,$(AIRFLOW_3),.ci/requirements-cluster.in -c .ci/requirements-airflow-3.3.txt)
 
 clean: ## Remove all that make has made
-	rm -rf .airflow .matrix .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_C) $(VENV_D) $(VENV_F) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .airflow .matrix .uv $(VENV) $(VENV_2) $(VENV_B) $(VENV_C) $(VENV_D) $(VENV_F) $(VENV_U) docs/_build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 define compile
 	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --generate-hashes \
@@ -152,6 +161,9 @@ $(VENV_B)/.ready: .ci/requirements-bench.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON),$<)
 
 $(VENV_C)/.ready: .ci/requirements-cluster.txt pyproject.toml | $(UV)
+	$(call install,$(PYTHON),$<)
+
+$(VENV_U)/.ready: .ci/requirements-ui.txt pyproject.toml | $(UV)
 	$(call install,$(PYTHON),$<)
 
 $(VENV_D)/.ready: .ci/requirements-docs.txt pyproject.toml | $(UV)

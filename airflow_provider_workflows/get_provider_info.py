@@ -86,32 +86,6 @@ def get_provider_info() -> dict[str, Any]:
                     },
                 },
                 "conn-fields": {
-                    "client_id": {
-                        "label": "Application id",
-                        "description": (
-                            "Client id of a local application, instead of a webhook. Run `python -m "
-                            "airflow_provider_workflows authorize <connection id>` afterwards."
-                        ),
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "client_secret": {
-                        "label": "Application key",
-                        "description": "Client secret of the local application.",
-                        "schema": {"type": ["string", "null"], "format": "password"},
-                    },
-                    "token_url": {
-                        "label": "Token endpoint",
-                        "description": (
-                            "Where the application's tokens are had. Blank: https://oauth.bitrix.info/oauth/token/, or "
-                            "the vendor's other server where the portal names that."
-                        ),
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "access_token": {
-                        "label": "Access token",
-                        "description": "OAuth access token, instead of a webhook; it lives for an hour.",
-                        "schema": {"type": ["string", "null"], "format": "password"},
-                    },
                     "bucket_capacity": {
                         "label": "Requests at once",
                         "description": "How many the portal takes in one go. Blank: 50; set 250 on Enterprise plans.",
@@ -139,6 +113,32 @@ def get_provider_info() -> dict[str, Any]:
                         "schema": {"type": ["string", "null"]},
                     },
                     **_VERIFY,
+                    "client_id": {
+                        "label": "Application id",
+                        "description": (
+                            "Client id of a local application, instead of a webhook. Run `python -m "
+                            "airflow_provider_workflows authorize <connection id>` afterwards."
+                        ),
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "client_secret": {
+                        "label": "Application key",
+                        "description": "Client secret of the local application.",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
+                    "token_url": {
+                        "label": "Token endpoint",
+                        "description": (
+                            "Where the application's tokens are had. Blank: https://oauth.bitrix.info/oauth/token/, or "
+                            "the vendor's other server where the portal names that."
+                        ),
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "access_token": {
+                        "label": "Access token",
+                        "description": "OAuth access token, instead of a webhook; it lives for an hour.",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
                 },
             },
             {

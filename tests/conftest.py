@@ -23,11 +23,13 @@ for _name in certificates.VARIABLES:
     os.environ.pop(_name, None)
 
 # Airflow's services take minutes: make test-e2e, make test-cluster. So do hundreds of renewals in eight processes: make
-# test-oauth. What differs from one Airflow to the next is a page: make test-matrix.
+# test-oauth. A browser takes an environment of its own: make test-ui. What differs from one Airflow to the next is a
+# page: make test-matrix.
 # Who has the wheel installed runs users_project: test_users_project.py. Foreign clients have an environment of their
 # own: make test-foreign.
 collect_ignore = ["users_project", "foreign_clients"]
-collect_ignore += [folder for folder in ("e2e", "cluster", "matrix", "oauth") if not os.environ.get(folder.upper())]
+_FOLDERS = ("browser", "e2e", "cluster", "matrix", "oauth")
+collect_ignore += [folder for folder in _FOLDERS if not os.environ.get(folder.upper())]
 
 # Installed or not, it is there once: its entry point has the same name.
 pytest_plugins = ["airflow_provider_workflows.pytest_plugin"]

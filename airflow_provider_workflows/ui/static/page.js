@@ -120,9 +120,9 @@ function cleanUps(rows) {
   const card = element("section", { id: "clean-ups" }, element("div", { class: "head" }, element("h2", {}, "Last clean-ups")));
   const airflow = new URL("../", document.baseURI);
   card.append(rows.length ? table(
-    [["When", "time"], ["Task"], ["Ended", "n"], ["Had ended", "n"], ["Moved on", "n"], ["Failed", "n"], ["", "why"]],
+    [["When", "time"], ["Task", "id"], ["Ended", "n"], ["Had ended", "n"], ["Moved on", "n"], ["Failed", "n"], ["", "why"]],
     rows.map((one) => [time(one.at), link(new URL(one.page, airflow).href, `${one.dag} · ${one.task}`),
-      one.dry_run ? "dry run" : number.format(one.ended), number.format(one.already_ended), number.format(one.moved_on),
+      one.dry_run ? `${number.format(one.requested)} in a dry run` : number.format(one.ended), number.format(one.already_ended), number.format(one.moved_on),
       element("span", one.failed ? { class: "bad" } : {}, number.format(one.failed)), one.reason]))
     : element("p", { class: "note" }, "No task has reported any yet."));
   return card;
