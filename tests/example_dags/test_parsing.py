@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
 from tests.example_dags.conftest import Run
 
@@ -19,8 +19,7 @@ EVERYWHERE = {
     "nightly_workflow_cleanup",
     "start_and_wait",
 }
-ON_AIRFLOW_3 = {"approved_cleanup", "stuck_workflows_watcher"}
-IS_AIRFLOW_3 = find_spec("airflow.sdk") is not None
+ON_LATER_AIRFLOWS = {"stuck_workflows_watcher": AIRFLOW_V_3_0_PLUS, "approved_cleanup": AIRFLOW_V_3_1_PLUS}
 
 # Airflow finds the files by itself, with no way to a network or to a database.
 PARSE = """
@@ -71,14 +70,14 @@ def parsed(run: Run) -> Any:
 
 def test_every_example_parses_without_network_and_database(parsed):
     assert parsed["errors"] == {}
-    assert set(parsed["dags"]) == EVERYWHERE | (ON_AIRFLOW_3 if IS_AIRFLOW_3 else set())
+    assert set(parsed["dags"]) == EVERYWHERE | {dag_id for dag_id, here in ON_LATER_AIRFLOWS.items() if here}
 
 
 def test_airflow_leaves_the_demo_alone(parsed):
-    assert set(parsed["files"]) == {f"{dag_id}.py" for dag_id in EVERYWHERE | ON_AIRFLOW_3}
+    assert set(parsed["files"]) == {f"{dag_id}.py" for dag_id in EVERYWHERE | ON_LATER_AIRFLOWS.keys()}
 
 
-@pytest.mark.skipif(not IS_AIRFLOW_3, reason="this Airflow has no human-in-the-loop operators")
+@pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="this Airflow has no human-in-the-loop operators")
 def test_a_person_approves_what_was_listed_before_it_is_ended(parsed):
     tasks = {task["id"]: task["after"] for task in parsed["dags"]["approved_cleanup"]["tasks"]}
     assert tasks == {"list_stuck": [], "approve": ["list_stuck"], "end_approved": ["approve", "list_stuck"]}

@@ -65,6 +65,7 @@ class Environment:
         self.airflow, self.python, self.options = airflow, python, options
         self.name = f"{airflow}-{python}"
         self.folder = HOME / self.name
+        self.pins = ROOT / f".ci/requirements-airflow-{airflow}.txt"
         self.failures: list[str] = []
 
     def make(self) -> None:
@@ -74,8 +75,7 @@ class Environment:
 
     def install(self, *what: str) -> None:
         """Install something, in the versions that are pinned."""
-        pins = ROOT / f".ci/requirements-airflow-{self.airflow}.txt"
-        into = ("--python", str(self.folder / "bin/python"), "--compile-bytecode", "-c", str(pins))
+        into = ("--python", str(self.folder / "bin/python"), "--compile-bytecode", "-c", str(self.pins))
         self._uv("pip", "install", *into, *what)
 
     def _uv(self, *arguments: str) -> None:
@@ -140,7 +140,7 @@ def try_out(environment: Environment, wheel: Path) -> dict[str, Any]:
     environment.install(str(wheel))
     missing = environment.missing()
     environment.failures += [f"airflow providers {name} lacks {one}" for name, ones in missing.items() for one in ones]
-    environment.install(f"{wheel}[redis,simulator,testing]", "-r", str(ROOT / ".ci/requirements.in"))
+    environment.install(f"{wheel}[redis,simulator,testing]", "-r", str(environment.pins))
     folders = environment.options.folders
     suites: dict[str, Mapping[str, str]] = {
         "unit": environment.test("unit", *folders, "tests/test_users_project.py"),

@@ -29,8 +29,7 @@ class Show(BaseOperator):
 
 @pytest.fixture
 def dag():
-    with DAG("made_in_a_test", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
-        yield dag
+    return DAG("made_in_a_test", schedule=None, start_date=datetime(2026, 1, 1))
 
 
 def test_a_day_of_waiting_takes_no_time(bitrix24_simulator, domo_simulator, run_dag, dag):
