@@ -33,9 +33,10 @@ from airflow_provider_workflows.simulator.demo import (
 )
 from airflow_provider_workflows.testing.clock import VirtualTime
 
-if AIRFLOW_V_3_0_PLUS:
+try:
     from airflow.dag_processing.dagbag import DagBag
-else:
+except ModuleNotFoundError:
+    # Before Airflow 3.2.
     from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
 
 SUPPORT, PURCHASES = "517", "518"
