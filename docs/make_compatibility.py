@@ -29,10 +29,11 @@ TESTS = """\
 ## What was tested
 
 On each, the wheel was installed with Airflow alone, every module of it was imported, and `airflow providers list`,
-`hooks`, `links`, `behaviours`, `notifications` and `triggers` were asked for all that this provider has. Then the tests
-of what uses Airflow were run, and a [project of a user](testing.md); on the first and the last release also whole
-clean-ups with faults and kills. Skipped are tests of what that Airflow does not have, and of database servers that the
-machine did not have. *Lowest* is the lowest release of everything that the package needs.
+`hooks`, `links`, `behaviours`, `notifications` and `triggers` were asked for all that this provider has: the last
+column names those that show it. Then the tests of what uses Airflow were run, and a [project of a user](testing.md); on
+the first and the last release also whole clean-ups with faults and kills. Skipped are tests of what that Airflow does
+not have, and of database servers that the machine did not have. *Lowest* is the lowest release of everything that the
+package needs.
 """
 
 NOTES = """\
@@ -44,7 +45,10 @@ NOTES = """\
   killed, cleared or marked failed leaves running what it started ([waiting.md](waiting.md#when-a-task-is-killed)). One
   that is killed in its worker ends it, on each Airflow.
 - Airflow 3.0 and 3.2 do not run with the newest releases of what they need themselves: 3.0.6 needs `fastapi<0.132`
-  beside it, 3.2.2 needs `fastapi<0.137` and `svcs<26`. With Airflow's own constraints files you have them.
+  and `universal-pathlib<0.3` beside it, 3.2.2 needs `fastapi<0.137` and `svcs<26`. With Airflow's own constraints files
+  you have them.
+- Airflow 3.0 knows what providers' connection forms have, in the UI and in `airflow providers behaviours`, only where
+  `apache-airflow-providers-fab` is installed.
 - Airflow 2.11.0 needs `universal-pathlib<0.3` for a `record_path` in an object store; 2.11.2 asks for it itself.
 - For Airflow's own database, MariaDB works with mysqlclient 2.2.7, and not with 2.3.1.
 - Tasks that wait in the triggerer survive an upgrade from 2.11 to 3.3: they go on when their Dags are unpaused.
@@ -76,17 +80,16 @@ def _features(results: list[dict[str, Any]]) -> Iterator[str]:
 
 def _tests(results: list[dict[str, Any]]) -> Iterator[str]:
     """Return a row for each run."""
-    yield _row("Airflow", "Python", "tests passed", "skipped", "failed", "journeys passed", "failed", "lists show all")
+    yield _row("Airflow", "Python", "passed", "skipped", "failed", "journeys passed", "failed", "lists that show all")
     yield _row(*("---" for _ in range(8)))
     for one in results:
         unit, journeys = one["suites"]["unit"], one["suites"].get("journeys")
-        lacking = [name for name, complete in one["lists"].items() if not complete]
         yield _row(
             f"{one['airflow']}{' (lowest)' if one['lowest'] else ''}",
             one["python"],
             *(unit.get(outcome, 0) for outcome in ("passed", "skipped", "failed")),
             *((journeys.get(outcome, 0) for outcome in ("passed", "failed")) if journeys else ("", "")),
-            f"not {', '.join(lacking)}" if lacking else "yes",
+            ", ".join(name for name, complete in one["lists"].items() if complete),
         )
 
 
