@@ -30,9 +30,13 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 
 #: Scripts, pictures and styles at an address; a page's own links are no such things.
 LOADED_FROM_OUTSIDE = re.compile(r"""(src=["']|<link[^>]+stylesheet[^>]+href=["']|url\(["']?|@import )(\w+:)?//""")
-#: Pages of the site that show a file of the checkout's top, and what is said of it there.
-TOP = {"README.md": "/index.md", "CONTRIBUTING.md": "/contributing.md", "CHANGELOG.md": "/changelog.md"}
-TOP["SECURITY.md"] = "/reporting.md"
+#: Files of the checkout's top, and the pages of the site that show them.
+TOP = {
+    "README.md": "/index.md",
+    "CONTRIBUTING.md": "/contributing.md",
+    "CHANGELOG.md": "/changelog.md",
+    "SECURITY.md": "/reporting.md",
+}
 
 
 def show_files_of_the_top(_: Sphinx, _docname: str, source: list[str]) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Extra
+from airflow_provider_workflows.hooks.domo import DomoExtra
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = runpy.run_path(str(DOCS / "make_reference.py"))
@@ -24,6 +27,7 @@ FOR_DAGS = {
     for name in REFERENCE["public_classes"](module, base)
     if not module.startswith("links")
 }
+EXTRA = Bitrix24Extra.model_fields.keys() | DomoExtra.model_fields.keys()
 #: Triggers that operators and sensors use, and no Dag.
 INSIDE = {"RunningWorkflowsTrigger", "WorkflowsEndedTrigger", "InstancesTrigger", "PauseTrigger"}
 
@@ -47,3 +51,16 @@ def test_everything_for_dags_is_shown_in_code_that_tests_run(name: str) -> None:
 def test_every_example_dag_is_shown(file: Path) -> None:
     if file.stem != "demo":
         assert f"```{{literalinclude}} ../example_dags/{file.name}\n" in (DOCS / "examples.md").read_text()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_every_field_of_connections_that_a_page_names_is_one(page: Path) -> None:
+    assert extra_fields(page) - EXTRA == set()
+
+
+def test_the_page_of_connections_has_every_field() -> None:
+    assert extra_fields(DOCS / "connections.md") == EXTRA
+
+
+def extra_fields(page: Path) -> set[str]:
+    return set(re.findall(r"`extra\.(\w+)`", page.read_text()))
