@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.oauth import stores
+from airflow_provider_workflows.bitrix24.oauth.stores import Turn
 from airflow_provider_workflows.bitrix24.oauth.wire import TokenCall
 from airflow_provider_workflows.hooks import oauth
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
@@ -26,9 +27,13 @@ from airflow_provider_workflows.rest.plans import Blocking, send
 POINTS = ["looked", "leased", "looked again", "asking", "asked", "stored", "dropped"]
 
 
+#: What a step at the store was, by what was done before it.
+NEXT = {"": "looked", "looked": "looked", "leased": "looked again", "asked": "stored", "stored": "dropped"}
+
+
 def killed_at(point: str, plan: Any) -> Any:
     """Run a plan until this process is to be killed."""
-    left = [one for one in POINTS if one != "asking"]
+    done = ""
     result: Any = None
     while True:
         try:
@@ -41,7 +46,14 @@ def killed_at(point: str, plan: Any) -> Any:
             result = yield step
         except ApiError as error:
             result = error
-        if isinstance(step, Blocking | TokenCall) and left.pop(0) == point:
+            continue
+        if result == Turn():
+            done = "leased"
+        elif isinstance(step, TokenCall):
+            done = "asked"
+        elif isinstance(step, Blocking) and not isinstance(result, Turn):
+            done = NEXT.get(done, done)
+        if done == point:
             die()
 
 

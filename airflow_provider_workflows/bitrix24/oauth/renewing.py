@@ -25,7 +25,7 @@ from airflow_provider_workflows.bitrix24.oauth.application import Application, T
 from airflow_provider_workflows.bitrix24.oauth.stores import Lease, TokenStore, Turn
 from airflow_provider_workflows.bitrix24.oauth.wire import LicenceCall, TokenCall
 from airflow_provider_workflows.rest.errors import ApiError, ProviderError, RejectedError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import Blocking, Count, Pause, Plan, exponential_backoff
+from airflow_provider_workflows.rest.plans import Blocking, Count, Pause, Plan
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 WAIT = 0.5
 #: Seconds for which another worker's tokens may still arrive when one's own refresh token is refused.
 LOOK = 10.0
-#: How often new tokens are tried to be stored: for ten minutes, as without them the connection is lost.
-WRITES = 28
+#: How often new tokens are tried to be stored, and seconds between two tries: for ten minutes, as without them the
+#: connection is lost, and sooner than another worker gives up who looks for them.
+WRITES, WRITE_PAUSE = 200, 3.0
 
 T = TypeVar("T")
 
@@ -183,19 +184,18 @@ def _store(chain: Chain, old: Tokens | None, reply: TokenReply) -> Plan[Tokens]:
         ours = old is None or found is None or _same(found, old)
         return Tokens.after(found or old, reply, now) if ours else None
 
-    delays = exponential_backoff(WRITES)
-    while True:
+    for left in reversed(range(WRITES)):
         try:
             stored, _ = yield _at_store(chain, partial(chain.store.change, step))
         except TokenStoreError as error:
-            delay = next(delays, None)
-            if delay is None:
+            if not left:
                 raise
             log.warning("The new tokens are not stored yet, and are not used before they are: %s", error.message)
-            yield Pause(delay, "new tokens could not be stored")
+            yield Pause(WRITE_PAUSE, "new tokens could not be stored")
         else:
-            log.info("Tokens of %r: pair %d is stored", chain.application.conn_id, stored.generation)
-            return stored  # type: ignore[no-any-return]
+            break
+    log.info("Tokens of %r: pair %d is stored", chain.application.conn_id, stored.generation)
+    return stored  # type: ignore[no-any-return]
 
 
 def _same(found: Tokens | None, old: Tokens) -> bool:
