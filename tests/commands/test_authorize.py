@@ -146,7 +146,11 @@ def test_a_lost_reply_leaves_nothing_half_done(
 def test_another_portals_tokens_are_not_stored(
     authorize: Callable[..., Any], variables: Variables, control: Control
 ) -> None:
-    body = {"access_token": "a1", "refresh_token": "r1", "client_endpoint": "https://other.bitrix24.com/rest/"}
+    body = {
+        "access_token": "access-of-another-portal",
+        "refresh_token": "refresh-of-another-portal",
+        "client_endpoint": "https://other.bitrix24.com/rest/",
+    }
     control.inject("reply", method="oauth.token", status=200, text=json.dumps(body), done=False)
     status, printed, _ = authorize()
     assert (status, variables.kept) == (1, {})

@@ -57,6 +57,9 @@ def migrated(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
             done = run("airflow", "db", "migrate", AIRFLOW_HOME=str(made))
             assert done.returncode == 0, done.stdout
             (made / "done").touch()
+    # What SQLite keeps beside the database of a run that was killed does not belong to this one.
+    for old in home.glob("airflow.db*"):
+        old.unlink()
     shutil.copy(made / "airflow.db", home / "airflow.db")
 
 
