@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import mask_secret
-from cryptography.fernet import InvalidToken
 
 from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
 from airflow_provider_workflows.bitrix24.oauth.renewing import Chain, exchange_code, load_tokens, usable_tokens
@@ -101,6 +100,9 @@ class AirflowCipher:
 
     def decrypt(self, content: bytes) -> bytes | None:
         """Return what was meant; ``None`` if the key is another."""
+        # Not with the module: Dag files import it.
+        from cryptography.fernet import InvalidToken
+
         try:
             return bytes(self._fernet.decrypt(content))
         except InvalidToken:

@@ -173,7 +173,7 @@ class Tokens(_Pair):
             issued_at=now,
             expires_at=now + reply.expires_in,
             member_id=reply.member_id,
-            server_endpoint=reply.server_endpoint,
+            server_endpoint=reply.server_endpoint or (old.server_endpoint if old else None),
             licence=old.licence if old else "",
         )
 

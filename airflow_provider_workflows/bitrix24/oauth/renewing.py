@@ -88,7 +88,8 @@ def usable_tokens(chain: Chain, refused: str | None = None) -> Plan[Tokens]:
             break
         yield Pause(min(WAIT, turn.wait), "another worker renews the tokens", "poll")
     if chain.store.spread:
-        yield Pause(random.uniform(0, chain.store.spread), "workers on other hosts may renew the tokens as well")  # noqa: S311
+        at_random = random.uniform(0, chain.store.spread)  # noqa: S311
+        yield Pause(at_random, "workers on other hosts may renew the tokens as well", "poll")
     try:
         # Again, as another one may have had its turn since.
         tokens, now = yield from load_tokens(chain)
