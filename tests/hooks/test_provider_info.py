@@ -30,6 +30,17 @@ def schema(name: str) -> dict[str, Any]:
     return json.loads(text)  # type: ignore[no-any-return]
 
 
+def form(conn_type: str) -> tuple[dict[str, str], dict[str, bool]]:
+    """Return the labels of a connection's form, and its fields for extra: whether they are typed blind."""
+    manager = ProvidersManager()
+    if conn_type not in manager.field_behaviours:
+        # Airflow 3.1 has its forms without what Airflow 2 shows them with, for its API server alone.
+        pytest.skip("this Airflow tells nobody of its forms")
+    widgets = {key: one for key, one in manager.connection_form_widgets.items() if f"__{conn_type}__" in key}
+    fields = {one.field_name: one.is_sensitive for one in widgets.values()}
+    return manager.field_behaviours[conn_type]["relabeling"], fields
+
+
 def dotted(value: Any) -> Iterator[str]:
     """Return everything in the description that names a module or class of ours."""
     if isinstance(value, dict):
@@ -87,8 +98,8 @@ class TestAirflowLists:
 
     @pytest.mark.parametrize("conn_type", HOOKS)
     def test_the_forms_labels(self, conn_type: str) -> None:
-        labels = ProvidersManager().field_behaviours[conn_type]
-        assert labels["relabeling"]["host"] == TYPES[conn_type]["ui-field-behaviour"]["relabeling"]["host"]
+        labels, _ = form(conn_type)
+        assert labels["host"] == TYPES[conn_type]["ui-field-behaviour"]["relabeling"]["host"]
 
 
 class TestHooks:
@@ -118,11 +129,7 @@ class TestHooks:
 
     @pytest.mark.parametrize("conn_type", HOOKS)
     def test_every_version_of_airflow_shows_these_fields(self, conn_type: str) -> None:
-        shown = {
-            widget.field_name: widget.is_sensitive
-            for key, widget in ProvidersManager().connection_form_widgets.items()
-            if key.startswith(f"extra__{conn_type}__")
-        }
+        _, shown = form(conn_type)
         assert shown == {
             name: field["schema"].get("format") == "password" for name, field in TYPES[conn_type]["conn-fields"].items()
         }
