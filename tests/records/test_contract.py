@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 from fakeredis import FakeRedis, FakeServer
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from airflow_provider_workflows.records import sql, store
@@ -92,6 +93,24 @@ CONTRACT = [
 ]
 
 
+def cut_redis(records: Any) -> None:
+    records._client.client_kill_filter(_type="normal", skipme=True)
+
+
+def cut_postgres(records: Any) -> None:
+    others = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend'"
+    with records._engine.connect() as connection:
+        connection.execute(text(f"{others} and pid <> pg_backend_pid()"))
+
+
+def cut_mariadb(records: Any) -> None:
+    with records._engine.connect() as connection:
+        for (number,) in connection.execute(
+            text("select id from information_schema.processlist where id <> connection_id() and user = 'root'")
+        ).all():
+            connection.execute(text(f"kill {number}"))
+
+
 def redis_at(port: int, **options: Any) -> RedisRecordStore:
     return RedisRecordStore(f"Redis at 127.0.0.1:{port}", host="127.0.0.1", port=port, **options)
 
@@ -157,17 +176,27 @@ def test_every_store_keeps_its_promises(
 
 
 @pytest.mark.parametrize(
-    ("run", "connect"),
-    [(redis_server, redis_at), (postgres_server, postgres_at), (mariadb_server, mariadb_at)],
+    ("run", "connect", "cut"),
+    [
+        (redis_server, redis_at, cut_redis),
+        (postgres_server, postgres_at, cut_postgres),
+        (mariadb_server, mariadb_at, cut_mariadb),
+    ],
     ids=["redis", "postgres", "mariadb"],
 )
-def test_a_real_server_keeps_them_too(
-    run: Callable[[], AbstractContextManager[Server]], connect: Callable[[int], RecordStore]
+def test_a_real_server_keeps_them_too_and_may_close_connections(
+    run: Callable[[], AbstractContextManager[Server]],
+    connect: Callable[[int], RecordStore],
+    cut: Callable[[RecordStore], None],
 ) -> None:
     try:
         with run() as server:
             for promise in CONTRACT:
                 promise(lambda: connect(server.port))
+            one = connect(server.port)
+            write(one, b"before", "cut")
+            cut(connect(server.port))
+            assert read(one, "cut") == b"before"
     except NotInstalledError as error:
         pytest.skip(str(error))
 
@@ -188,6 +217,30 @@ class TestAServerThatIsAway:
             assert "t0ken" not in str(told.value)
             assert isinstance(told.value, RecordStoreError)
             assert told.value.retry_helps
+
+    def test_is_used_again_when_it_is_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        try:
+            with redis_server() as server:
+                records = redis_at(server.port)
+                write(records, b"1")
+                monkeypatch.setattr(store, "TIMEOUT", 0.2)
+                server.freeze()
+                with pytest.raises(OSError, match="no answer"):
+                    read(records)
+                server.thaw()
+                unanswered: Any = vars(records)["_unanswered"]
+                unanswered.result(300)
+                monkeypatch.setattr(store, "TIMEOUT", 300.0)
+                assert read(records) == b"1"
+                server.process.kill()
+                server.process.wait()
+                with pytest.raises(OSError, match=r"[Cc]onnect"):
+                    read(records)
+            with redis_server(server.port):
+                write(records, b"2")
+                assert read(records) == b"2"
+        except NotInstalledError as error:
+            pytest.skip(str(error))
 
     @pytest.fixture
     def silent(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
