@@ -102,7 +102,7 @@ docs: $(VENV_D)/.ready ## Build the documentation as a site of static files; any
 	$(VENV_D)/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --doctree-dir docs/_build/doctrees docs $(SITE)
 	@echo "Open $(SITE)/index.html, or serve the folder: $(VENV_D)/bin/python -m http.server --directory $(SITE)"
 
-bench: $(VENV_B)/.ready ## Compare with other clients, in 40 minutes; BENCH="--quick" takes three
+bench: $(VENV_B)/.ready ## Compare with other clients, and measure many hosts, in 50 minutes; BENCH="--quick" takes three
 	$(VENV_B)/bin/python -m benchmarks.run $(BENCH)
 
 reference: $(READY) ## Write docs/reference.md, the list of public names, from the code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 from pydantic import BaseModel, ConfigDict, Json
@@ -63,11 +63,6 @@ def _first_installed(*modules: str) -> str:
     return installed[0]
 
 
-class _Maker(Protocol):
-    def __call__(self, connection: Connection) -> RecordStore:
-        """Return the store that a connection describes."""
-
-
 def _redis(connection: Connection) -> RecordStore:
     _first_installed("redis")
     from airflow_provider_workflows.records.redis import RedisRecordStore
@@ -113,7 +108,7 @@ def _sql(
     return SqlRecordStore(f"{name} at {host}:{port}", url, **options)
 
 
-_MAKERS: dict[str, _Maker] = {"redis": _redis, "postgres": _postgres, "mysql": _mysql}
+_MAKERS: dict[str, Callable[[Connection], RecordStore]] = {"redis": _redis, "postgres": _postgres, "mysql": _mysql}
 
 
 @hide_frames

@@ -39,6 +39,7 @@ class RedisRecordStore(CompareAndSetStore):
     def __str__(self) -> str:
         return self._name
 
+    @hide_frames
     def _read(self, name: str) -> tuple[bytes | None, float]:
         try:
             try:
@@ -56,6 +57,7 @@ class RedisRecordStore(CompareAndSetStore):
         pipeline.time()
         return pipeline.execute()
 
+    @hide_frames
     def _write(self, name: str, old: bytes | None, new: bytes, keep_for: float | None) -> bool:
         arguments = [old or b"", new, "" if keep_for is None else round(keep_for * 1000)]
         try:

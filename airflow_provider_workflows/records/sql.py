@@ -54,6 +54,7 @@ class SqlRecordStore(CompareAndSetStore):
     def __str__(self) -> str:
         return self._name
 
+    @hide_frames
     def _read(self, name: str) -> tuple[bytes | None, float]:
         one = select(literal_column("1").label("one")).subquery()
         found = select(self._clock, _table.c.content).select_from(one.outerjoin(_table, _table.c.name == name))
@@ -74,6 +75,7 @@ class SqlRecordStore(CompareAndSetStore):
             self._make_table(connection)
             return connection.execute(found).one()
 
+    @hide_frames
     def _write(self, name: str, old: bytes | None, new: bytes, keep_for: float | None) -> bool:  # noqa: ARG002
         try:
             with self._engine.connect() as connection:

@@ -35,9 +35,16 @@ class Budget:
         except ValidationError:
             return None
 
-    def dump(self) -> bytes:
-        """Return what a record is to hold."""
-        self.operating = {credential: methods for credential, methods in self.operating.items() if methods}
+    def dump(self, now: float) -> bytes:
+        """Return what a record is to hold: all that counts still.
+
+        :param now: Unix time.
+        """
+        counting = {
+            credential: {method: time for method, time in methods.items() if time.counts(now)}
+            for credential, methods in self.operating.items()
+        }
+        self.operating = {credential: methods for credential, methods in counting.items() if methods}
         return _budget.dump_json(self)
 
     def operating_time(self, credential: str, limits: Limits, now: float) -> OperatingTime:

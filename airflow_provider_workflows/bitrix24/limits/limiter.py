@@ -127,7 +127,8 @@ class PortalRateLimiter:
         if answer.is_urgent(self._limits):
             self._change(lambda budget, now: None, answer)  # noqa: ARG005
         else:
-            self._answers.append(answer)
+            with self._lock:
+                self._answers.append(answer)
 
     def _now(self) -> float:
         """Return the store's time, as far as it is known."""
@@ -166,7 +167,7 @@ class PortalRateLimiter:
         def changed(budget: Budget, now: float) -> tuple[_Changed[T], bytes]:
             blocks = [answer.learn(budget, self._credential, self._limits, now) for answer in answers]
             result = step(budget, now)
-            record = budget.dump()
+            record = budget.dump(now)
             return _Changed(result, blocks, record, now), record
 
         try:

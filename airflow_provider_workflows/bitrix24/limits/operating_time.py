@@ -53,7 +53,8 @@ class MethodTime:
 
     def counts(self, now: float) -> bool:
         """Return whether there is anything to remember."""
-        return bool(self.minutes or self.under_way) or now < max(self.reset_at, self.blocked_until) < now + FURTHEST
+        times = (*self.minutes, *self.under_way, self.reset_at, self.blocked_until)
+        return any(now < at < now + FURTHEST for at in times)
 
     def delay_for(self, count: int, limit: float, now: float) -> float:
         """Return how many seconds so many runs must wait until the time they need is free."""
@@ -90,10 +91,8 @@ class OperatingTime:
         self._limit = limit
         self._methods = methods
         self._now = now
-        for method, time in list(methods.items()):
+        for time in methods.values():
             time.forget(now)
-            if not time.counts(now):
-                del methods[method]
 
     def delay_for(self, methods: Mapping[str, int]) -> float:
         """Return how many seconds a request must wait until the running time it needs is free.

@@ -345,6 +345,13 @@ class TestSharedByWorkers:
             wait_of(one, END)
         assert wait_of(other, END) == 0
 
+    def test_the_record_does_not_grow_with_every_credential_that_ever_was(self, store: Counting, now: Clock) -> None:
+        for nth in range(100):
+            worker = PortalRateLimiter(store=store, credential=str(nth), clock=now)
+            answer(worker, END, Reply(True, time=used(300, now() + 60)))
+            now.now += 61
+        assert len(store.change("portal", lambda content, now: (content, None))) < 2000
+
     def test_a_request_costs_one_change_and_its_answer_none(self, one: PortalRateLimiter, store: Counting) -> None:
         for _ in range(20):
             answer(one, ENDS, Reply({"c0": Reply(True, time=used(9, 1e6)), "c1": Reply(True, time=used(9, 1e6))}))
