@@ -125,7 +125,7 @@ def test_a_task_alone_is_never_refused_and_loses_little_time(portal: VirtualPort
     assert portal.clock.monotonic() <= 1.05 * (100 - capacity) / 2
 
 
-@pytest.mark.parametrize(("count", "latency"), [(5000, 0.05), (10000, 0.3)])
+@pytest.mark.parametrize(("count", "latency"), [(5000, 0.05), (7500, 0.3)])
 def test_beside_an_application_that_takes_half_a_task_is_hardly_ever_refused(
     portal: VirtualPortal, count: int, latency: float
 ) -> None:
