@@ -28,7 +28,7 @@ from airflow_provider_workflows.rest.plans import (
 )
 
 #: Calls of unknown outcome that may come together before they are settled.
-MOST_UNCLEAR = 50
+MOST_UNKNOWN = 50
 
 K = TypeVar("K")
 
@@ -141,7 +141,7 @@ class _Work(Generic[K]):
     :param queue: items to send a call for.
     :param batching: how the calls go together into requests.
     :param refused: items whose call was not processed, with why; they are to be sent again.
-    :param unclear: items of which it is not known, with why.
+    :param unknown: items of which it is not known, with why.
     :param failed: whether a whole request failed since the last settlement.
     :param advanced: whether any item is done since then.
     """
@@ -149,19 +149,19 @@ class _Work(Generic[K]):
     queue: deque[K]
     batching: Batching
     refused: dict[K, ApiError] = field(default_factory=dict)
-    unclear: dict[K, ApiError] = field(default_factory=dict)
+    unknown: dict[K, ApiError] = field(default_factory=dict)
     failed: bool = False
     advanced: bool = False
 
     @property
     def left(self) -> int:
         """How many items are not done, but for those under way."""
-        return len(self.queue) + len(self.refused) + len(self.unclear)
+        return len(self.queue) + len(self.refused) + len(self.unknown)
 
     @property
     def goes_on(self) -> bool:
         """Whether more may be sent before something is settled or waited out."""
-        return bool(self.queue) and not (self.failed or self.refused) and len(self.unclear) < MOST_UNCLEAR
+        return bool(self.queue) and not (self.failed or self.refused) and len(self.unknown) < MOST_UNKNOWN
 
     def sort(self, items: Sequence[K], outcome: Any, done: Callable[[K, Any], None]) -> None:
         """Take in what became of a request.
@@ -177,19 +177,19 @@ class _Work(Generic[K]):
             if isinstance(its_own, NotProcessedError):
                 self.refused[item] = its_own
             elif isinstance(its_own, ApiError):
-                self.unclear[item] = its_own
+                self.unknown[item] = its_own
             else:
                 done(item, its_own)
                 self.advanced = True
 
     def settle(self, settle: Callable[[Mapping[K, ApiError]], Plan[list[K]]]) -> Plan[ApiError | None]:
         """Put back into the queue what is to be sent again, and return the error that is to be waited out."""
-        unclear, self.unclear, self.failed = self.unclear, {}, False
-        again = (yield from settle(unclear)) if unclear else []
-        if settled := sum(isinstance(unclear[item], UnknownOutcomeError) for item in unclear.keys() - again):
+        unknown, self.unknown, self.failed = self.unknown, {}, False
+        again = (yield from settle(unknown)) if unknown else []
+        if settled := sum(isinstance(unknown[item], UnknownOutcomeError) for item in unknown.keys() - again):
             yield Count("settled", settled)
-        self.advanced |= len(again) < len(unclear)
-        failures = [*self.refused.values(), *(unclear[item] for item in again)]
+        self.advanced |= len(again) < len(unknown)
+        failures = [*self.refused.values(), *(unknown[item] for item in again)]
         self.queue.extendleft(reversed([*self.refused, *again]))
         self.refused = {}
         return max(failures, key=_retry_after, default=None)

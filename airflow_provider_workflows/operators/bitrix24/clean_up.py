@@ -56,7 +56,7 @@ Action: TypeAlias = Literal["terminate", "kill"]
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class TotalStats:
     """What a clean-up has cost before a pause.
 
     :param began: Unix time at which it began.
@@ -69,9 +69,9 @@ class Effort:
     paused: float = 0.0
     stalled_since: float | None = None
 
-    def add(self, stats: Stats, pause: Pause, stalled_since: float) -> Effort:
+    def add(self, stats: Stats, pause: Pause, stalled_since: float) -> TotalStats:
         """Return it with what a client has done, and a pause."""
-        return Effort(
+        return TotalStats(
             self.began,
             self.requests + stats.requests,
             self.refusals + stats.refusals,
@@ -162,26 +162,26 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """End what was found and return the report."""
-        return self._go_on(context, CleanUp(), Effort(began=self.hook.clock.time()))
+        return self._go_on(context, CleanUp(), TotalStats(began=self.hook.clock.time()))
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after a pause in the triggerer."""
         validate_event(event)
         if not event.get("checkpoint"):
             # Deferred by an earlier version of this provider. What was ended then is not listed any more.
-            return self._go_on(context, CleanUp(), Effort(began=self.hook.clock.time()))
+            return self._go_on(context, CleanUp(), TotalStats(began=self.hook.clock.time()))
         saved = unpack(event["checkpoint"])
-        return self._go_on(context, CleanUp.load(saved["work"]), Effort(**saved["effort"]))
+        return self._go_on(context, CleanUp.load(saved["work"]), TotalStats(**saved["totals"]))
 
-    def _go_on(self, context: Context, work: CleanUp, effort: Effort) -> dict[str, Any]:
+    def _go_on(self, context: Context, work: CleanUp, totals: TotalStats) -> dict[str, Any]:
         most = None if self.max_workflows is None else as_positive_int(self.max_workflows, "max_workflows")
         client, clock = self.hook.get_conn(), self.hook.clock
         WorkflowLink().push(context, WorkflowLink.url(client.portal.base_url))
         report, before = work.report, work.progress
-        stalled = 0.0 if effort.stalled_since is None else clock.time() - effort.stalled_since
+        stalled = 0.0 if totals.stalled_since is None else clock.time() - totals.stalled_since
 
         def told() -> dict[str, Any]:
-            return report.json() | effort.json(client.stats)
+            return report.json() | totals.json(client.stats)
 
         with self._reported(context, report.end, work.left, told) as reporting:
             if not work.was_paused:
@@ -200,9 +200,9 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
             try:
                 client.run(plan, longest_pause=longest, retry_timeout=max(0.0, self.hook.retry_timeout - stalled))
             except PauseDueError as due:
-                since = effort.stalled_since if before == work.progress else None
+                since = totals.stalled_since if before == work.progress else None
                 since = clock.time() if since is None else since
-                self._pause(context, due.pause, work, effort.add(client.stats, due.pause, since))
+                self._pause(context, due.pause, work, totals.add(client.stats, due.pause, since))
             if report.appeared:
                 self.log.warning("%d more were started meanwhile, and were not touched", len(report.appeared))
             if report.end.stopped_by is not None and not report.end.failed:
@@ -227,12 +227,12 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
     def _described(self) -> str:
         """Return which workflows are meant, for the log."""
 
-    def _pause(self, context: Context, pause: Pause, work: CleanUp, effort: Effort) -> NoReturn:
+    def _pause(self, context: Context, pause: Pause, work: CleanUp, totals: TotalStats) -> NoReturn:
         """Leave the worker to others until the pause is over."""
         self.log.warning("Deferred for %.0f s: %s. So far: %s", pause.seconds, pause.reason, work.report.end)
         # Nobody is there to push it if the task is ended while it is deferred.
         context["ti"].xcom_push(key="return_value", value=work.report.json())
-        checkpoint = pack({"work": work.save(), "effort": asdict(effort)})
+        checkpoint = pack({"work": work.save(), "totals": asdict(totals)})
         trigger = PauseTrigger(until=self.hook.clock.time() + pause.seconds, checkpoint=checkpoint)
         self.defer(trigger=trigger, method_name="execute_complete")
 
