@@ -177,6 +177,35 @@ def starts_one_in_each_system_and_waits_for_their_ends(seen: Seen) -> None:
     assert done <= {"start", "finish"}, done
 
 
+def begin_anew(control: Control) -> None:
+    """Have what the simulator's ``--demo`` begins with."""
+    control.reset()
+    seed(control)
+
+
+def go_on(control: Control) -> None:
+    """Leave it as the run before has."""
+
+
+def let_domo_refuse(control: Control) -> None:
+    begin_anew(control)
+    control.configure(domo_forbidden=["cancel"])
+
+
+def let_nothing_be_stuck(control: Control) -> None:
+    begin_anew(control)
+    control.finish_workflows(list(stuck_for(control.state()["bitrix24"]["workflows"], timedelta())))
+
+
+def authorize(control: Control) -> None:
+    """Do as the command ``authorize`` does; then an hour passes."""
+    begin_anew(control)
+    authorizing = Bitrix24Hook(APPLICATION).authorizing()
+    sent = requests.get(authorizing.url("any"), allow_redirects=False, timeout=300).headers["Location"]
+    authorizing.exchange(parse_qs(urlsplit(sent).query)["code"][0], None)
+    control.expire_tokens()
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a Dag.
@@ -184,8 +213,7 @@ class Run:
     :param dag_id: the Dag.
     :param promise: finds out whether it did what it is for.
     :param conf: its parameters, where they are not the defaults.
-    :param goes_on: begin with what the run before has left.
-    :param settings: of the simulator.
+    :param prepare: has the systems be as they are when it begins.
     :param changes: what of tasks is not as in the file, as the original would take hours.
     :param ends: the state of the run.
     """
@@ -193,8 +221,7 @@ class Run:
     dag_id: str
     promise: Callable[[Seen], None]
     conf: dict[str, Any] = field(default_factory=dict)
-    goes_on: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
+    prepare: Callable[[Control], None] = begin_anew
     changes: dict[str, Any] = field(default_factory=dict)
     ends: str = "success"
 
@@ -213,23 +240,23 @@ AS_THEY_ARE = [
     # Before Airflow 3.3 an approval waits in the triggerer, where nobody answers here.
     *([Run("approved_cleanup", ends_what_a_person_approved)] if AIRFLOW_V_3_3_PLUS else []),
     Run("cross_system_cleanup", cleans_up_both_systems_while_the_flows_are_off),
-    Run("keep_application_alive", renews_the_tokens),
+    Run("keep_application_alive", renews_the_tokens, prepare=authorize),
     Run("start_and_wait", starts_one_in_each_system_and_waits_for_their_ends),
     # No event has started it.
     Run("stuck_workflows_watcher", nothing_is_done),
     Run("holiday_flow_switch", switches_for_the_holiday, days(-1, 1)),
-    Run("holiday_flow_switch", switches_back_after_it, days(-9, -2), goes_on=True),
+    Run("holiday_flow_switch", switches_back_after_it, days(-9, -2), go_on),
 ]
 OTHERWISE = [
     Run("mass_ending_by_date", ends_what_was_started_before_the_date, {"dry_run": False}),
     Run("dismissed_employee", ends_what_waits_for_the_one_who_left, {"dry_run": False}),
     Run(
-        "cross_system_cleanup", switches_the_flows_on_again, settings={"domo_forbidden": ["cancel"]},
+        "cross_system_cleanup", switches_the_flows_on_again, prepare=let_domo_refuse,
         changes={"retries": 0}, ends="failed",
     ),
     # A test run of 3.0 never takes up a sensor again that it has rescheduled.
     *(
-        [Run("cross_system_cleanup", only_looks, changes={"poke_interval": 1.0, "timeout": 1.0})]
+        [Run("cross_system_cleanup", only_looks, {}, let_nothing_be_stuck, {"poke_interval": 1.0, "timeout": 1.0})]
         if AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS else []
     ),
 ]  # fmt: skip
@@ -272,19 +299,7 @@ def go(run: Run, dag: Any, control: Control, nth: int | None) -> None:
 
     :param nth: the number of a run on schedule, whose logical date must be its own.
     """
-    if not run.goes_on:
-        control.reset()
-        seed(control)
-    control.configure(**run.settings)
-    if run.promise is only_looks:
-        stuck = stuck_for(control.state()["bitrix24"]["workflows"], timedelta())
-        control.finish_workflows(list(stuck))
-    if run.promise is renews_the_tokens:
-        # As `authorize` does; then an hour passes.
-        authorizing = Bitrix24Hook(APPLICATION).authorizing()
-        sent = requests.get(authorizing.url("any"), allow_redirects=False, timeout=300).headers["Location"]
-        authorizing.exchange(parse_qs(urlsplit(sent).query)["code"][0], None)
-        control.expire_tokens()
+    run.prepare(control)
     before = control.state()["bitrix24"]["workflows"]
     for task in dag.tasks:
         for name, value in run.changes.items():
