@@ -34,6 +34,10 @@ class Airflow:
         """Put a connection into Airflow's database."""
         self._do("POST", "/connections", {"connection_id": conn_id, **fields})
 
+    def add_variable(self, key: str, value: str) -> None:
+        """Put a Variable into Airflow's database."""
+        self._do("POST", "/variables", {"key": key, "value": value})
+
     def unpause(self, dag_id: str) -> None:
         """Let a Dag run, once Airflow has found it."""
 

@@ -29,6 +29,7 @@ DAGS = [
     "pausing_clean_up",
     "killing_clean_up",
     "one_sensor",
+    "with_tokens",
     "many_sensors",
     "starts_in_the_triggerer",
 ]

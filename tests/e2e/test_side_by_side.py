@@ -5,8 +5,10 @@ All of it happens side by side, each case with a Dag, a portal and an account of
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
 from airflow_provider_workflows.simulator import Control, Simulator
+from airflow_provider_workflows.simulator.bitrix24.tokens import FIRST_ACCESS_TOKEN, FIRST_REFRESH_TOKEN
 from tests.e2e.api import Airflow
 from tests.e2e.services import Services, wait_until
 
@@ -248,6 +252,33 @@ def sensors_that_start_in_the_triggerer_need_no_worker_before_there_is_something
     assert control.settings()["webhook_code"] not in airflow.log(dag, run, "templated")
 
 
+def tokens_that_expire_meanwhile_are_renewed_in_the_triggerer(airflow: Airflow, control: Control, dag: str) -> None:
+    """They are in an Airflow Variable, which the triggerer writes, and the worker after it."""
+    settings = control.settings()
+    control.configure(access_token_seconds=6.0, refresh_rotation="strict")
+    keys = {key: settings[key] for key in ("client_id", "client_secret")}
+    host, port = control.url.removeprefix("http://").split(":")
+    extra = json.dumps(keys | {"token_url": f"{control.url}/oauth/token/"})
+    airflow.add_connection(dag, conn_type="bitrix24", host=host, port=int(port), schema="http", extra=extra)
+    first = {"access_token": FIRST_ACCESS_TOKEN, "refresh_token": FIRST_REFRESH_TOKEN, "generation": 1}
+    tokens = Tokens.model_validate({**first, "issued_at": time.time(), "expires_at": time.time()})
+    airflow.add_variable(Application(dag, control.url, **keys).name, tokens.model_dump_json())
+
+    run = airflow.run(dag)
+    airflow.wait_for_triggers(dag, run)
+    renewed = len(control.journal("token"))
+    wait_until(lambda: len(control.journal("token")) >= renewed + 2, "the triggerer has renewed the tokens twice")
+    (appeared,) = control.add_workflows([{"TEMPLATE_ID": 72}])
+    airflow.wait_for(dag, run, "success")
+
+    assert airflow.xcom(dag, run, "workflows") == [appeared]
+    issued = control.journal("token")
+    assert len(issued) == len(control.requests(method="oauth.token")), "none was refused"
+    log = airflow.log(dag, run, "workflows")
+    secrets = {keys["client_secret"], *(one[name] for one in issued for name in ("access_token", "refresh_token"))}
+    assert not [secret for secret in secrets if secret in log]
+
+
 #: Each with the Dag that it is about; those that take longest come first.
 CASES: dict[Callable[[Airflow, Control, str], None], str] = {
     a_long_pause_of_a_clean_up_is_spent_in_the_triggerer: "pausing_clean_up",
@@ -256,6 +287,7 @@ CASES: dict[Callable[[Airflow, Control, str], None], str] = {
     everything_that_waits_defers_and_comes_to_its_end: "all_that_waits",
     a_killed_deferred_task_ends_what_it_started: "killed",
     a_worker_killed_after_the_start_is_followed_by_one_that_goes_on: "starts_in_the_worker",
+    tokens_that_expire_meanwhile_are_renewed_in_the_triggerer: "with_tokens",
     a_cleared_task_starts_another_one: "cleared",
     what_the_portal_rejects_is_not_tried_again: "rejected",
     sensors_that_start_in_the_triggerer_need_no_worker_before_there_is_something: "starts_in_the_triggerer",

@@ -65,6 +65,15 @@ with dag("killing_clean_up"):
 with dag("one_sensor"):
     RunningWorkflowsSensor(task_id="workflows", filters={"TEMPLATE_ID": 71}, poke_interval=2, deferrable=True)
 
+with dag("with_tokens"):
+    RunningWorkflowsSensor(
+        task_id="workflows",
+        bitrix24_conn_id="with_tokens",
+        filters={"TEMPLATE_ID": 72},
+        poke_interval=2,
+        deferrable=True,
+    )
+
 with dag("many_sensors"):
     RunningWorkflowsSensor.partial(task_id="workflows", poke_interval=5, deferrable=True).expand(
         filters=[{"TEMPLATE_ID": 1000 + number} for number in range(60)]
