@@ -180,21 +180,15 @@ def imports_table(measured: Sequence[Import]) -> str:
     return table(("", "ms", "to this provider", "module"), rows)
 
 
-def page(
-    groups: Sequence[Group],
-    results: Results,
-    memory: Sequence[Memory],
-    imports: Sequence[Import],
-    minutes: float,
-    machine: str,
-) -> str:
-    """Write the whole page."""
+def scenarios_section(groups: Sequence[Group], results: Results, minutes: float, machine: str) -> str:
+    """Write the beginning of the page, and the sections about listing and ending."""
     parts = [
         "# Benchmarks\n",
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. Not edited by hand.\n",
-        f"{machine}\n",
+        "Written by `make bench`, part by part. Not edited by hand.\n",
         HOW,
-        "## This provider\n",
+        "## Listing and ending\n",
+        f"Measured on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.\n",
+        f"{machine}\n",
         "Beside the limit, and beside the better peer, than which it is never to be slower. What misses its target is "
         "**bold**.\n",
         summary_table(groups, results),
@@ -203,10 +197,17 @@ def page(
         parts += [f"## {group.title}\n", f"{group.text}\n"]
         for scenario in group.scenarios:
             parts += [f"### {scenario.title}\n", scenario_table(results[scenario.key])]
-    parts += [
+    return "\n".join(parts)
+
+
+def footprint_section(memory: Sequence[Memory], imports: Sequence[Import], machine: str) -> str:
+    """Write the sections about memory and imports."""
+    parts = [
         "## Memory\n",
         f"Peak resident memory above that after the import, with the rows held that a list gives. "
         f"The portal has no limits here. Target: at most {MEMORY_TARGET:.0f} MiB.\n",
+        f'Written by `make bench BENCH="--only memory imports"` on {datetime.now(UTC):%Y-%m-%d}.\n',
+        f"{machine}\n",
         memory_table(memory),
         "## Import\n",
         f"Milliseconds over `import airflow.sdk`, each in fresh interpreters, the median. Target for all public "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 
 from benchmarks.hosts import measure_fleets
@@ -12,11 +13,12 @@ from benchmarks.memory import Memory, measure_memory
 from benchmarks.page import (
     describe_machine,
     fleets_table,
+    footprint_section,
     hosts_section,
     imports_table,
     memory_table,
-    page,
     scenario_table,
+    scenarios_section,
     summary_table,
     waiting_section,
     waiting_table,
@@ -27,13 +29,14 @@ from benchmarks.waiting import Scale, measure_waiting
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 MEMORY, IMPORTS, WAITING, HOSTS = "memory", "imports", "waiting", "hosts"
-#: Between the parts of the page.
-MARK, MARK_HOSTS = "<!-- waiting -->\n", "<!-- hosts -->\n"
+SCENARIOS = tuple(scenario.key for group in GROUPS for scenario in group.scenarios)
+#: The parts of the page.
+PARTS = ("scenarios", "footprint", WAITING, HOSTS)
 
 
 def main() -> None:
-    """Measure what was asked for, print it, and write the page if that was all."""
-    keys = [scenario.key for group in GROUPS for scenario in group.scenarios] + [MEMORY, IMPORTS, WAITING, HOSTS]
+    """Measure what was asked for, print it, and write those parts of the page of which that was all."""
+    keys = [*SCENARIOS, MEMORY, IMPORTS, WAITING, HOSTS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help=f"only {', '.join(QUICK)}, the last three on a small scale"
@@ -52,7 +55,9 @@ def main() -> None:
                 print(f"\n{group.title}: {scenario.title}  ({scenario.key})\n", flush=True)
                 print(scenario_table(results[scenario.key]), flush=True)
     if results:
-        print(summary_table(GROUPS, results))
+        print(summary_table(GROUPS, results), flush=True)
+    if results.keys() == set(SCENARIOS):
+        _write("scenarios", scenarios_section(GROUPS, results, (time.monotonic() - begun) / 60, machine))
     memory: list[Memory] = []
     if MEMORY in wanted:
         count = 10_000 if options.quick else 100_000
@@ -65,20 +70,26 @@ def main() -> None:
     imports = measure_imports(1 if options.quick else 3) if IMPORTS in wanted else []
     if imports:
         print(imports_table(imports), flush=True)
-    work, _, rest = PAGE.read_text().partition(MARK)
-    waiting, _, hosts = rest.partition(MARK_HOSTS)
-    if set(wanted) >= set(keys) - {WAITING, HOSTS}:
-        work = page(GROUPS, results, memory, imports, (time.monotonic() - begun) / 60, machine)
+    if memory and imports and not options.quick:
+        _write("footprint", footprint_section(memory, imports, machine))
     if WAITING in wanted:
         scale = Scale(sensors=100, interval=5.0, seconds=40.0) if options.quick else Scale()
         measured = measure_waiting(scale)
         print(waiting_table(measured, scale.interval), flush=True)
-        waiting = waiting if options.quick else waiting_section(measured, scale, machine)
+        if not options.quick:
+            _write(WAITING, waiting_section(measured, scale, machine))
     if HOSTS in wanted:
         fleets = list(measure_fleets())
         print(fleets_table(fleets), flush=True)
-        hosts = hosts_section(fleets, machine)
-    PAGE.write_text(f"{work.rstrip()}\n\n{MARK}{waiting.rstrip()}\n\n{MARK_HOSTS}{hosts}")
+        _write(HOSTS, hosts_section(fleets, machine))
+
+
+def _write(name: str, text: str) -> None:
+    """Write a part of the page, and leave the others as they are."""
+    marks = [f"<!-- {part} -->\n" for part in PARTS]
+    parts = re.split("|".join(marks), PAGE.read_text())[1:]
+    parts[PARTS.index(name)] = text
+    PAGE.write_text("\n".join(f"{mark}{part.rstrip()}\n" for mark, part in zip(marks, parts, strict=True)))
 
 
 if __name__ == "__main__":
