@@ -37,6 +37,7 @@ http_log.setLevel(logging.CRITICAL)
 LOOPBACK = "127.0.0.1"
 #: A web page can make its own host's name point to loopback, and call what listens there. It cannot call it these.
 NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
+ONLY_HERE = (LOOPBACK, "localhost", "::1")
 #: What lets other machines reach it.
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 CERTIFICATE = "simulator.pem"
@@ -52,7 +53,7 @@ def application(clock: TimeSource | None = None, address: str = LOOPBACK) -> web
     """
     world = World(Clock(clock))
     portal, host, control = Portal(world), Host(world), ControlPath(world)
-    middlewares = [_whatever_happens, *([_called_by_loopback_name] if address == LOOPBACK else [])]
+    middlewares = [_whatever_happens, *([_called_by_loopback_name] if address in ONLY_HERE else [])]
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=middlewares)
     app.router.add_route("*", "/rest/{tail:.+}", portal.rest)
     app.router.add_route("*", "/oauth/token/", portal.token)
@@ -135,6 +136,7 @@ class Simulator:
             self._port = ready.result()
         except BaseException:
             self._thread.join()
+            self._forget_certificate()
             raise
         return self
 
@@ -144,6 +146,9 @@ class Simulator:
         if self._loop and self._stopping and self._thread:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
+        self._forget_certificate()
+
+    def _forget_certificate(self) -> None:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
@@ -214,3 +219,6 @@ class Simulator:
         if running:
             await asyncio.wait(running)
         await runner.cleanup()
+        # Handshakes that clients gave up are nobody's: they close when the loop next hears of them.
+        for _ in range(5):
+            await asyncio.sleep(0)  # noqa: TID251 - no time passes
