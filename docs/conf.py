@@ -40,11 +40,13 @@ TOP = {
 
 
 def show_files_of_the_top(_: Sphinx, _docname: str, source: list[str]) -> None:
-    """Put such a file where a page includes it, and lead links to it, and to example Dags, to their pages."""
+    """Put such a file where a page includes it, and have links lead to the site's own pages."""
     text = re.sub(
         r"```\{include\} \.\./(\w+\.md)\n```", lambda match: _as_a_page((ROOT / match[1]).read_text()), source[0]
     )
-    source[0] = re.sub(r"\]\((?:\.\./)+([\w./-]+)", lambda match: f"]({_page(match[1])}", text)
+    text = re.sub(r"\]\((?:\.\./)+([\w./-]+)", lambda match: f"]({_page(match[1])}", text)
+    # What is named by its file is named by its title here.
+    source[0] = re.sub(r"\[[\w./-]+\.(?:md|py)\]\(", "[](", text)
 
 
 def _as_a_page(text: str) -> str:
