@@ -193,6 +193,8 @@ class EndReport:
         return cls(**{**saved, "unclear": set(saved["unclear"])})
 
     def __str__(self) -> str:
+        if self.dry_run:
+            return f"A dry run: {self.requested} would be ended, and none was"
         return (
             f"Of {self.requested} requested: {len(self.ended)} ended, {len(self.already_ended)} had ended already, "
             f"{len(self.moved_on)} had moved on, {len(self.failed)} failed"

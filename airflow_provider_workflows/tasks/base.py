@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
@@ -11,6 +12,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ProviderError
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG, TaskGroup
@@ -126,6 +129,20 @@ class ProviderTask(BaseOperator):
 ENTRIES = {"execute", "execute_complete", "poke"}
 
 
+def _without_frames(error: ProviderError) -> ProviderError:
+    """Return an error without the lines of code that it came through: in the log they would hide what it says.
+
+    It says what was called, what came, and what to do, so they are no help. Those of its causes go as well.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ProviderError):
+            log.debug("%s", cause.message, exc_info=cause)
+            cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
 def _failing_for_good(entry: Callable[..., R]) -> Callable[..., R]:
     @functools.wraps(entry)
     def checked(self: ProviderTask, *args: Any, **kwargs: Any) -> R:
@@ -133,9 +150,9 @@ def _failing_for_good(entry: Callable[..., R]) -> Callable[..., R]:
             self._check()
             return entry(self, *args, **kwargs)
         except ProviderError as error:
-            if error.retry_helps:
-                raise
-            failure = error
+            failure = _without_frames(error)
+        if failure.retry_helps:
+            raise failure
         raise AirflowFailException(str(failure)) from failure
 
     return checked

@@ -616,7 +616,9 @@ class TestTheAccount:
             "By template: 7: 3",
             "By age: over a year: 3",
         ]
-        assert sorted(lines[first + 3].removeprefix("The first: ").split(", ")) == sorted(ids)
+        last = " ".join(line.strip() for line in lines[first + 3 : first + 5])
+        assert sorted(last.removeprefix("The first: ").split(", ")) == sorted(ids)
+        assert max(map(len, lines[first + 1 : first + 5])) <= 80
         assert control.journal() == []
 
     @pytest.mark.parametrize("action", ["terminate", "kill"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from datetime import datetime
 from typing import Any
 
@@ -78,6 +79,17 @@ def test_what_may_pass_and_what_is_not_ours_stays_as_it_is(run: Any, error: Exce
     with pytest.raises(type(error)) as failed:
         run(error)
     assert failed.value is error
+
+
+@pytest.mark.parametrize("error", [AccessDeniedError("call"), RateLimitError("call")], ids=["final", "passing"])
+def test_the_log_shows_what_an_error_says_and_no_lines_of_code_before_it(run: Any, error: Exception) -> None:
+    error.__cause__ = ReplyLostError("call")
+    with pytest.raises(Exception) as failed:  # noqa: PT011
+        run(error)
+    shown = "".join(traceback.format_exception(failed.value))
+    assert shown.count("in checked") == 1
+    assert "in execute" not in shown
+    assert str(error) in shown
 
 
 @pytest.mark.parametrize(

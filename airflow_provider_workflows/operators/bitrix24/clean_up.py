@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How many of a kind one line of the log names.
-SHOWN = 5
+#: How many of a kind the log names, and how long its lines are then.
+SHOWN, LINE = 5, 80
 
 Action: TypeAlias = Literal["terminate", "kill"]
 
@@ -90,7 +91,7 @@ class TotalStats:
 
 
 def _most(counts: Mapping[Any, int]) -> str:
-    """Return the most frequent ones, on one line of the log."""
+    """Return the most frequent ones."""
     shown = sorted(counts.items(), key=lambda one: -one[1])[:SHOWN]
     more = f", and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
     return ", ".join(f"{name}: {count}" for name, count in shown) + more or "none"
@@ -218,10 +219,14 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
             report.found,
             self._described(),
         )
-        # A line each: long ones are cut off on the screen.
-        log.info("By template: %s", _most(report.by_template))
-        log.info("By age: %s", _most(report.by_age))
-        log.info("The first: %s", ", ".join(one["id"] for one in report.sample[:SHOWN]) or "none")
+        for told in (
+            f"By template: {_most(report.by_template)}",
+            f"By age: {_most(report.by_age)}",
+            f"The first: {', '.join(one['id'] for one in report.sample[:SHOWN]) or 'none'}",
+        ):
+            # What is longer is cut off on the screen.
+            for line in wrap(told, LINE, subsequent_indent="  "):
+                log.info("%s", line)
 
     @abstractmethod
     def _described(self) -> str:
