@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 SECRET = "sim0client0secret"
 WORKERS, HOSTS = 8, 2
 #: How often the access token expires, with each store.
-EXPIRIES = {"sql": 300, "redis": 300, "variable": 100}
+EXPIRIES = {"redis": 500, "sql": 300, "variable": 100}
 #: Where the tokens are lost if a used refresh token is worth nothing at once: they are on their way to the store.
 LOST = {"asking", "asked"}
 
