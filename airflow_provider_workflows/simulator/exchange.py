@@ -44,6 +44,8 @@ async def exchange(
     :param perform: does what the request asks for
     :param failure: the vendor's reply to a request that is refused or fails
     """
+    # What a client gave up waiting for is still done, but not to what comes after the simulator was emptied.
+    journal = world.journal
     commands = entry["commands"]
     names = None if commands is None else [name for _, name, _ in commands]
     slow, fault = world.faults.for_request(entry["vendor"], entry["method"], entry["params"], names)
@@ -52,6 +54,8 @@ async def exchange(
         delay = slow.options["seconds"] if slow else 0.0
         early = delay if slow and not slow.options["done"] else 0.0
         await world.clock.sleep(world.settings.latency_seconds + early)
+        if world.journal is not journal:
+            raise LostConnection
         response = await _answer(fault, perform, failure)
         await world.clock.sleep(delay - early)
     except LostConnection:

@@ -140,6 +140,7 @@ class TestUsers:
             ({"sort": "NAME", "order": "desc"}, ["12", "5", "1"]),
             ({"sort": "ID", "order": "DESC"}, ["12", "5", "1"]),
             ({"ADMIN_MODE": True}, ["1", "5", "12"]),
+            ({"FILTER": {"NMAE": "Zoe"}}, ["1", "5", "12"]),
         ],
     )
     def test_are_found(self, rest, params, expected):

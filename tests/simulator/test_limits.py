@@ -155,6 +155,24 @@ def test_what_a_client_no_longer_waits_for_is_done_all_the_same(rest, control):
     until(lambda: [effect["id"] for effect in control.journal()] == ["a"])
 
 
+@pytest.mark.parametrize("slow", ["slow", "command_seconds"])
+def test_but_not_to_what_comes_after_the_simulator_was_emptied(rest, control, slow):
+    control.add_workflows([{"ID": "a"}])
+    if slow == "slow":
+        control.inject("slow", seconds=1000)
+    else:
+        control.configure(command_seconds=50)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(rest, KILL, {"ID": "a"})
+        until(lambda: control.requests(method=KILL))
+        control.reset()
+        control.add_workflows([{"ID": "a"}])
+        control.advance(1000)
+        with pytest.raises(requests.ConnectionError):
+            waiting.result()
+    assert control.journal() == []
+
+
 class TestTheClock:
     def test_moving_it_answers_who_waits(self, rest, control):
         control.inject("slow", seconds=1000)

@@ -156,7 +156,10 @@ class Execution:
         try:
             seconds = settings.method_seconds.get(proper, settings.command_seconds)
             if seconds:
+                journal = world.journal
                 await world.clock.sleep(seconds)
+                if world.journal is not journal:
+                    raise CutOff
             if world.clock.waited() - self.waited >= settings.request_cut_seconds:
                 raise TimeoutError
             return proper, run(method, Call(world, params, self.caller))

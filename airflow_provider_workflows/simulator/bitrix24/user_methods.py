@@ -10,8 +10,8 @@ from typing import Any
 from airflow_provider_workflows.simulator import php
 from airflow_provider_workflows.simulator.bitrix24.call import Answer, Call
 
-PARAMETERS = ("FILTER", "SORT", "ORDER", "ADMIN_MODE", "SELECT", "START", "IMAGE_RESIZE", "FIND")
-DEPARTMENT_FIELDS = ("ID", "NAME", "SORT", "PARENT", "UF_HEAD")
+FIELDS = {"ID", "XML_ID", "ACTIVE", "NAME", "LAST_NAME", "SECOND_NAME", "EMAIL", "WORK_POSITION", "UF_DEPARTMENT"}
+DEPARTMENT_FIELDS = {"ID", "NAME", "SORT", "PARENT", "UF_HEAD"}
 #: What the smallest of the three scopes hides.
 CONTACTS = ("EMAIL", "LAST_LOGIN", "PERSONAL_PHONE", "PERSONAL_MOBILE", "WORK_PHONE")
 _KEY = re.compile(r"(!=%|!%=|!%|=%|%=|%|!@|@|!=|!|>=|>|<=|<|=|)([A-Z_0-9]+)")
@@ -19,9 +19,8 @@ _KEY = re.compile(r"(!=%|!%=|!%|=%|%=|%|!@|@|!=|!|>=|>|<=|<|=|)([A-Z_0-9]+)")
 
 def users(call: Call) -> Answer:
     """List users, filtered by top-level parameters or FILTER."""
-    given = {key: value for key, value in call.params.items() if key.upper() not in PARAMETERS}
-    given |= dict(php.entries(call.upper("FILTER")))
-    rows = _ordered(call, _matching(call.world.directory.users, given))
+    given = {**call.params, **dict(php.entries(call.upper("FILTER")))}
+    rows = _ordered(call, _matching(call.world.directory.users, given, FIELDS))
     return call.page(rows, lambda row: _shown(call, row))
 
 
@@ -34,7 +33,8 @@ def search(call: Call) -> Answer:
         text = " ".join(str(row.get(name, "")) for name in ("NAME", "LAST_NAME", "WORK_POSITION")).lower()
         return all(word in text for word in words)
 
-    rows = filter(found, _matching(call.world.directory.users, {f"%{key}": value for key, value in given.items()}))
+    parts = {f"%{key}": value for key, value in given.items()}
+    rows = filter(found, _matching(call.world.directory.users, parts, FIELDS))
     return call.page(_ordered(call, rows), lambda row: _shown(call, row))
 
 
@@ -45,10 +45,9 @@ def current(call: Call) -> Answer:
 
 def departments(call: Call) -> Answer:
     """List departments."""
-    given = {key: value for key, value in call.params.items() if key.upper() in DEPARTMENT_FIELDS}
     # SORT is a field to filter by and, in small letters, the parameter that says how to sort.
-    given.pop("sort", None)
-    return call.page(_ordered(call, _matching(call.world.directory.departments, given)), dict)
+    given = {key: value for key, value in call.params.items() if key != "sort"}
+    return call.page(_ordered(call, _matching(call.world.directory.departments, given, DEPARTMENT_FIELDS)), dict)
 
 
 def _shown(call: Call, row: dict[str, Any]) -> dict[str, Any]:
@@ -69,10 +68,12 @@ def _ordered(call: Call, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
     return sorted(rows, key=key, reverse=descends)
 
 
-def _matching(rows: Iterable[dict[str, Any]], given: dict[str, Any]) -> Iterable[dict[str, Any]]:
+def _matching(rows: list[dict[str, Any]], given: dict[str, Any], fields: set[str]) -> list[dict[str, Any]]:
+    """Return the rows that meet all conditions on fields that there are."""
+    known = fields.union(*rows)
     for key, value in given.items():
         match = _KEY.fullmatch(key.upper())
-        if match is not None:
+        if match is not None and match[2] in known:
             rows = list(filter(_test(match[1], match[2], value), rows))
     return rows
 
