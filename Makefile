@@ -113,7 +113,7 @@ lock: $(UV) ## Pin the environments again, with hashes; with UPGRADE=1 to the ne
 	$(call pin,airflow-3.3,$(AIRFLOW_3))
 	$(call pin,airflow-2.11,$(AIRFLOW_2))
 	$(call pin,airflow-3.0,3.0.6,.ci/requirements-airflow-3.0.in)
-	$(call pin,airflow-3.1,3.1.8)
+	$(call pin,airflow-3.1,3.1.8,.ci/requirements-airflow-3.1.in)
 	$(call pin,airflow-3.2,3.2.2,.ci/requirements-airflow-3.2.in)
 	$(UV) pip compile --quiet --python-version 3.11 --resolution lowest-direct --extra redis --extra simulator \
 		pyproject.toml -c .ci/requirements-airflow-lowest.in | $(call compile,airflow-lowest,--no-universal .ci/requirements.in)

@@ -47,8 +47,8 @@ NOTES = """\
 - Airflow 3.0 and 3.2 do not run with the newest releases of what they need themselves: 3.0.6 needs `fastapi<0.132`
   and `universal-pathlib<0.3` beside it, 3.2.2 needs `fastapi<0.137` and `svcs<26`. With Airflow's own constraints files
   you have them.
-- Airflow 3.0 knows what providers' connection forms have, in the UI and in `airflow providers behaviours`, only where
-  `apache-airflow-providers-fab` is installed.
+- Airflow 3.0 and 3.1 list no provider's connection forms (`airflow providers behaviours`), and 3.0 shows none of their
+  labels and fields in the UI, unless `apache-airflow-providers-fab` is installed.
 - Airflow 2.11.0 needs `universal-pathlib<0.3` for a `record_path` in an object store; 2.11.2 asks for it itself.
 - For Airflow's own database, MariaDB works with mysqlclient 2.2.7, and not with 2.3.1.
 - Tasks that wait in the triggerer survive an upgrade from 2.11 to 3.3: they go on when their Dags are unpaused.
