@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, Connection
+from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator, Connection
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.hooks.base import AccountHook
@@ -37,17 +37,19 @@ def isolated(simulator: Simulator, clock: VirtualTime, folder: Path) -> Iterator
         stack.enter_context(patch.dict(os.environ, connections))
         stack.enter_context(patch("tempfile.tempdir", str(folder)))
         for hook in (Bitrix24Hook, DomoHook):
-            only = staticmethod(_only_to(simulator, hook.read_settings))
+            only = staticmethod(_only_to(simulator, hook.conn_type, hook.read_settings))
             stack.enter_context(patch.object(hook, "read_settings", only))
         stack.enter_context(patch.object(AccountHook, "clock", clock))
         # How sensors sleep while they poke.
         stack.enter_context(patch.object(sys.modules[BaseSensorOperator.__module__], "time", clock))
+        # Airflow warns of tasks that something else than its runner runs.
+        stack.enter_context(patch.object(sys.modules[BaseOperator.__module__].ExecutorSafeguard, "test_mode", True))
         # Real time in which triggers wait for others to share a request.
         stack.enter_context(patch.object(AsyncBitrix24Client, "batch_delay", 0.0))
         yield
 
 
-def _only_to(simulator: Simulator, read: Callable[[Connection], Any]) -> Callable[[Connection], Any]:
+def _only_to(simulator: Simulator, conn_type: str, read: Callable[[Connection], Any]) -> Callable[[Connection], Any]:
     """Return what reads a connection, and refuses one that leads to a real system."""
 
     def read_settings(connection: Connection) -> Any:
@@ -56,7 +58,7 @@ def _only_to(simulator: Simulator, read: Callable[[Connection], Any]) -> Callabl
             raise ConnectionFieldError(
                 connection.conn_id,
                 f"leads to {settings.account.base_url}, and a test must not reach it; to lead it to the simulator, "
-                f"call {connection.conn_type}_simulator.connect({connection.conn_id!r})",
+                f"call {conn_type}_simulator.connect({connection.conn_id!r})",
             )
         return settings
 

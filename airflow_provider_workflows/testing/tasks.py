@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from datetime import UTC, datetime
 from functools import partial
 from types import SimpleNamespace
@@ -22,32 +23,35 @@ class TaskInstance:
     """Keeps XComs; what is no JSON fails the test, as it would fail the task.
 
     :param returned: what tasks before it have returned, by task id.
+    :param max_tries: how often the task may be tried again.
     """
 
     dag_id, run_id, task_id = "dag", "run", "task"
     map_index = -1
     try_number = 1
-    max_tries = 1
 
-    def __init__(self, returned: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, returned: Mapping[str, Any] | None = None, max_tries: int = 1) -> None:
+        self.max_tries = max_tries
         self.xcoms: dict[str, Any] = {}
         self._returned = returned or {}
 
     def xcom_pull(
         self,
-        task_ids: str = task_id,
+        task_ids: str | Sequence[str] = task_id,
         dag_id: str | None = None,  # noqa: ARG002
         key: str = "return_value",
         default: Any = None,
         **_: Any,
     ) -> Any:
-        """Return a value of the task itself, or what one before it has returned.
+        """Return a value of the task itself, or what one before it, or a list of them, has returned.
 
-        :param task_ids: the task before it.
+        :param task_ids: the task before it, or several.
         :param dag_id: its Dag, which does not matter.
         :param key: of the value.
         :param default: is returned where there is none.
         """
+        if not isinstance(task_ids, str):
+            return [self.xcom_pull(one, key=key, default=default) for one in task_ids]
         if task_ids in self._returned and key == "return_value":
             return self._returned[task_ids]
         return self.xcoms.get(key, default)
@@ -82,7 +86,7 @@ def run_task(
     :returns: what the task returns.
     :raises Exception: whatever the task raises.
     """
-    ti = TaskInstance(returned)
+    ti = TaskInstance(returned, operator.retries or 0)
     context: Any = {**_variables(operator, params, logical_date), "ti": ti, "task_instance": ti, **variables}
 
     def worker() -> BaseOperator:
@@ -119,13 +123,14 @@ def _variables(
 ) -> dict[str, Any]:
     """Return what templates may use."""
     date = pendulum.instance(logical_date or datetime.fromtimestamp(AccountHook.clock.time(), UTC))
-    dag = operator.get_dag()
-    given = {**(dag.params.dump() if dag else {}), **dict(operator.params), **(params or {})}
-    run = SimpleNamespace(run_id="run", conf=dict(params or {}), logical_date=date, run_type="manual")
+    # The Dag's are among them.
+    given: Any = deepcopy(operator.params)
+    given.update(dict(params or {}))
+    run = SimpleNamespace(run_id="run", run_type="manual", conf=dict(params or {}), logical_date=date, start_date=date)
     return {
-        "dag": dag,
+        "dag": operator.get_dag(),
         "task": operator,
-        "params": given,
+        "params": given.validate(),
         "dag_run": run,
         "run_id": run.run_id,
         "logical_date": date,

@@ -8,7 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    Param,
+    ParamValidationError,
+)
 
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24 import (
@@ -45,6 +51,27 @@ class TestTemplates:
         run_task(end, returned={"old": [second]}, params={"why": "unused"}, author="Bob", ds="today")
         texts = [row["status_text"] for row in bitrix24_simulator.workflows.values()]
         assert texts == ["too old, 2026-05-04, Ann", "unused, today, Bob"]
+
+    def test_a_parameter_that_must_be_given_is_checked_as_in_a_run(
+        self, domo_simulator: DomoSimulator, run_task: RunTask
+    ) -> None:
+        with DAG("docs", schedule=None, start_date=datetime(2026, 1, 1), params={"id": Param(type="string")}):
+            cancel = DomoCancelOperator(task_id="cancel", instance_id="{{ params.id }}")
+        (instance,) = domo_simulator.add_instances()
+        for wrong in ({}, {"id": 7}):
+            with pytest.raises(ParamValidationError):
+                run_task(cancel, params=wrong)
+        run_task(cancel, params={"id": instance})
+        assert domo_simulator.canceled == [instance]
+
+    def test_several_tasks_before_it_are_pulled_at_once(self, domo_simulator: DomoSimulator, run_task: RunTask) -> None:
+        ids = domo_simulator.add_instances(2)
+        pull = "{{ ti.xcom_pull(task_ids=['first', 'second']) }}"
+        run_task(
+            DomoCancelOperator(task_id="cancel", instance_id=pull),
+            returned=dict(zip(("first", "second"), ids, strict=True)),
+        )
+        assert domo_simulator.canceled == ids
 
     def test_the_dag_keeps_its_task_as_it_was(
         self, bitrix24_simulator: Bitrix24Simulator, run_task: RunTask, end: TerminateWorkflowOperator
@@ -103,7 +130,7 @@ class TestWhatBecameOfIt:
 
         run_task(KillWorkflowOperator(task_id="kill", workflow_id=killed))
         lead = ["crm", "CCrmDocumentLead", "LEAD_1"]
-        started = run_task(StartWorkflowOperator(task_id="start", template_id=7, document_id=lead))
+        started = run_task(StartWorkflowOperator(task_id="start", template_id=7, document_id=lead, retries=3))
         run_task(FlowActivateOperator(task_id="off", flow_id=flow, active=False))
 
         assert bitrix24_simulator.running == [running, started]
