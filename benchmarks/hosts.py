@@ -285,7 +285,7 @@ class _Counting(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count one."""
-        if "kept by this process alone" in record.getMessage():
+        if "until it can be shared" in record.getMessage():
             self.count += 1
         print(record.getMessage(), file=sys.stderr)
 
@@ -299,14 +299,14 @@ def _work() -> None:
     portal = Portal.with_webhook(address.hostname, USER, CODE, address.scheme, address.port)
     clock = _SkewedClock(job["ahead"])
     store = _store(job["store"], job["port"], clock)
-    limits = Limits(CAPACITY, DRAIN)
-    limiter = PortalRateLimiter(
-        limits if job["store"] == "files" else limits.for_hosts(),
-        store,
-        budget_name(portal.base_url),
-        portal.credential_id,
-        clock=clock.time,
-    )
+    limits, name = Limits(CAPACITY, DRAIN), budget_name(portal.base_url)
+    # As the hook makes it.
+    if job["store"] == "files":
+        limiter = PortalRateLimiter(limits, store, name, portal.credential_id, clock=clock.time)
+    else:
+        limiter = PortalRateLimiter(
+            limits.for_hosts(), store, name, portal.credential_id, away=host_store, clock=clock.time
+        )
     client = Bitrix24Client(portal, limiter=limiter, clock=clock)
     print("ready", flush=True)
     sys.stdin.readline()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -33,7 +33,8 @@ from airflow_provider_workflows.hooks.connections import (
 from airflow_provider_workflows.hooks.deployment import check_pace
 from airflow_provider_workflows.hooks.oauth import Authorizing, chain_of, renewed_tokens, stored_tokens
 from airflow_provider_workflows.hooks.stores import record_store
-from airflow_provider_workflows.records.store import RecordStore
+from airflow_provider_workflows.records.files import host_store
+from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
 from airflow_provider_workflows.rest.address import Address, FieldError, base_url
 from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError
 from airflow_provider_workflows.rest.findings import Finding, defect_of
@@ -222,10 +223,12 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
         portal, clock = settings.account, cls.clock.time
         limits = settings.limits.for_hosts() if settings.shared_store else settings.limits
+        # While the shared store is away, at least the processes of a host share.
+        away: Callable[[Callable[[], float]], RecordStore] = host_store if settings.shared_store else MemoryRecordStore
         # The portal counts the running time of an application, whose tokens change each hour.
         credential = settings.application.name if settings.application else portal.credential_id
         store = record_store(settings.shared_store, clock)
-        return PortalRateLimiter(limits, store, budget_name(portal.base_url), credential, clock=clock)
+        return PortalRateLimiter(limits, store, budget_name(portal.base_url), credential, away=away, clock=clock)
 
     def record_store(self) -> RecordStore:
         """Return the store in which this connection's rate limit is kept; its ``str`` says where that is.

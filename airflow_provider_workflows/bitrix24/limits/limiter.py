@@ -25,6 +25,8 @@ T = TypeVar("T")
 NEGLIGIBLE, RECHECK = 0.01, 10.0
 #: Seconds after which an unused budget may be forgotten: nothing of it counts any more then.
 KEEP = 6 * 3600.0
+#: Seconds after which the budget that was kept while the store was away is one of an earlier time.
+STALE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,14 @@ class _Place:
     """A call's place in the queue.
 
     :param number: its number in the bucket.
+    :param shared: whether that is the one that is shared.
     :param under_way_until: until when it counts as under way, if nothing more is heard of it.
     :param wait: seconds until it may be sent.
     :param held: seconds until its methods may run; nothing is sent before.
     """
 
     number: int = 0
+    shared: bool = False
     under_way_until: float = 0.0
     wait: float = 0.0
     held: float = 0.0
@@ -50,8 +54,9 @@ class PortalRateLimiter:
     it is sent; what its answer tells goes along with the next one, unless others must know at once.
 
     :param limits: the portal's limits.
-    :param store: where the budget is kept; default: in this object. While it cannot be used, this object keeps a
-        budget of its own, which is careful: errors of the store cost speed, never work.
+    :param store: where the budget is kept; default: in this object. While it cannot be used, another one is kept, which
+        is careful: errors of the store cost speed, never work.
+    :param away: makes the store of that other one, given the time; default: in this object.
     :param name: the record's name in the store, of :func:`~airflow_provider_workflows.bitrix24.portal.budget_name`.
     :param credential: what tells the credential from others, and is none: each has its own running time.
     :param clock: returns the Unix time; for tests.
@@ -64,6 +69,7 @@ class PortalRateLimiter:
         name: str = "portal",
         credential: str = "",
         *,
+        away: Callable[[Callable[[], float]], RecordStore] = MemoryRecordStore,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._limits = limits or Limits()
@@ -73,7 +79,7 @@ class PortalRateLimiter:
         self._clock = clock
         self._ahead = 0.0
         self._lock = threading.Lock()
-        self._own = MemoryRecordStore(self._now)
+        self._away, self._own = away(self._now), MemoryRecordStore(self._now)
         self._shared = True
         #: The record as it was when it was had last.
         self._seen: bytes | None = None
@@ -92,7 +98,7 @@ class PortalRateLimiter:
         """
         methods, place = methods_of(call), _Place()
 
-        def turn(budget: Budget, now: float) -> _Place:
+        def turn(budget: Budget, now: float, shared: bool) -> _Place:
             operating = budget.operating_time(self._credential, self._limits, now)
             held = operating.blocked_for(methods) if place.number else operating.delay_for(methods)
             if held > 0:
@@ -101,11 +107,12 @@ class PortalRateLimiter:
             if until - now < UNDER_WAY / 2:
                 operating.answered(methods, until)
                 until = operating.sent(methods)
-            # Also if the bucket in which the place was taken is lost.
-            if not 0 < number <= budget.bucket.places:
+            # Also if the bucket in which the place was taken is lost, or another one.
+            if place.shared is not shared or not 0 < number <= budget.bucket.places:
                 budget.bucket = budget.bucket.reserve(now, self._limits)
                 number = budget.bucket.places
-            return _Place(number, until, budget.bucket.drained(now, self._limits).delay_for(number, self._limits))
+            wait = budget.bucket.drained(now, self._limits).delay_for(number, self._limits)
+            return _Place(number, shared, until, wait)
 
         place = self._change(turn)
         self._refuse_if_held(call, place)
@@ -125,7 +132,7 @@ class PortalRateLimiter:
         place = self._places.pop(id(call), _Place())
         answer = Answer.of(call, outcome, place.under_way_until, self._now())
         if answer.is_urgent(self._limits):
-            self._change(lambda budget, now: None, answer)  # noqa: ARG005
+            self._change(lambda *_: None, answer)
         else:
             with self._lock:
                 self._answers.append(answer)
@@ -139,42 +146,46 @@ class PortalRateLimiter:
             text = "held back: its running time is used up"
             raise OperatingTimeLimitError(str(call), text=text, retry_after=place.held)
 
-    def _change(self, step: Callable[[Budget, float], T], urgent: Answer | None = None) -> T:
+    def _change(self, step: Callable[[Budget, float, bool], T], urgent: Answer | None = None) -> T:
         """Change the budget that is shared, or while that cannot be had the one of this object.
 
-        :param step: changes a budget; it may be called several times, with another one.
+        :param step: changes a budget, and is told the time and whether it is the one that is shared; it may be called
+            several times, with another one.
         :param urgent: what was learnt just now.
         """
         with self._lock:
             answers, self._answers = [*self._answers, *([urgent] if urgent else [])], []
         was_shared = self._shared
 
-        def shared(content: bytes | None, now: float) -> tuple[_Changed[T], bytes]:
+        def common(content: bytes | None, now: float) -> tuple[_Changed[T], bytes]:
             # One that was there before has only been lost, and one that comes back knows nothing of what was sent
             # meanwhile: the portal's bucket is not empty for that.
             budget = Budget.read(content) or Budget(self._new_bucket(now, careful=self._seen is not None))
             if not was_shared and self._seen is not None:
                 budget.bucket = budget.bucket.filled(now, self._limits)
-            return changed(budget, now)
+            return changed(budget, now, shared=True)
 
         def own(content: bytes | None, now: float) -> tuple[_Changed[T], bytes]:
             known = Budget.read(content)
-            if known is None:
+            if known is None or now - known.bucket.at > STALE:
                 seen = Budget.read(self._seen)
                 known = Budget(self._new_bucket(now, careful=True), seen.operating if seen else {})
-            return changed(known, now)
+            return changed(known, now, shared=False)
 
-        def changed(budget: Budget, now: float) -> tuple[_Changed[T], bytes]:
+        def changed(budget: Budget, now: float, *, shared: bool) -> tuple[_Changed[T], bytes]:
             blocks = [answer.learn(budget, self._credential, self._limits, now) for answer in answers]
-            result = step(budget, now)
+            result = step(budget, now, shared)
             record = budget.dump(now)
             return _Changed(result, blocks, record, now), record
 
         try:
-            done = self._store.change(self._name, shared, keep_for=KEEP)
+            done = self._store.change(self._name, common, keep_for=KEEP)
         except OSError as error:
             self._say_if_away(error)
-            done = self._own.change(self._name, own)
+            try:
+                done = self._away.change(f"{self._name}-away", own)
+            except OSError:
+                done = self._own.change(self._name, own)
         else:
             self._ahead, self._seen = done.at - self._clock(), done.record
             # What another thread began before the store failed does not show that it works again.
@@ -189,8 +200,8 @@ class PortalRateLimiter:
     def _say_if_away(self, error: OSError) -> None:
         if self._shared:
             self._shared = False
-            text = "The rate limit is kept by this process alone, at half the rate, until it can be shared: %s"
-            log.warning(text, error)
+            text = "The rate limit is kept by %s alone, at half the rate, until it can be shared: %s"
+            log.warning(text, "this process" if isinstance(self._away, MemoryRecordStore) else "this host", error)
 
     def _new_bucket(self, now: float, *, careful: bool) -> Bucket:
         """Return a bucket to begin with: empty, or if others may just have filled it full and with half the drain."""

@@ -17,7 +17,7 @@ from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
-from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+from airflow_provider_workflows.bitrix24.limits.limiter import RECHECK, PortalRateLimiter
 from airflow_provider_workflows.bitrix24.listing import list_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.records.files import FileRecordStore
@@ -368,6 +368,35 @@ class TestSharedByWorkers:
             with pytest.raises(OperatingTimeLimitError) as held:
                 wait_of(worker, END)
             assert held.value.retry_after == pytest.approx(200)
+
+    def test_when_the_store_is_away_the_processes_of_a_host_share_all_the_same(
+        self, store: Counting, now: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def files(clock: Any) -> FileRecordStore:
+            return FileRecordStore(tmp_path / "host", clock)
+
+        workers = [PortalRateLimiter(store=store, away=files, clock=now) for _ in range(2)]
+        store.fails = True
+        waits = [wait_of(worker, LIST) for _ in range(4) for worker in workers]
+        assert [later - sooner for sooner, later in pairwise(waits)] == pytest.approx([1.0] * 7, rel=0.05)
+        assert caplog.text.count("kept by this host alone, at half the rate") == 2
+        (tmp_path / "host").chmod(0o777)
+        assert wait_of(workers[0], LIST) > 0, "and if that fails too, each goes on by itself"
+        (tmp_path / "host").chmod(0o700)
+        now.now += 600
+        assert wait_of(workers[1], LIST) > 0, "what was kept ten minutes ago tells nothing of other hosts"
+
+    def test_a_place_among_those_of_one_host_is_none_among_all(
+        self, one: PortalRateLimiter, other: PortalRateLimiter, store: Counting, now: Clock
+    ) -> None:
+        for _ in range(80):
+            wait_of(other, LIST)
+        wait_of(one, LIST)
+        store.fails = True
+        waits = one.acquire(calls.list_scopes())
+        now.now += next(waits)
+        store.fails = False
+        assert next(waits) == RECHECK, "the others have waited for longer"
 
     def test_when_the_store_is_back_nobody_takes_the_portals_bucket_for_empty(
         self, one: PortalRateLimiter, store: Counting, now: Clock
