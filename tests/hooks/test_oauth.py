@@ -28,6 +28,8 @@ from airflow_provider_workflows.records.store import MemoryRecordStore
 from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError
 from airflow_provider_workflows.rest.plans import send
 from airflow_provider_workflows.simulator import Control, Simulator
+from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
+from airflow_provider_workflows.triggers.polling import REFUSED_PAUSE
 from tests.operators.remote import clock, connect, context, control, simulator, ti
 
 __all__ = ["clock", "connect", "context", "control", "simulator", "ti"]
@@ -227,6 +229,47 @@ class TestInTheTriggerer:
 
         with pytest.raises(AuthorizeAgainError):
             asyncio.run(work())
+
+
+class TestWaiting:
+    """A trigger whose application a person has to authorise again."""
+
+    @pytest.fixture
+    def trigger(self, authorized: Variables, control: Control) -> WorkflowsEndedTrigger:
+        ids = control.add_workflows([{}])
+        control.expire_tokens()
+        control.revoke_refresh_tokens()
+        return WorkflowsEndedTrigger(
+            bitrix24_conn_id="bitrix24_default", workflow_ids=ids, poll_interval=10, deadline=None
+        )
+
+    def event(self, trigger: WorkflowsEndedTrigger) -> dict[str, Any]:
+        async def work() -> dict[str, Any]:
+            return {**(await anext(trigger.run())).payload}
+
+        return asyncio.run(work())
+
+    def test_it_goes_on_when_that_is_done_meanwhile(
+        self, trigger: WorkflowsEndedTrigger, control: Control, clock: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asleep = clock.asleep
+
+        async def until_a_person_comes(seconds: float) -> None:
+            if seconds == REFUSED_PAUSE:
+                await asyncio.to_thread(authorize)
+                control.finish_workflows(trigger.workflow_ids)
+            await asleep(seconds)
+
+        monkeypatch.setattr(clock, "asleep", until_a_person_comes)
+        assert self.event(trigger)["status"] == "success"
+
+    def test_it_fails_for_good_when_nobody_comes_and_asks_in_vain_once(
+        self, trigger: WorkflowsEndedTrigger, control: Control
+    ) -> None:
+        event = self.event(trigger)
+        assert (event["status"], event["retry_helps"]) == ("error", False)
+        assert "authorize <connection id>" in event["message"]
+        assert statuses(control, "oauth.token").count(400) == 1
 
 
 def use_key(monkeypatch: pytest.MonkeyPatch, key: bytes | None) -> None:

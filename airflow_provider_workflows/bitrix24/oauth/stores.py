@@ -15,7 +15,7 @@ from airflow_provider_workflows.records.store import RecordStore
 #: the others wait for so long.
 LEASE = 30.0
 #: Seconds for which a refresh token that was refused is not tried again.
-REFUSED = 300.0
+REFUSED = 600.0
 
 #: Is given the tokens (``None``: there are none) and the store's time, and returns the new ones (``None``: as they
 #: were). It may be called several times.
