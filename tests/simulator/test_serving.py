@@ -38,8 +38,13 @@ class TestTls:
             port = int(simulator.host.split(":")[1])
             trusting = ssl.create_default_context(cafile=simulator.certificate)
             for name in ("127.0.0.1", "localhost", socket.gethostname()):
-                with socket.create_connection(("127.0.0.1", port)) as plain:
-                    trusting.wrap_socket(plain, server_hostname=name).close()
+                plain = socket.create_connection(("127.0.0.1", port))
+                with (
+                    trusting.wrap_socket(plain, server_hostname=name) as connection,
+                    connection.makefile("rb") as reply,
+                ):
+                    connection.sendall(b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    assert reply.read().startswith(b"HTTP/1.1 200 OK")
 
     def test_what_is_left_when_it_stops_is_nothing(self):
         with Simulator(tls=True) as simulator:
