@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime, timedelta
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
@@ -14,6 +15,9 @@ from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ProviderError
 
 log = logging.getLogger(__name__)
+
+#: Characters on a line of the log that a screen has room for.
+LINE = 80
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG, TaskGroup
@@ -151,6 +155,10 @@ def _failing_for_good(entry: Callable[..., R]) -> Callable[..., R]:
             return entry(self, *args, **kwargs)
         except ProviderError as error:
             failure = _without_frames(error)
+        # Airflow shows an error further right than most screens are wide.
+        for told in str(failure).splitlines():
+            for line in wrap(told, LINE, break_long_words=False, break_on_hyphens=False):
+                log.error("%s", line)
         if failure.retry_helps:
             raise failure
         raise AirflowFailException(str(failure)) from failure

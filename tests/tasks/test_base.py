@@ -82,7 +82,9 @@ def test_what_may_pass_and_what_is_not_ours_stays_as_it_is(run: Any, error: Exce
 
 
 @pytest.mark.parametrize("error", [AccessDeniedError("call"), RateLimitError("call")], ids=["final", "passing"])
-def test_the_log_shows_what_an_error_says_and_no_lines_of_code_before_it(run: Any, error: Exception) -> None:
+def test_the_log_shows_what_an_error_says_and_no_lines_of_code_before_it(
+    run: Any, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     error.__cause__ = ReplyLostError("call")
     with pytest.raises(Exception) as failed:  # noqa: PT011
         run(error)
@@ -90,6 +92,9 @@ def test_the_log_shows_what_an_error_says_and_no_lines_of_code_before_it(run: An
     assert shown.count("in checked") == 1
     assert "in execute" not in shown
     assert str(error) in shown
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert " ".join(lines) == " ".join(str(error).splitlines())
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from airflow_provider_workflows.tasks.arguments import (
     check_stuck_for,
     is_final,
 )
-from airflow_provider_workflows.tasks.base import TaskArguments
+from airflow_provider_workflows.tasks.base import LINE, TaskArguments
 from airflow_provider_workflows.tasks.bitrix24 import check_filters
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, pack, unpack
 from airflow_provider_workflows.tasks.reports import EndingTask, finish
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How many of a kind the log names, and how long its lines are then.
-SHOWN, LINE = 5, 80
+#: How many of a kind the log names.
+SHOWN = 5
 
 Action: TypeAlias = Literal["terminate", "kill"]
 
