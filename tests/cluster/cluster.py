@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
 import socket
@@ -18,6 +19,8 @@ from threading import Event, RLock, Thread
 
 import requests
 
+from airflow_provider_workflows.bitrix24.portal import budget_name
+from airflow_provider_workflows.records.redis import RedisRecordStore
 from tests.e2e.services import COMMANDS, ROOT, Services
 from tests.servers import Server
 
@@ -171,6 +174,12 @@ class Cluster(Services):
         told = b"".join(path.read_bytes() for path in (self.broker.folder / "appendonlydir").iterdir())
         packed = re.findall(rb"(?:[A-Za-z0-9+/]{4}){10,}", told)
         return told + b"".join(map(base64.b64decode, packed))
+
+    def places_taken(self, portal_url: str) -> int:
+        """Return how many requests to a portal the shared store has let go, on all machines."""
+        store = RedisRecordStore("Redis", host="127.0.0.1", port=self.broker.port, password=REDIS_PASSWORD)
+        kept = store.change(budget_name(portal_url), lambda content, _: (content, None))
+        return int(json.loads(kept or "")["bucket"]["places"])
 
     def tasks_of(self, worker: str) -> int:
         """Return how many tasks a worker has run, by the logs on its machine."""

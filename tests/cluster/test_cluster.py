@@ -15,8 +15,7 @@ from tests.e2e.services import wait_until
 
 #: How many workflows each of the ten tasks ends.
 EACH = 300
-#: What of all requests may be refused: on a busy machine one comes late, and with the next. Of those of workers that
-#: pace each for itself it is many more.
+#: What of all requests may be refused: on a busy machine one comes late, and with the next.
 REFUSED = 0.1
 
 Portal = Callable[[str], Simulator]
@@ -65,11 +64,14 @@ def refused(control: Control) -> float:
 
 
 def test_ten_tasks_on_two_workers_share_the_portals_limit(airflow: Airflow, cluster: Cluster, portal: Portal) -> None:
-    control = portal("calm").control
+    simulator = portal("calm")
+    control = simulator.control
     before = cluster.metrics.copy()
     run = begin(airflow, control, "calm")
     end(airflow, control, run)
     assert all(cluster.tasks_of(worker) >= 3 for worker in WORKERS)
+    # Each was let go by the store that all machines share; a place may be taken and not used.
+    assert cluster.places_taken(simulator.url) >= len(control.requests())
     print(f"{refused(control):.1%} of {len(control.requests())} requests were refused")
     assert refused(control) < REFUSED
     # Airflow's metrics tell the same: of what the workers did, and of the polls of the triggerers.
