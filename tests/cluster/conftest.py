@@ -23,17 +23,8 @@ def cluster() -> Iterator[Cluster]:
     with ExitStack() as stack:
         try:
             database = stack.enter_context(postgres_server())
-            kept = (
-                "--requirepass",
-                REDIS_PASSWORD,
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                "always",
-                "--auto-aof-rewrite-percentage",
-                "0",
-            )
-            broker = stack.enter_context(redis_server(None, *kept))
+            kept = ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]
+            broker = stack.enter_context(redis_server(None, "--requirepass", REDIS_PASSWORD, *kept))
         except NotInstalledError as error:
             pytest.skip(str(error))
         cluster = Cluster(database, broker)
@@ -53,7 +44,7 @@ def airflow(cluster: Cluster) -> Airflow:
 
 
 @pytest.fixture
-def portal(airflow: Airflow, request: pytest.FixtureRequest) -> Iterator[Callable[[str], Simulator]]:
+def portal(airflow: Airflow) -> Iterator[Callable[[str], Simulator]]:
     """Return what makes a portal with a portal's limits; Airflow has a connection of the same name.
 
     It has a webhook, but for the one that is named ``application``, which is a local application's.
