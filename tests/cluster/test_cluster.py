@@ -129,13 +129,14 @@ def test_tokens_that_expire_meanwhile_are_renewed_for_all(airflow: Airflow, clus
         return len(control.journal("token")) == nth
 
     run = begin(airflow, control, "application")
-    for nth in (2, 3, 4):
+    # A call is sent again twice at most, so it must not meet a third expiry while it waits for its turn.
+    for nth in (2, 3):
         control.expire_tokens()
         wait_until(partial(has_pair, nth), f"there is a pair number {nth}")
     end(airflow, control, run)
-    assert has_pair(4), "for each expiry one worker has renewed the tokens for all"
+    assert has_pair(3), "for each expiry one worker has renewed the tokens for all"
     renewals = [entry["params"] for entry in control.requests(method="oauth.token")]
-    assert len(renewals) == 4
+    assert len(renewals) == 3
     cluster.secrets |= {one.get("refresh_token") or one["code"] for one in renewals}
 
 
