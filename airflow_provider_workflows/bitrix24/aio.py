@@ -6,11 +6,9 @@ from typing import Any
 
 from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
-from airflow_provider_workflows.bitrix24.limits.bucket import Limits
-from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.portal import Portal, budget_name
+from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter, host_limiter
+from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
-from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.concurrency import FIRST
@@ -43,14 +41,7 @@ class AsyncBitrix24Client(AsyncClient[Call]):
     ) -> None:
         super().__init__(
             Bitrix24Wire(portal),
-            limiter=limiter
-            or PortalRateLimiter(
-                Limits(),
-                host_store(clock.time),
-                budget_name(portal.base_url),
-                portal.credential_id,
-                clock=clock.time,
-            ),
+            limiter=limiter or host_limiter(portal, clock.time),
             in_flight=in_flight,
             http=http,
             clock=clock,

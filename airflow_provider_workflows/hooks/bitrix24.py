@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
 from pydantic import AfterValidator, Field, SecretStr
@@ -43,6 +43,8 @@ from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, 
 from airflow_provider_workflows.rest.redaction import hide_frames
 
 log = logging.getLogger(__name__)
+
+SomeClient = TypeVar("SomeClient", Bitrix24Client, AsyncBitrix24Client)
 
 #: How much larger the bucket of Enterprise plans is, 250 requests instead of 50, and how much faster it drains, 5 a
 #: second instead of 2.
@@ -160,28 +162,23 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     @classmethod
     @hide_frames
-    def _make_client(cls, settings: PortalSettings) -> Bitrix24Client:
+    def _make(cls, client: type[SomeClient], settings: PortalSettings) -> SomeClient:
         _mask(settings.account)
-        return Bitrix24Client(
-            settings.account,
-            limiter=cls._limiter(settings),
-            in_flight=settings.in_flight,
-            http=settings.http,
-            clock=cls.clock,
+        limiter = cls._limiter(settings)
+        return client(
+            settings.account, limiter=limiter, in_flight=settings.in_flight, http=settings.http, clock=cls.clock
         )
+
+    @classmethod
+    @hide_frames
+    def _make_client(cls, settings: PortalSettings) -> Bitrix24Client:
+        return cls._make(Bitrix24Client, settings)
 
     @classmethod
     @hide_frames
     def _make_async_client(cls, settings: PortalSettings) -> AsyncBitrix24Client:
         settings = cls._with_stored_credential(settings)
-        _mask(settings.account)
-        client = AsyncBitrix24Client(
-            settings.account,
-            limiter=cls._limiter(settings),
-            in_flight=settings.in_flight,
-            http=settings.http,
-            clock=cls.clock,
-        )
+        client = cls._make(AsyncBitrix24Client, settings)
         if settings.application:
             # Another webhook is found by who reads the connection anew for each client.
             client.renewal.renew = cls._renewal(settings.account, lambda: settings)

@@ -14,6 +14,8 @@ from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
 from airflow_provider_workflows.bitrix24.limits.bucket import LONGEST_PERIOD, Bucket, Limits
 from airflow_provider_workflows.bitrix24.limits.budget import Answer, Budget, methods_of
 from airflow_provider_workflows.bitrix24.limits.operating_time import UNDER_WAY
+from airflow_provider_workflows.bitrix24.portal import Portal, budget_name
+from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
 from airflow_provider_workflows.rest.errors import ApiError
 
@@ -272,3 +274,14 @@ def read_pace(store: RecordStore, name: str, limits: Limits) -> Pace:
         )
 
     return store.change(name, look)
+
+
+def host_limiter(portal: Portal, clock: Callable[[], float] = time.time) -> PortalRateLimiter:
+    """Return a limiter that keeps the usual limits, shared with this user's other processes on this host.
+
+    :param portal: the portal and its credential.
+    :param clock: returns the Unix time.
+    """
+    return PortalRateLimiter(
+        store=host_store(clock), name=budget_name(portal.base_url), credential=portal.credential_id, clock=clock
+    )
