@@ -108,13 +108,9 @@ def list_workflows(
     )
 
 
-def list_templates(start: int = 0) -> Call:
-    """``bizproc.workflow.template.list``: one page of the templates, with their names.
-
-    :param start: offset of the page, a multiple of 50.
-    """
-    params = {"SELECT": ["ID", "NAME"], "ORDER": {"ID": "ASC"}, "start": start}
-    return Call("bizproc.workflow.template.list", params, repeatable=True)
+def list_templates() -> Call:
+    """``bizproc.workflow.template.list``: the first page of the templates, with their names."""
+    return Call("bizproc.workflow.template.list", {"SELECT": ["ID", "NAME"], "ORDER": {"ID": "ASC"}}, repeatable=True)
 
 
 def start_workflow(template_id: int, document_id: Sequence[str], parameters: Mapping[str, Any] | None = None) -> Call:

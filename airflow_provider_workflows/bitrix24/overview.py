@@ -47,13 +47,12 @@ class Overview:
     longest_stuck: list[dict[str, Any]]
 
 
-def look_over(wanted: int = TEMPLATES) -> Plan[Overview]:
+def look_over() -> Plan[Overview]:
     """Count what runs on a portal, in two requests, each sent once.
 
     Counts come from the portal's own totals, so they are right for any number of workflows. Templates are counted one
     by one if they are among the first that the portal lists, or among the oldest or latest workflows.
 
-    :param wanted: how many templates to count one by one.
     :raises ApiError: if it cannot be told.
     """
     now = datetime.fromtimestamp((yield Now()), UTC)
@@ -75,7 +74,7 @@ def look_over(wanted: int = TEMPLATES) -> Plan[Overview]:
     sampled = Counter(int(row["TEMPLATE_ID"]) for row in seen if str(row.get("TEMPLATE_ID", "")).isdigit())
     names = _names(first.result["templates"])
     candidates = [id for id, _ in sampled.most_common()] + [id for id in names if id not in sampled]
-    counted = candidates[:wanted]
+    counted = candidates[:TEMPLATES]
     by_template: dict[int, Mapping[str, int]] = {}
     if counted:
         commands = {key: call for id in counted for key, call in _by_age({"TEMPLATE_ID": id}, now, f"t{id}").items()}

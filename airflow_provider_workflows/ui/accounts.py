@@ -111,8 +111,9 @@ def domo(conn_id: str, models: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     try:
         base_url = hook.read_settings(hook.get_connection(conn_id)).account.base_url
         wanted = list(models.get(urlsplit(base_url).netloc, ()))[:MODELS]
-        name = f"domo {base_url} {conn_id} {' '.join(wanted)}"
-        shown = _once_a_minute(_host_store(), name, lambda: {"models": [_statuses(hook, one) for one in wanted]})
+        shown = _once_a_minute(
+            _host_store(), f"domo {base_url} {conn_id}", lambda: {"models": [_statuses(hook, one) for one in wanted]}
+        )
     except (ProviderError, OSError, ValueError) as error:
         return {"conn_id": conn_id, "host": "", "error": _told(error)}
     return {"conn_id": conn_id, "host": urlsplit(base_url).netloc, "url": base_url, **shown}
@@ -132,7 +133,7 @@ def _host_store() -> RecordStore:
 def _once_a_minute(store: RecordStore, name: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return what somebody has read within the last minute, in whichever process; else read it.
 
-    Who reads it says so before: the others show what there was until then.
+    Who reads it says so before: the others show what there was until then, or that there will be something.
 
     :param store: where it is kept.
     :param name: its name.
@@ -141,7 +142,7 @@ def _once_a_minute(store: RecordStore, name: str, read: Callable[[], dict[str, A
     record = f"page-{sha256(name.encode()).hexdigest()[:32]}"
 
     def take(content: bytes | None, now: float) -> tuple[dict[str, Any] | None, bytes | None]:
-        kept: dict[str, Any] = json.loads(content) if content else {"at": 0.0, "shown": {}}
+        kept: dict[str, Any] = json.loads(content) if content else {"at": 0.0, "shown": {"pending": True}}
         if 0 <= now - kept["at"] < FRESH:
             return kept["shown"], None
         return None, json.dumps({"at": now, "shown": kept["shown"]}).encode()

@@ -41,7 +41,9 @@ class History:
 
 
 def read(may_see: Callable[[str], bool]) -> History:
-    """Return what tasks have pushed, of the Dags that the user may see.
+    """Return what tasks have pushed: of reports those of Dags that the user may see, of models all.
+
+    Models are shown to who may see the connection, and are the same for all of them.
 
     :param may_see: whether the user may see a Dag's XComs.
     """
@@ -65,13 +67,15 @@ def read(may_see: Callable[[str], bool]) -> History:
             .limit(LATEST)
         )
         for xcom, operator, state in rows:
-            if not allowed.setdefault(xcom.dag_id, may_see(xcom.dag_id)):
-                continue
             value = XComModel.deserialize_value(xcom)
             if xcom.key != "return_value":
                 _note_model(seen, value)
-            elif operator in REPORTING and isinstance(value, dict) and len(seen.clean_ups) < SHOWN:
-                seen.clean_ups.append(_clean_up(xcom, operator, state, value))
+                continue
+            if xcom.dag_id not in allowed:
+                allowed[xcom.dag_id] = may_see(xcom.dag_id)
+            is_report = operator in REPORTING and isinstance(value, dict)
+            if is_report and allowed[xcom.dag_id] and len(seen.clean_ups) < SHOWN:
+                seen.clean_ups.append(_clean_up(xcom, operator or "", state, value))
     return seen
 
 

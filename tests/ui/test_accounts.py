@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_workflows.bitrix24 import overview
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.ui import accounts
 from tests.operators.remote import VirtualTime
@@ -67,6 +68,19 @@ class TestPortal:
         assert accounts.portal("bitrix24_default")["running"] == 64
         assert len(control.requests()) == 4
         assert control.journal() == []
+
+    def test_who_comes_while_it_is_read_for_the_first_time_is_told_so(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        met: list[dict[str, Any]] = []
+
+        def while_reading() -> Any:
+            met.append(accounts.portal("bitrix24_default"))
+            return overview.look_over()
+
+        monkeypatch.setattr(accounts, "look_over", while_reading)
+        assert accounts.portal("bitrix24_default")["running"] == 0
+        assert met[0]["pending"] is True
 
     def test_what_other_processes_have_read_counts(
         self, control: Control, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch

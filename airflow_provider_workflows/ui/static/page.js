@@ -2,6 +2,7 @@
 "use strict";
 
 const EVERY = 60_000;
+const SOON = 3_000;
 const SVG = "http://www.w3.org/2000/svg";
 const number = new Intl.NumberFormat();
 
@@ -136,6 +137,8 @@ async function show() {
     const told = await answer.json();
     const cards = [...told.portals.map(portal), ...told.domo.map(domo), cleanUps(told.clean_ups)];
     document.getElementById("page").replaceChildren(...cards);
+    // Somebody else has just begun to read them.
+    if ([...told.portals, ...told.domo].some((one) => one.pending)) setTimeout(show, SOON);
     state.textContent = told.portals.length + told.domo.length
       ? "Read once a minute, for all who look." : "There is no connection of type bitrix24 or domo that you may see.";
   } catch (error) {
