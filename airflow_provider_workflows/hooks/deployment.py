@@ -18,15 +18,15 @@ def check_pace(store: RecordStore, *, shared: bool) -> list[Finding]:
     :param store: what keeps them.
     :param shared: whether all hosts reach it; else each host has one.
     """
-    return [_check_store(store), _check_deployment(shared=shared)]
+    return [_check_store(store, shared=shared), _check_deployment(shared=shared)]
 
 
-def _check_store(store: RecordStore) -> Finding:
+def _check_store(store: RecordStore, *, shared: bool) -> Finding:
     try:
         store.change("doctor", lambda _, __: (None, b"checked"), keep_for=60.0)
     except OSError as error:
-        text = f"cannot be used, so each process paces by itself, at half the rate: {error}"
-        return Finding("store", "defect", text)
+        alone = "host" if shared else "process"
+        return Finding("store", "defect", f"cannot be used, so each {alone} paces by itself, at half the rate: {error}")
     return Finding("store", "ok", f"{store} can be used")
 
 

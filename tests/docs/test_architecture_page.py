@@ -59,6 +59,12 @@ def test_every_class_is_one_of_the_package(page: str) -> None:
         "a task stopped",
         "a clean-up's checkpoint",
         "a secret hidden",
+        "what workers share",
+        "the number of requests under way",
+        "an application's tokens renewed",
+        "a metric counted, a span made",
+        "a connection checked (*Test*, `doctor`)",
+        "the page in Airflow's UI",
     ],
 )
 def test_the_page_answers(question: str) -> None:

@@ -160,7 +160,7 @@ class TestPace:
         assert [one.text for one in found if one.check == "pace"] == ["all hosts that use this store pace as one"]
         # But this one cannot be reached.
         (fault,) = (one.text for one in found if one.level == "defect")
-        assert "each process paces by itself, at half the rate: Redis at 127.0.0.1:" in fault
+        assert "each host paces by itself, at half the rate: Redis at 127.0.0.1:" in fault
         assert "st0reSecret" not in str(found)
 
     def test_a_store_without_a_connection_is_a_defect(
@@ -174,7 +174,7 @@ class TestPace:
     ) -> None:
         monkeypatch.setattr(Bitrix24Hook.clock, "sleep", lambda *_: None)
         monkeypatch.setattr("tempfile.tempdir", "/proc")
-        assert "at half the rate" in defects("bitrix24_default")["store"]
+        assert "each process paces by itself, at half the rate" in defects("bitrix24_default")["store"]
 
 
 class TestDomo:
