@@ -75,6 +75,7 @@ class Settings:
     commercial_plan: bool = True
     license: str = "de_pro100"  # what app.info tells; de_ent250 and its like have the larger bucket
     has_bizproc: bool = True
+    has_automation: bool = True  # robots, whose bizproc.event.send is there without workflows, too
     has_flows: bool = True
     document_limit: int = 0  # workflows at once on one CRM item, 0 for any number; the cloud has 2
     obeys_parameters: bool = False  # whether a start takes its runtime's own keys out of PARAMETERS

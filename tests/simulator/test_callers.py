@@ -89,6 +89,9 @@ class TestMethods:
     def test_a_plan_without_workflows_has_no_methods_for_them(self, rest, control):
         control.configure(has_bizproc=False)
         assert rest("method.get", {"name": KILL}).json()["result"]["isExisting"] is False
+        assert rest("method.get", {"name": "bizproc.event.send"}).json()["result"]["isExisting"] is True
+        control.configure(has_automation=False)
+        assert rest("bizproc.event.send").status_code == 404
 
     def test_they_are_listed(self, hook):
         call = hook(7, "seven", scopes=["department"])

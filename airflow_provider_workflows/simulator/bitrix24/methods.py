@@ -47,12 +47,18 @@ def methods(call: Call) -> Answer:
 
 def method_get(call: Call) -> Answer:
     """Whether there is a method, and whether the caller's scopes suffice for it."""
-    method = METHODS.get(_ANY_CASE.get(str(call.params.get("name")).lower(), ""))
-    settings = call.world.settings
-    exists = method is not None and {"bizproc": settings.has_bizproc, "task": settings.has_flows}.get(
-        method.scope, True
-    )
-    return Answer({"isExisting": exists, "isAvailable": exists and call.caller.may(method.scope if method else "")})
+    name = _ANY_CASE.get(str(call.params.get("name")).lower(), "")
+    exists = name in METHODS and _is_registered(name, call.world)
+    if exists and METHODS[name].scope == "task":
+        exists = call.world.settings.has_flows
+    return Answer({"isExisting": exists, "isAvailable": exists and call.caller.may(METHODS[name].scope)})
+
+
+def _is_registered(name: str, world: World) -> bool:
+    """Whether the portal's plan has a method; what robots need comes with automation alone, too."""
+    if METHODS[name].scope != "bizproc" or world.settings.has_bizproc:
+        return True
+    return name == "bizproc.event.send" and world.settings.has_automation
 
 
 def scope(call: Call) -> Answer:
@@ -113,7 +119,7 @@ def find(name: str, world: World) -> tuple[str, Method]:
     if (
         method is None
         or (method.exact and name != proper and not settings.flow_any_case)
-        or (method.scope == "bizproc" and not settings.has_bizproc)
+        or not _is_registered(proper, world)
     ):
         raise ApiError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
     return proper, method
