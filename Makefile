@@ -51,7 +51,7 @@ RUN := 3.3
 	bench reference lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: lint test-3.3 test-2.11 ## Lint, then run the tests on Airflow 3.3 and on Airflow 2.11
 

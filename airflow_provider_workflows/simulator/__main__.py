@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default=LOOPBACK, help=f"the address to listen at, 0.0.0.0 for all ({LOOPBACK})")
     parser.add_argument("--tls", action="store_true", help="speak TLS with a certificate of its own")
     parser.add_argument("--preset", choices=PRESETS, help="behave as portals did at a time")
-    parser.add_argument("--demo", action="store_true", help="begin with some workflows, flows and instances")
+    parser.add_argument("--demo", action="store_true", help="begin with all that the example Dags need")
     parser.add_argument(
         "--set",
         action="append",
