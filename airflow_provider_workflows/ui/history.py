@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,7 +68,7 @@ def read(may_see: Callable[[str], bool]) -> History:
             .limit(LATEST)
         )
         for xcom, operator, state in rows:
-            value = XComModel.deserialize_value(xcom)
+            value = _plain(xcom.value)
             if xcom.key != "return_value":
                 _note_model(seen, value)
                 continue
@@ -79,8 +80,19 @@ def read(may_see: Callable[[str], bool]) -> History:
     return seen
 
 
+def _plain(stored: Any) -> Any:
+    """Return an XCom as plain JSON: the web server makes no objects of what Dags write."""
+    try:
+        return json.loads(stored) if isinstance(stored, str) else stored
+    except ValueError:
+        return stored
+
+
 def _note_model(seen: History, url: Any) -> None:
-    parts = urlsplit(str(url))
+    try:
+        parts = urlsplit(str(url))
+    except ValueError:
+        return
     names = [unquote(part) for part in parts.path.split("/")]
     if names[1:3] == ["workflows", "instances"] and len(names) == 6:
         models = seen.models.setdefault(parts.netloc, [])
@@ -89,7 +101,9 @@ def _note_model(seen: History, url: Any) -> None:
 
 
 def _clean_up(xcom: Any, operator: str, state: str | None, report: dict[str, Any]) -> dict[str, Any]:
-    failures = report.get("failures") or []
+    # Any Dag may have an operator of such a name, and whatever it returns.
+    failures = report.get("failures")
+    first = failures[0] if isinstance(failures, list) and failures else None
     place = "/".join(quote(part, safe="") for part in (xcom.dag_id, "runs", xcom.run_id, "tasks", xcom.task_id))
     return {
         "dag": xcom.dag_id,
@@ -99,6 +113,6 @@ def _clean_up(xcom: Any, operator: str, state: str | None, report: dict[str, Any
         "at": xcom.timestamp.isoformat(),
         "page": f"dags/{place}",
         "dry_run": report.get("dry_run") is True,
-        "reason": str(failures[0].get("reason", "")) if failures else "",
+        "reason": str(first.get("reason", "")) if isinstance(first, dict) else "",
         **{name: report.get(name) if isinstance(report.get(name), int) else 0 for name in COUNTS},
     }

@@ -75,6 +75,29 @@ def test_what_may_not_be_seen_and_what_is_no_report_is_left_out(monkeypatch: pyt
     assert [(one["dag"], one["ended"]) for one in seen.clean_ups] == [("a/b", 0)]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        REPORT | {"failures": [{"__classname__": "airflow.sdk.definitions.asset.Asset", "__version__": 1}]},
+        REPORT | {"failures": [{"__classname__": "nobody.Knows", "__version__": 1, "__data__": {}}]},
+        REPORT | {"failures": ["text"]},
+        REPORT | {"failures": {"reason": "x"}},
+    ],
+)
+def test_the_web_server_makes_nothing_but_json_of_what_a_dag_has_returned(
+    monkeypatch: pytest.MonkeyPatch, value: dict[str, Any]
+) -> None:
+    database(monkeypatch, history, [row(value)])
+    (seen,) = history.read(lambda dag_id: True).clean_ups
+    assert (seen["requested"], seen["reason"]) == (3, "")
+
+
+def test_a_link_that_is_no_address_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = row("https://[", "DomoStartOperator", key="_link_InstanceLink")
+    database(monkeypatch, history, [broken, link("m-1")])
+    assert history.read(lambda dag_id: True).models == {"acme.domo.com": ["m-1"]}
+
+
 def test_models_are_known_by_the_links_of_tasks_the_latest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [link("m-2"), link("m%2F1"), link("m-2"), link("m-3", "other.domo.com"), row("x", key="_link_InstanceLink")]
     database(monkeypatch, history, rows)
