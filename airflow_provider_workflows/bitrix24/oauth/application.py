@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from airflow_provider_workflows.rest.address import Address, FieldError, base_url, split_address
 from airflow_provider_workflows.rest.redaction import escape_controls, register_secret
@@ -136,6 +144,15 @@ class TokenReply(_Pair):
     member_id: str = ""
     client_endpoint: str | None = None
     server_endpoint: str | None = None
+
+    @field_validator("expires_in", "member_id", "client_endpoint", "server_endpoint", mode="wrap")
+    @classmethod
+    def _or_default(cls, value: Any, read: ValidatorFunctionWrapHandler, field: ValidationInfo) -> Any:
+        """Read what is not needed: for that, tokens that come but once are not thrown away."""
+        try:
+            return read(value)
+        except ValidationError:
+            return cls.model_fields[str(field.field_name)].default
 
 
 class Tokens(_Pair):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from airflow_provider_workflows.bitrix24.oauth.renewing import usable_tokens
 from airflow_provider_workflows.bitrix24.oauth.wire import LicenceCall, TokenCall
 from airflow_provider_workflows.rest.errors import AuthenticationError, NotProcessedError, RejectedError
 from airflow_provider_workflows.rest.plans import Pause
+from airflow_provider_workflows.rest.protocol import Request, Response
 from tests.bitrix24.oauth.workers import Place, Worker, finish, work
 
 ROTATIONS = ["strict", "grace", "none"]
@@ -178,6 +182,22 @@ class TestTheTokenServer:
             worker = renewer(place)
             finish(place, worker)
             assert [step.url for step in worker.steps if isinstance(step, TokenCall)] == [then]
+
+    @pytest.mark.parametrize("odd", [None, 17, -1.0, []])
+    def test_tokens_are_kept_whatever_else_comes_with_them(self, odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = Place()
+        answer = place._answer
+        others = dict.fromkeys(("expires_in", "member_id", "client_endpoint", "server_endpoint"), odd)
+
+        async def oddly(request: Request) -> Response:
+            response = await answer(request)
+            told = json.loads(response.content)
+            return replace(response, content=json.dumps(told | (others if "refresh_token" in told else {})).encode())
+
+        monkeypatch.setattr(place, "_answer", oddly)
+        (got,) = finish(place, renewer(place))
+        assert (got, got.generation) == (place.stored(), 2)
+        assert place.lives()
 
     def test_the_connections_own_one_is_asked_whatever_is_named(self) -> None:
         place = Place(server_endpoint="https://oauth.bitrix24.tech/rest/")
