@@ -100,6 +100,11 @@ class PortalSettings:
     application: Application | None
     plan_sets_bucket: bool
 
+    @property
+    def credential_id(self) -> str:
+        """What tells the credential from others: an application stays the same, though its tokens change each hour."""
+        return self.application.name if self.application else self.account.credential_id
+
 
 class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Client]):
     """Calls a Bitrix24 portal with the credentials of an Airflow connection.
@@ -222,10 +227,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         limits = settings.limits.for_hosts() if settings.shared_store else settings.limits
         # While the shared store is away, at least the processes of a host share.
         away: Callable[[Callable[[], float]], RecordStore] = host_store if settings.shared_store else MemoryRecordStore
-        # The portal counts the running time of an application, whose tokens change each hour.
-        credential = settings.application.name if settings.application else portal.credential_id
-        store = record_store(settings.shared_store, clock)
-        return PortalRateLimiter(limits, store, budget_name(portal.base_url), credential, away=away, clock=clock)
+        store, name = record_store(settings.shared_store, clock), budget_name(portal.base_url)
+        return PortalRateLimiter(limits, store, name, settings.credential_id, away=away, clock=clock)
 
     def record_store(self) -> RecordStore:
         """Return the store in which this connection's rate limit is kept; its ``str`` says where that is.

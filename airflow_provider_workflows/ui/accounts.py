@@ -72,7 +72,7 @@ def portal(conn_id: str) -> dict[str, Any]:
     try:
         settings = hook.read_settings(hook.get_connection(conn_id))
         base_url, store = settings.account.base_url, hook.record_store()
-        shown = _once_a_minute(store, f"bitrix24 {base_url} {settings.account.credential_id}", lambda: _overview(hook))
+        shown = _once_a_minute(store, f"bitrix24 {base_url} {settings.credential_id}", lambda: _overview(hook))
         pace = asdict(read_pace(store, budget_name(base_url), settings.limits))
     except (ProviderError, OSError, ValueError) as error:
         return {"conn_id": conn_id, "host": "", "error": _told(error)}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_workflows.bitrix24 import overview
+from airflow_provider_workflows.hooks import oauth
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.ui import accounts
 from tests.operators.remote import VirtualTime
@@ -122,6 +123,17 @@ class TestPortal:
         connect("BITRIX24_DEFAULT", login="ada", password="sim0webhook0code")
         assert '"Webhook\'s user id" (login) must be' in accounts.portal("bitrix24_default")["error"]
         assert control.requests() == []
+
+    def test_what_one_application_was_told_is_not_shown_for_another(
+        self, control: Control, connect: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(oauth, "_variable", dict)
+        for name in ("BITRIX24_SALES", "BITRIX24_STAFF"):
+            ours = {"client_id": f"local.{name}", "client_secret": "of0no0use"}
+            connect(name, extra=json.dumps(ours | {"token_url": f"{control.url}/oauth/token/"}))
+        assert "'bitrix24_sales'" in accounts.portal("bitrix24_sales")["error"]
+        told = accounts.portal("bitrix24_staff")["error"]
+        assert ("'bitrix24_staff'" in told, "sales" in told) == (True, False)
 
 
 class TestDomo:
