@@ -279,14 +279,14 @@ class CleanUp:
         settled = end.settled
         left = [one for one in self.left if one not in settled]
         # What failed is tried again: it is still in the list.
-        left = [*end.failed, *sorted(left, key=lambda one: one not in end.unclear)][:KEPT_LEFT]
+        left = [*end.failed, *sorted(left, key=lambda one: one not in end.unknown)][:KEPT_LEFT]
         told = report.json()
         return {
             "began": self.began,
             "listed": self.listed,
             "listed_to": self.listed_to,
             "left": left,
-            "unclear": [one for one in left if one in end.unclear],
+            "unknown": [one for one in left if one in end.unknown],
             "found": report.found,
             "by_template": told["by_template"],
             "by_age": told["by_age"],
@@ -301,7 +301,7 @@ class CleanUp:
         """Read what :meth:`save` returned."""
         return cls(
             CleanUpReport(
-                EndReport(requested=saved["found"], unclear=set(check_workflow_ids(saved["unclear"]))),
+                EndReport(requested=saved["found"], unknown=set(check_workflow_ids(saved["unknown"]))),
                 saved["found"],
                 Counter(saved["by_template"]),
                 Counter(saved["by_age"]),

@@ -138,11 +138,11 @@ def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport, 
             report.end(workflow_id)
         else:
             doubtful.append(workflow_id)
-            report.unclear.add(workflow_id)
+            report.unknown.add(workflow_id)
 
     def settle(errors: Mapping[str, ApiError]) -> Plan[list[str]]:
         unknown = {workflow_id for workflow_id, error in errors.items() if isinstance(error, UnknownOutcomeError)}
-        report.unclear.update(unknown)
+        report.unknown.update(unknown)
         tries.update(unknown)
         running = yield from running_workflows(errors)
         again = []

@@ -92,7 +92,7 @@ def cancel_instances(
     def answered(instance_id: str, instance: Instance) -> None:
         report.statuses[instance_id] = instance.status
         seen(instance)
-        ours = instance_id in report.unclear and instance.status == CANCELED
+        ours = instance_id in report.unknown and instance.status == CANCELED
         if ours or instance.status not in OVER:
             report.end(instance_id)
         else:
@@ -103,7 +103,7 @@ def cancel_instances(
             if isinstance(error, (AuthenticationError, RedirectedError, BlockedError)):
                 raise error
         unknown = [instance_id for instance_id, error in errors.items() if isinstance(error, UnknownOutcomeError)]
-        report.unclear.update(unknown)
+        report.unknown.update(unknown)
         tries.update(unknown)
         for instance_id, error in errors.items():
             if isinstance(error, NotFoundError):

@@ -60,7 +60,7 @@ class EndReport:
     :param statuses: id to the status that the vendor told last, where it tells one.
     :param dry_run: whether nothing was to be ended.
     :param stopped_by: the error after which no more were tried.
-    :param unclear: ids that may have been ended by a call whose reply was lost, or did not confirm it, or by an
+    :param unknown: ids that may have been ended by a call whose reply was lost, or did not confirm it, or by an
         earlier try.
     :param on_ended: is called whenever one was ended, in the thread that does the work.
     """
@@ -73,7 +73,7 @@ class EndReport:
     statuses: dict[str, str | None] = field(default_factory=dict)
     dry_run: bool = False
     stopped_by: ApiError | None = None
-    unclear: set[str] = field(default_factory=set, compare=False)
+    unknown: set[str] = field(default_factory=set, compare=False)
     on_ended: Callable[[], object] | None = field(default=None, repr=False, compare=False)
     _reasons: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False, compare=False)
     _final: set[str] = field(default_factory=set, repr=False, compare=False)
@@ -97,7 +97,7 @@ class EndReport:
 
     def gone(self, id: str) -> None:
         """Note that one does not run any more, whoever ended it."""
-        if id in self.unclear:
+        if id in self.unknown:
             self.end(id)
         else:
             self.already_ended.append(id)
@@ -122,7 +122,7 @@ class EndReport:
         known = self.settled
         for id in ids:
             if id not in known:
-                self.failed[id] = f"{PERHAPS_ENDED}: {reason}" if id in self.unclear else reason
+                self.failed[id] = f"{PERHAPS_ENDED}: {reason}" if id in self.unknown else reason
 
     def still_running(self, ids: Iterable[str]) -> None:
         """Correct the report by what was read afterwards."""
@@ -184,13 +184,13 @@ class EndReport:
             "failed": self.failed,
             "statuses": self.statuses,
             "dry_run": self.dry_run,
-            "unclear": sorted(self.unclear),
+            "unknown": sorted(self.unknown),
         }
 
     @classmethod
     def load(cls, saved: Mapping[str, Any]) -> Self:
         """Read what :meth:`save` returned."""
-        return cls(**{**saved, "unclear": set(saved["unclear"])})
+        return cls(**{**saved, "unknown": set(saved["unknown"])})
 
     def __str__(self) -> str:
         if self.dry_run:

@@ -100,7 +100,7 @@ class EndingTask(ProviderTask):
         if record is not None:
             record.go_on(report)
         # What an earlier try has ended runs no more; this one would call it ended by others.
-        report.unclear.update(tries.ended)
+        report.unknown.update(tries.ended)
         observer = self._client.observer
 
         def ended() -> None:

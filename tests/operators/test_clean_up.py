@@ -456,7 +456,7 @@ class TestGoingOn:
         deferred, event = pause(context, lambda: self.make(max_workflows=1))
         control.finish_workflows([id for id in control.state()["bitrix24"]["workflows"] if id not in others])
         for key in [*ti.xcoms, "checkpoint"]:
-            ti.xcoms[key] = {"so_far": {"left": others, "report": {}, "unclear": []}, "left": others, "totals": {}}
+            ti.xcoms[key] = {"so_far": {"left": others, "report": {}, "unknown": []}, "left": others, "totals": {}}
         clock.sleep(301)
         report = resume(lambda: self.make(max_workflows=1), context, deferred, event)
         assert (report["ended"], report["already_ended"], control.journal()) == (0, 1, [])

@@ -98,12 +98,12 @@ ids = st.text("abcdef", min_size=1, max_size=3)
 
 
 @given(st.dictionaries(ids, st.sampled_from(["ended", "already_ended", "moved_on", "failed"])), st.sets(ids))
-def test_saved_and_loaded_it_is_the_same(outcomes: dict[str, str], unclear: set[str]) -> None:
-    report = EndReport(requested=len(outcomes), unclear=unclear)
+def test_saved_and_loaded_it_is_the_same(outcomes: dict[str, str], unknown: set[str]) -> None:
+    report = EndReport(requested=len(outcomes), unknown=unknown)
     for id, outcome in outcomes.items():
         if outcome == "failed":
             report.failed[id] = "why"
         else:
             getattr(report, outcome).append(id)
     again = EndReport.load(json.loads(json.dumps(report.save())))
-    assert (again, again.unclear, again.settled) == (report, unclear, set(outcomes))
+    assert (again, again.unknown, again.settled) == (report, unknown, set(outcomes))

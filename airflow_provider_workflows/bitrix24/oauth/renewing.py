@@ -29,7 +29,7 @@ from airflow_provider_workflows.rest.plans import Blocking, Count, Pause, Plan
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the store while another worker renews the tokens.
+#: Seconds between two reads of the store while another worker renews the tokens.
 WAIT = 0.5
 #: Seconds for which another worker's tokens may still arrive when one's own refresh token is refused.
 LOOK = 10.0
