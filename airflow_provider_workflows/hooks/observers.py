@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -55,7 +55,9 @@ class AirflowObserver:
     def count(self, name: str, amount: int = 1, **tags: str) -> None:
         """Add to a counter."""
         if self._stats is not None and amount:
-            self._stats.incr(f"{self._conn_type}.{name}", amount, tags={"host": self._host, **tags})
+            # What was sent has to be accounted for, whatever becomes of a metric.
+            with suppress(Exception):
+                self._stats.incr(f"{self._conn_type}.{name}", amount, tags={"host": self._host, **tags})
 
     @contextmanager
     def request(self, call: str) -> Iterator[None]:

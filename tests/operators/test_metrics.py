@@ -91,6 +91,14 @@ def test_what_a_clean_up_met_is_counted(control: Control, context: Any, backend:
     assert backend.tags["bitrix24.waited_ms"] >= {"127.0.0.1", "refusal"}
 
 
+def test_metrics_that_fail_fail_no_work(
+    control: Control, context: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backend, "incr", lambda *_, **__: 1 / 0)
+    ids = control.add_workflows([{}] * 3)
+    assert TerminateWorkflowOperator(task_id="end", workflow_id=ids).execute(context)["ended"] == 3
+
+
 def test_what_a_cancellation_met_is_counted(control: Control, context: Any, backend: Backend) -> None:
     ids = control.add_domo_instances([{}, {}, {}])
     control.inject("lost_after", method="cancel")
