@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import mask_secret
 
+from airflow_provider_workflows.bitrix24.errors import TokenStoreError
 from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
 from airflow_provider_workflows.bitrix24.oauth.renewing import Chain, exchange_code, load_tokens, usable_tokens
 from airflow_provider_workflows.bitrix24.oauth.stores import Lease, RecordTokenStore, TokenStep, parse_tokens
@@ -144,6 +145,10 @@ def run(plan: Plan[T], application: Application, http: HttpSettings, clock: Cloc
         driver = Driver(TokenWire(application), runtime, clock)
         driver.observer = observer_for("bitrix24", application.base_url, clock)
         return finish(driver.run(plan, longest_pause=None, retry_timeout=0.0))
+    except TokenStoreError:
+        # Perhaps the connection of the store has another password by now; a triggerer lives for weeks.
+        chain_of.cache_clear()
+        raise
     finally:
         runtime.close()
 

@@ -24,7 +24,7 @@ from airflow_provider_workflows.hooks import oauth
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.operators.bitrix24 import TerminateWorkflowOperator
-from airflow_provider_workflows.records.store import MemoryRecordStore
+from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStoreError
 from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError
 from airflow_provider_workflows.rest.plans import send
 from airflow_provider_workflows.simulator import Control, Simulator
@@ -293,6 +293,24 @@ class TestSharedStore:
                 f"airflow_provider_workflows.hooks.{module}.record_store", lambda conn_id, clock: records
             )
         return records
+
+    def test_its_connection_is_read_again_when_it_cannot_be_had(
+        self, records: MemoryRecordStore, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        authorize()
+        assert listed() == 0
+        kept = dict(records._records)
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise RecordStoreError("Redis at shared:6379", "WRONGPASS")
+
+        monkeypatch.setattr(records, "change", refuse)
+        with_new_password = MemoryRecordStore()
+        with_new_password._records = kept
+        monkeypatch.setattr(oauth, "record_store", lambda conn_id, clock: with_new_password)
+        control.expire_tokens()
+        assert listed() == 0
+        assert statuses(control, "oauth.token") == [200, 200]
 
     def test_tokens_are_kept_there_encrypted_and_in_no_variable(
         self, records: MemoryRecordStore, variables: Variables, control: Control
