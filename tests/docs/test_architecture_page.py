@@ -61,7 +61,7 @@ def test_every_class_is_one_of_the_package(page: str) -> None:
         "a secret hidden",
         "what workers share",
         "the number of requests under way",
-        "an application's tokens renewed",
+        "an application's (OAuth) tokens renewed",
         "a metric counted, a span made",
         "a connection checked (*Test*, `doctor`)",
         "the page in Airflow's UI",
