@@ -10,7 +10,7 @@ from typing import Any
 
 PAGE = Path(__file__).with_name("compatibility.md")
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / ".matrix"
+RESULTS = ROOT / "tests/matrix/results"
 FEATURES = ROOT / "tests/matrix/test_features.py"
 
 INTRODUCTION = """\
@@ -83,6 +83,8 @@ def _tests(results: list[dict[str, Any]]) -> Iterator[str]:
     yield _row("Airflow", "Python", "passed", "skipped", "failed", "journeys passed", "failed", "lists that show all")
     yield _row(*("---" for _ in range(8)))
     for one in results:
+        if not one["suites"]:
+            continue
         unit, journeys = one["suites"]["unit"], one["suites"].get("journeys")
         yield _row(
             f"{one['airflow']}{' (lowest)' if one['lowest'] else ''}",

@@ -1,7 +1,7 @@
 """Runs the tests on each Airflow and each Python on PATH that fits it: ``make test-matrix``.
 
 Each has an environment of its own, into which the wheel is installed with Airflow alone at first, and then what tests
-need. What came of it is kept in ``.matrix``, from which ``docs/make_compatibility.py`` writes its page.
+need. What came of it is kept in ``results``, from which ``docs/make_compatibility.py`` writes its page.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".matrix"
+RESULTS = Path(__file__).with_name("results")
 #: Airflow's releases, and the Pythons that suit each; ``lowest`` has the lowest release of all that the package needs.
 AIRFLOWS = {
     "lowest": ("3.11",),
@@ -186,7 +187,7 @@ def main() -> int:
             print(f"SKIPPED {environment.name}: PATH has no python{environment.python} that runs.", flush=True)
             continue
         result = try_out(environment, wheel)
-        (HOME / f"{environment.name}.json").write_text(json.dumps(result, indent=1))
+        (RESULTS / f"{environment.name}.json").write_text(json.dumps(result, indent=2) + "\n")
         print(environment.name, {name: dict(count) for name, count in result["suites"].items()}, flush=True)
         print(*(f"  FAILED {failure}\n" for failure in environment.failures), sep="", end="", flush=True)
         failed = failed or bool(environment.failures)
