@@ -20,6 +20,7 @@ from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.testing import Bitrix24Simulator, DagResult, DomoSimulator
 from airflow_provider_workflows.triggers.bitrix24 import WorkflowsAppearedTrigger
+from airflow_provider_workflows.ui.plugin import WorkflowsPlugin
 from tests.example_dags.conftest import EXAMPLES
 
 RunDag = Callable[..., DagResult]
@@ -91,6 +92,11 @@ def test_events_are_not_repeated_after_a_restart_of_the_triggerer() -> None:
 def test_somebody_approves_what_is_ended() -> None:
     if "dag" not in runpy.run_path(str(EXAMPLES / "approved_cleanup.py")):
         pytest.skip("Airflow asks nobody")
+
+
+def test_the_ui_has_a_page_on_workflows() -> None:
+    if not WorkflowsPlugin.external_views:
+        pytest.skip("Airflow takes in no pages")
 
 
 def test_a_retry_policy_waits_for_the_end_of_a_block() -> None:
