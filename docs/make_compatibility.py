@@ -21,19 +21,19 @@ Made by `make test-matrix`; not edited by hand. It runs Airflow 2.11 and each re
 
 ## What Airflow must have
 
-Everything works on every release, but for what Airflow itself has only from some release on:
+The same works on every release, but for what Airflow itself has only from some release on:
 """
 
 TESTS = """\
 
 ## What was tested
 
-On each, the wheel was installed with Airflow alone, every module of it was imported, and `airflow providers list`,
-`hooks`, `links`, `behaviours`, `notifications` and `triggers` were asked for all that this provider has: the last
-column names those that show it. Then the tests of what uses Airflow were run, and a [project of a user](testing.md); on
-the first and the last release also whole clean-ups with faults and kills. Skipped are tests of what that Airflow does
-not have, and of database servers that the machine did not have. *Lowest* is the lowest release of everything that the
-package needs.
+On each in the table, the wheel was installed with Airflow alone, every module of it was imported, and `airflow
+providers list`, `hooks`, `links`, `behaviours`, `notifications` and `triggers` were asked for all that this provider
+has: the last column names those that show it. Then the tests of what uses Airflow were run, and a [project of a
+user](testing.md); on the first and the last release also whole clean-ups with faults and kills. Skipped are tests of
+what that Airflow does not have, and of database servers that the machine did not have. *Lowest* is the lowest release
+of everything that the package needs.
 """
 
 NOTES = """\
@@ -74,7 +74,7 @@ def _features(results: list[dict[str, Any]]) -> Iterator[str]:
     yield _row("---", *("---" for _ in releases))
     shown = {"passed": "yes", "skipped": "no", "failed": "FAILS"}
     for test in re.findall(r"^def (test_\w+)", FEATURES.read_text(), re.MULTILINE):
-        name = test.removeprefix("test_").replace("_", " ")
+        name = test.removeprefix("test_").replace("_", " ").replace("a dag", "a Dag").replace("the ui", "the UI")
         yield _row(name, *(shown[features[test]] for features in releases.values()))
 
 

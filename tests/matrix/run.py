@@ -33,19 +33,17 @@ AIRFLOWS = {
 }
 #: Those on which whole journeys are run too.
 ENDS = ("2.11", "3.3")
-#: Prints the provider info, when all that needs no extra could be imported.
+#: Prints the provider info, when all could be imported that needs no extra, and no page where Airflow takes in none.
 IMPORT_ALL = """
 import importlib, json, pkgutil, airflow_provider_workflows as package
 from airflow_provider_workflows.get_provider_info import get_provider_info
+from airflow_provider_workflows.ui.plugin import WorkflowsPlugin
 
+left_out = {"simulator", "testing", "pytest_plugin", "redis", "__main__"}
+left_out |= set() if WorkflowsPlugin.external_views else {"accounts", "app", "history"}
 for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not {"simulator", "testing", "pytest_plugin", "redis", "__main__"} & set(found.name.split(".")):
-        try:
-            importlib.import_module(found.name)
-        except ModuleNotFoundError as error:
-            # Airflow 2 has another web server, for which there is no page.
-            if not error.name.startswith("airflow.api_fastapi"):
-                raise
+    if not left_out & set(found.name.split(".")):
+        importlib.import_module(found.name)
 print(json.dumps(get_provider_info()))
 """
 
