@@ -103,7 +103,7 @@ class PortalSettings:
     @property
     def credential_id(self) -> str:
         """What tells the credential from others: an application stays the same, though its tokens change each hour."""
-        return self.application.name if self.application else self.account.credential_id
+        return self.application.client_id if self.application else self.account.credential_id
 
 
 class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Client]):

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, Connection
 from cryptography.fernet import Fernet
 
 from airflow_provider_workflows.bitrix24 import calls
@@ -413,6 +413,17 @@ def test_an_old_refresh_token_is_warned_about(
     with caplog.at_level(logging.WARNING):
         assert listed() == 0
     assert "has not been used for 30 days" in caplog.text
+
+
+def test_connections_to_one_application_share_the_running_time_that_the_portal_counts_for_it() -> None:
+    extra = {"client_id": "local.1", "client_secret": SECRET}
+    one, same, other = (
+        Bitrix24Hook.read_settings(
+            Connection(conn_id=conn_id, conn_type="bitrix24", host="acme.bitrix24.com", extra=json.dumps(extra))
+        )
+        for conn_id, extra in [("b24", extra), ("b24_other", extra), ("b24", extra | {"client_id": "local.2"})]
+    )
+    assert one.credential_id == same.credential_id != other.credential_id
 
 
 def test_applications_of_two_connections_and_two_portals_have_tokens_of_their_own() -> None:
