@@ -14,6 +14,7 @@ from unittest.mock import patch
 from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator, Connection
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
+from airflow_provider_workflows.bitrix24.oauth.application import TOKEN_PATH
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
@@ -54,12 +55,17 @@ def _only_to(simulator: Simulator, conn_type: str, read: Callable[[Connection], 
 
     def read_settings(connection: Connection) -> Any:
         settings = read(connection)
-        if settings.account.base_url != simulator.url:
-            raise ConnectionFieldError(
-                connection.conn_id,
-                f"leads to {settings.account.base_url}, and a test must not reach it; to lead it to the simulator, "
-                f"call {conn_type}_simulator.connect({connection.conn_id!r})",
-            )
+        places = {settings.account.base_url: simulator.url}
+        if application := getattr(settings, "application", None):
+            # Its secret goes there.
+            places[application.token_url_at(None)] = f"{simulator.url}{TOKEN_PATH}"
+        for place, simulated in places.items():
+            if place != simulated:
+                raise ConnectionFieldError(
+                    connection.conn_id,
+                    f"leads to {place}, and a test must not reach it; to lead it to the simulator, "
+                    f"call {conn_type}_simulator.connect({connection.conn_id!r})",
+                )
         return settings
 
     return read_settings

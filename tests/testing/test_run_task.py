@@ -163,6 +163,17 @@ class TestConnections:
         with pytest.raises(AirflowFailException, match=r"acme\.bitrix24\.com, and a test must not reach it"):
             run_task(self.end)
 
+    def test_nor_is_the_vendors_token_server(
+        self, bitrix24_simulator: Bitrix24Simulator, run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        application = {"client_id": "local.1", "client_secret": "of0no0use"}
+        connection = {"conn_type": "bitrix24", "host": bitrix24_simulator.control.url, "extra": application}
+        monkeypatch.setenv("AIRFLOW_CONN_SALES", json.dumps(connection))
+        with pytest.raises(
+            AirflowFailException, match=r"oauth\.bitrix\.info/oauth/token/, and a test must not reach it"
+        ):
+            run_task(self.end)
+
     def test_another_connection_is_led_to_the_simulator(
         self, bitrix24_simulator: Bitrix24Simulator, run_task: RunTask
     ) -> None:
