@@ -7,6 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
@@ -142,7 +143,7 @@ def _once_a_minute(store: RecordStore, name: str, read: Callable[[], dict[str, A
     record = f"page-{sha256(name.encode()).hexdigest()[:32]}"
 
     def take(content: bytes | None, now: float) -> tuple[dict[str, Any] | None, bytes | None]:
-        kept: dict[str, Any] = json.loads(content) if content else {"at": 0.0, "shown": {"pending": True}}
+        kept = _kept(content)
         if 0 <= now - kept["at"] < FRESH:
             return kept["shown"], None
         return None, json.dumps({"at": now, "shown": kept["shown"]}).encode()
@@ -160,6 +161,13 @@ def _once_a_minute(store: RecordStore, name: str, read: Callable[[], dict[str, A
         return told, json.dumps({"at": now, "shown": told}).encode()
 
     return store.change(record, keep, keep_for=2 * FRESH)
+
+
+def _kept(content: bytes | None) -> dict[str, Any]:
+    """Return what a record holds; nothing yet if it is new, or its writer was stopped half-way, as by a full disk."""
+    with suppress(ValueError):
+        return dict(json.loads(content or b""))
+    return {"at": 0.0, "shown": {"pending": True}}
 
 
 def _told(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +124,14 @@ class TestPortal:
         connect("BITRIX24_DEFAULT", login="ada", password="sim0webhook0code")
         assert '"Webhook\'s user id" (login) must be' in accounts.portal("bitrix24_default")["error"]
         assert control.requests() == []
+
+    def test_a_record_that_was_written_by_half_is_read_anew(
+        self, control: Control, clock: VirtualTime, tmp_path: Path
+    ) -> None:
+        accounts.portal("bitrix24_default")
+        (record,) = tmp_path.rglob("page-*.json")
+        record.write_bytes(record.read_bytes()[:40])
+        assert accounts.portal("bitrix24_default")["running"] == 0
 
     def test_what_one_application_was_told_is_not_shown_for_another(
         self, control: Control, connect: Any, monkeypatch: pytest.MonkeyPatch
