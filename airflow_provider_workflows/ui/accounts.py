@@ -64,7 +64,7 @@ def _type_of(conn_id: str) -> str | None:
 
 
 def portal(conn_id: str) -> dict[str, Any]:
-    """Return what the page shows of a portal. Costs it two requests a minute at most.
+    """Return what the page shows of a portal. Each connection costs it two requests a minute at most.
 
     :param conn_id: id of its connection.
     """
@@ -73,7 +73,9 @@ def portal(conn_id: str) -> dict[str, Any]:
     try:
         settings = hook.read_settings(hook.get_connection(conn_id))
         base_url, store = settings.account.base_url, hook.record_store()
-        shown = _once_a_minute(store, f"bitrix24 {base_url} {settings.credential_id}", lambda: _overview(hook))
+        # An application's tokens are each connection's own, perhaps of people who see something else.
+        name = f"bitrix24 {base_url} {conn_id} {settings.account.credential_id}"
+        shown = _once_a_minute(store, name, lambda: _overview(hook))
         pace = asdict(read_pace(store, budget_name(base_url), settings.limits))
     except (ProviderError, OSError, ValueError) as error:
         return {"conn_id": conn_id, "host": "", "error": _told(error)}

@@ -133,13 +133,13 @@ class TestPortal:
         record.write_bytes(record.read_bytes()[:40])
         assert accounts.portal("bitrix24_default")["running"] == 0
 
-    def test_what_one_application_was_told_is_not_shown_for_another(
+    def test_what_one_connection_to_an_application_was_told_is_not_shown_for_another(
         self, control: Control, connect: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(oauth, "_variable", dict)
+        ours = {"client_id": "local.1", "client_secret": "of0no0use", "token_url": f"{control.url}/oauth/token/"}
         for name in ("BITRIX24_SALES", "BITRIX24_STAFF"):
-            ours = {"client_id": f"local.{name}", "client_secret": "of0no0use"}
-            connect(name, extra=json.dumps(ours | {"token_url": f"{control.url}/oauth/token/"}))
+            connect(name, extra=json.dumps(ours))
         assert "'bitrix24_sales'" in accounts.portal("bitrix24_sales")["error"]
         told = accounts.portal("bitrix24_staff")["error"]
         assert ("'bitrix24_staff'" in told, "sales" in told) == (True, False)
