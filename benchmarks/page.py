@@ -87,12 +87,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def scenario_table(measurements: Sequence[Measurement]) -> str:
     """Show one scenario."""
-    limit = next((one.seconds for one in measurements if one.contestant == LIMIT), None)
+    limit = next((one.seconds for one in measurements if one.contestant == LIMIT and one.done), None)
     rows = [
         (
             one.contestant,
             _seconds(one.seconds),
-            f"{one.seconds / limit:.2f}" if one.done and limit else "not done",
+            f"{one.seconds / limit:.2f}" if one.done and limit else "" if one.done else "not done",
             f"{one.requests:,}",
             f"{one.refused:,}",
             _result(one),
@@ -137,7 +137,7 @@ def _summary(group: Group, scenario: Scenario, measurements: Sequence[Measuremen
         f"{group.title}: {scenario.title[0].lower()}{scenario.title[1:]}",
         _seconds(ours.seconds),
         _seconds(limit.seconds),
-        _mark(f"{ratio:.2f}", met) if ours.done else _mark("not done", met=False),
+        _mark(f"{ratio:.2f}", met) if ours.done and limit.done else _mark("not done", met=False),
         f"{scenario.within:.2f}" if scenario.within else "",
         _mark(f"{refused:.1%}", refused < scenario.refused or not refused),
         f"under {scenario.refused:.0%}" if scenario.refused else "0",

@@ -62,7 +62,7 @@ OPERATING = {
     "operating_model": "documented",
     "operating_limit": SCALED.operating_limit,
     "operating_window": SCALED.operating_window,
-    "command_seconds": 0.09,
+    "command_seconds": 0.085,
 }
 PATIENT = ("b24pysdk-70s",)
 
@@ -105,7 +105,7 @@ GROUPS = (
     Group(
         "An operating limit that bites",
         "Scaled down to a fifteenth: a method may run 32 s in a window of 40 s (on a real portal 480 s in 600 s), "
-        "and a command takes 0.09 s. All are told these figures, as far as they can be told.",
+        "and a command takes 0.085 s. All are told these figures, as far as they can be told.",
         (Scenario("operating-end-900", "End 900", "end", 900, OPERATING, SCALED, within=1.1),),
     ),
 )
