@@ -21,6 +21,7 @@ from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.simulator import Simulator
 from airflow_provider_workflows.testing.clock import VirtualTime
+from airflow_provider_workflows.triggers import polling
 
 
 @contextmanager
@@ -45,6 +46,8 @@ def isolated(simulator: Simulator, clock: VirtualTime, folder: Path) -> Iterator
         stack.enter_context(patch.object(sys.modules[BaseSensorOperator.__module__], "time", clock))
         # Airflow warns of tasks that something else than its runner runs.
         stack.enter_context(patch.object(sys.modules[BaseOperator.__module__].ExecutorSafeguard, "test_mode", True))
+        # What a triggerer keeps for good, other tests may want to see collected.
+        stack.enter_context(patch.object(polling, "_spare_what_is_loaded", bool))
         # Real time in which triggers wait for others to share a request.
         stack.enter_context(patch.object(AsyncBitrix24Client, "batch_delay", 0.0))
         yield

@@ -185,6 +185,15 @@ class TestConnections:
         assert Bitrix24Hook("sales").get_conn().portal.base_url == "https://acme.bitrix24.com"
 
 
+def test_a_trigger_leaves_the_garbage_collector_to_other_tests(
+    domo_simulator: DomoSimulator, run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (instance,) = domo_simulator.add_instances(finishes_after=60)
+    monkeypatch.setattr("gc.freeze", lambda: pytest.fail("all that other tests have made is kept for good"))
+    run_task(DomoWorkflowSensor(task_id="wait", instance_id=instance, deferrable=True))
+    assert domo_simulator.completed == [instance]
+
+
 @pytest.mark.parametrize("conn_type", ["bitrix24", "domo"])
 def test_both_systems_are_empty_at_first(
     bitrix24_simulator: Bitrix24Simulator, domo_simulator: DomoSimulator, conn_type: str
