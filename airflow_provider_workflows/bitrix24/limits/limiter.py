@@ -172,6 +172,9 @@ class PortalRateLimiter:
             if known is None or now - known.bucket.at > STALE:
                 seen = Budget.read(self._seen)
                 known = Budget(self._new_bucket(now, careful=True), seen.operating if seen else {})
+            elif was_shared:
+                # It was kept when the store was away before, and knows nothing of what was sent since.
+                known.bucket = known.bucket.filled(now, self._limits)
             return changed(known, now, shared=False)
 
         def changed(budget: Budget, now: float, *, shared: bool) -> tuple[_Changed[T], bytes]:

@@ -386,6 +386,18 @@ class TestSharedByWorkers:
         now.now += 600
         assert wait_of(workers[1], LIST) > 0, "what was kept ten minutes ago tells nothing of other hosts"
 
+    def test_a_store_that_goes_away_again_soon_leaves_no_burst_behind(
+        self, one: PortalRateLimiter, store: Counting, now: Clock
+    ) -> None:
+        for away in (True, False):
+            store.fails = away
+            wait_of(one, LIST)
+        now.now += 45
+        for _ in range(80):
+            wait_of(one, LIST)
+        store.fails = True
+        assert wait_of(one, LIST) > 0, "the portal's bucket is full"
+
     def test_a_place_among_those_of_one_host_is_none_among_all(
         self, one: PortalRateLimiter, other: PortalRateLimiter, store: Counting, now: Clock
     ) -> None:
