@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import redis
 from fakeredis import FakeRedis, FakeServer
 from sqlalchemy import text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from airflow_provider_workflows.records import sql, store
 from airflow_provider_workflows.records.files import FileRecordStore
@@ -108,7 +109,9 @@ def cut_mariadb(records: Any) -> None:
         for (number,) in connection.execute(
             text("select id from information_schema.processlist where id <> connection_id() and user = 'root'")
         ).all():
-            connection.execute(text(f"kill {number}"))
+            # It may just have gone by itself.
+            with suppress(OperationalError):
+                connection.execute(text(f"kill {number}"))
 
 
 def redis_at(port: int, **options: Any) -> RedisRecordStore:
