@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
 from pydantic import AfterValidator, Field, SecretStr
@@ -31,8 +31,6 @@ from airflow_provider_workflows.hooks.connections import (
     read_extra,
 )
 from airflow_provider_workflows.hooks.deployment import check_pace
-from airflow_provider_workflows.hooks.oauth import Authorizing, chain_of, renewed_tokens, stored_tokens
-from airflow_provider_workflows.hooks.stores import record_store
 from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
 from airflow_provider_workflows.rest.address import Address, FieldError, base_url
@@ -41,6 +39,10 @@ from airflow_provider_workflows.rest.findings import Finding, defect_of
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
+
+# Modules for stores and applications are imported where they are used: not by every file that has a Dag.
+if TYPE_CHECKING:
+    from airflow_provider_workflows.hooks.oauth import Authorizing
 
 log = logging.getLogger(__name__)
 
@@ -194,6 +196,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         """Return the settings with the access token that is stored, and the limits of the portal's plan. May block."""
         if settings.application is None:
             return settings
+        from airflow_provider_workflows.hooks.oauth import chain_of, stored_tokens
+
         mask_secret(settings.application.client_secret)
         chain = chain_of(settings.application, settings.shared_store, cls.clock)
         try:
@@ -213,6 +217,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def _with_credential(cls, settings: PortalSettings, used: Account, refusal: AuthenticationError) -> PortalSettings:
         if settings.application is None or not isinstance(used, Portal):
             return super()._with_credential(settings, used, refusal)
+        from airflow_provider_workflows.hooks.oauth import chain_of, renewed_tokens, stored_tokens
+
         chain = chain_of(settings.application, settings.shared_store, cls.clock)
         if isinstance(refusal, TokenExpiredError):
             tokens = renewed_tokens(chain, used.secret, settings.http, cls.clock)
@@ -223,6 +229,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     @classmethod
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
+        from airflow_provider_workflows.hooks.stores import record_store
+
         portal, clock = settings.account, cls.clock.time
         limits = settings.limits.for_hosts() if settings.shared_store else settings.limits
         # While the shared store is away, at least the processes of a host share.
@@ -235,6 +243,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
         :raises ConnectionFieldError: if a connection cannot be used, with the field's name.
         """
+        from airflow_provider_workflows.hooks.stores import record_store
+
         settings = self.read_settings(self.get_connection(self._conn_id))
         return record_store(settings.shared_store, self.clock.time)
 
@@ -247,6 +257,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         if settings.application is None:
             fault = f"{field_name(self.conn_type, 'client_id')} is empty; only applications have tokens"
             raise ConnectionFieldError(self._conn_id, fault)
+        from airflow_provider_workflows.hooks.oauth import Authorizing, chain_of
+
         mask_secret(settings.application.client_secret)
         return Authorizing(chain_of(settings.application, settings.shared_store, self.clock), settings.http, self.clock)
 
@@ -260,6 +272,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     def _check_tokens(self) -> Finding:
         """Tell where an application's tokens are; they were used just now."""
+        from airflow_provider_workflows.hooks.oauth import stored_tokens
+
         authorizing = self.authorizing()
         try:
             tokens, _ = stored_tokens(authorizing.chain, authorizing.http, self.clock)

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from airflow.providers.common.compat.sdk import mask_secret
 
 from airflow_provider_workflows.bitrix24.errors import TokenStoreError
-from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
+from airflow_provider_workflows.bitrix24.oauth.application import Application
 from airflow_provider_workflows.bitrix24.oauth.renewing import Chain, exchange_code, load_tokens, usable_tokens
 from airflow_provider_workflows.bitrix24.oauth.stores import Lease, RecordTokenStore, TokenStep, parse_tokens
+from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
 from airflow_provider_workflows.bitrix24.oauth.wire import TokenWire
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.hooks.observers import observer_for

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from airflow_provider_workflows.__main__ import main
-from airflow_provider_workflows.bitrix24.oauth.application import Tokens
+from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
 from airflow_provider_workflows.simulator import Control, Simulator
 from tests.hooks.test_oauth import SECRET, Variables, variables
 from tests.operators.remote import clock, connect, control, simulator

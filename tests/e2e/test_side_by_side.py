@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
+from airflow_provider_workflows.bitrix24.oauth.application import Application
+from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.simulator.bitrix24.tokens import FIRST_ACCESS_TOKEN, FIRST_REFRESH_TOKEN
 from tests.e2e.api import Airflow

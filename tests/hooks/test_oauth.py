@@ -19,7 +19,8 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import terminate_workflow
 from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.errors import AuthorizeAgainError, TokenStoreError
-from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
+from airflow_provider_workflows.bitrix24.oauth.application import Application
+from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
 from airflow_provider_workflows.hooks import oauth
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
@@ -288,7 +289,7 @@ class TestSharedStore:
         records = MemoryRecordStore()
         application(shared_store="redis_shared")
         use_key(monkeypatch, Fernet.generate_key())
-        for module in ("oauth", "bitrix24"):
+        for module in ("oauth", "stores"):
             monkeypatch.setattr(
                 f"airflow_provider_workflows.hooks.{module}.record_store", lambda conn_id, clock: records
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,7 +32,7 @@ class Budget:
     def read(cls, content: bytes | None) -> Budget | None:
         """Return what a record holds; ``None`` if it is new, or its writer was killed half-way."""
         try:
-            return _budget.validate_json(content or b"")
+            return _adapter().validate_json(content or b"")
         except ValidationError:
             return None
 
@@ -45,7 +46,7 @@ class Budget:
             for credential, methods in self.operating.items()
         }
         self.operating = {credential: methods for credential, methods in counting.items() if methods}
-        return _budget.dump_json(self)
+        return _adapter().dump_json(self)
 
     def operating_time(self, credential: str, limits: Limits, now: float) -> OperatingTime:
         """Return the running time of the methods that a credential calls.
@@ -57,7 +58,9 @@ class Budget:
         return OperatingTime(limits.operating_limit, self.operating.setdefault(credential, {}), now)
 
 
-_budget = TypeAdapter(Budget)
+@cache
+def _adapter() -> TypeAdapter[Budget]:
+    return TypeAdapter(Budget)
 
 
 def methods_of(call: Call) -> Counter[str]:

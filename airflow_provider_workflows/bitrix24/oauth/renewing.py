@@ -21,8 +21,9 @@ from airflow_provider_workflows.bitrix24.errors import (
     TokenServerError,
     TokenStoreError,
 )
-from airflow_provider_workflows.bitrix24.oauth.application import Application, TokenReply, Tokens
+from airflow_provider_workflows.bitrix24.oauth.application import Application
 from airflow_provider_workflows.bitrix24.oauth.stores import Lease, TokenStore, Turn
+from airflow_provider_workflows.bitrix24.oauth.tokens import TokenReply, Tokens
 from airflow_provider_workflows.bitrix24.oauth.wire import LicenceCall, TokenCall
 from airflow_provider_workflows.rest.errors import ApiError, ProviderError, RejectedError, UnknownOutcomeError
 from airflow_provider_workflows.rest.plans import Blocking, Count, Pause, Plan

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_workflows.bitrix24.oauth.application import Tokens
+from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
 from airflow_provider_workflows.records.store import RecordStore
 
 #: Seconds for which one worker may renew the tokens: more than it needs for two requests. If it is killed meanwhile,

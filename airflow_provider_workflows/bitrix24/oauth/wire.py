@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from airflow_provider_workflows.bitrix24 import errors
 from airflow_provider_workflows.bitrix24.errors import RefreshTokenError
-from airflow_provider_workflows.bitrix24.oauth.application import Application, TokenReply
+from airflow_provider_workflows.bitrix24.oauth.application import Application
+from airflow_provider_workflows.bitrix24.oauth.tokens import TokenReply
 from airflow_provider_workflows.bitrix24.wire import HEADERS
 from airflow_provider_workflows.rest.errors import (
     ApiError,

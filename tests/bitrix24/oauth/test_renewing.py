@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_workflows.bitrix24.errors import AuthorizeAgainError, TokenServerError, TokenStoreError
-from airflow_provider_workflows.bitrix24.oauth.application import Tokens
 from airflow_provider_workflows.bitrix24.oauth.renewing import usable_tokens
+from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
 from airflow_provider_workflows.bitrix24.oauth.wire import LicenceCall, TokenCall
 from airflow_provider_workflows.rest.errors import AuthenticationError, NotProcessedError, RejectedError
 from airflow_provider_workflows.rest.plans import Pause

@@ -12,9 +12,10 @@ from urllib.parse import urlencode, urlsplit
 
 from aiohttp.test_utils import make_mocked_request
 
-from airflow_provider_workflows.bitrix24.oauth.application import Application, Tokens
+from airflow_provider_workflows.bitrix24.oauth.application import Application
 from airflow_provider_workflows.bitrix24.oauth.renewing import Chain
 from airflow_provider_workflows.bitrix24.oauth.stores import Lease, RecordTokenStore
+from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
 from airflow_provider_workflows.bitrix24.oauth.wire import LicenceCall, TokenCall, TokenWire
 from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStoreError
 from airflow_provider_workflows.rest.errors import ApiError, ReplyLostError
