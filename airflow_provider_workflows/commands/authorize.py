@@ -28,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
     """
     # Else Airflow 3 looks for connections in the environment only.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
     from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
     from airflow_provider_workflows.rest.errors import ProviderError
 
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         )
         code, server = _read_answer(_ask("The address: "), state)
         tokens = authorizing.exchange(code, server)
-    except (ProviderError, ValueError) as error:
+    except (ProviderError, AirflowNotFoundException, ValueError) as error:
         print(f"Nothing is stored. {error}", file=sys.stderr)
         return 1
     until = datetime.fromtimestamp(tokens.expires_at, UTC)

@@ -268,10 +268,18 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def _check_here(self) -> list[Finding]:
         settings = self.read_settings(self.get_connection(self._conn_id))
         found = check_pace(self.record_store(), shared=settings.shared_store is not None)
-        return found if settings.application is None else [*found, self._check_tokens()]
+        if settings.application is None:
+            return found
+        return [
+            *found,
+            self._check_tokens(several_hosts=any(one.check == "pace" and one.level != "ok" for one in found)),
+        ]
 
-    def _check_tokens(self) -> Finding:
-        """Tell where an application's tokens are; they were used just now."""
+    def _check_tokens(self, *, several_hosts: bool) -> Finding:
+        """Tell where an application's tokens are; they were used just now.
+
+        :param several_hosts: whether there are hosts that do not share a store.
+        """
         from airflow_provider_workflows.hooks.oauth import stored_tokens
 
         authorizing = self.authorizing()
@@ -279,7 +287,13 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
             tokens, _ = stored_tokens(authorizing.chain, authorizing.http, self.clock)
         except ApiError as error:
             return defect_of(error)
-        return Finding("tokens", "ok", f"pair {tokens.generation} is in {authorizing.place}")
+        found = f"pair {tokens.generation} is in {authorizing.place}"
+        if several_hosts:
+            advice = (
+                "workers on several hosts may renew it at once, and lose it: name a connection in extra.shared_store"
+            )
+            return Finding("tokens", "warning", f"{found}; {advice}")
+        return Finding("tokens", "ok", found)
 
 
 def _mask(portal: Portal) -> None:

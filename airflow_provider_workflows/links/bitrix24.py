@@ -17,7 +17,7 @@ class WorkflowLink(PushedLink):
         """Return the address of the card of a workflow, or of the list."""
         if workflow_id is None:
             return f"{base_url}/bizproc/userprocesses/"
-        return f"{base_url}/company/personal/bizproc/{quote(workflow_id)}/"
+        return f"{base_url}/company/personal/bizproc/{quote(workflow_id, safe='')}/"
 
 
 class FlowLink(PushedLink):

@@ -163,3 +163,10 @@ def test_a_connection_to_no_application_is_told_which_field_is_missing(
     connect("BITRIX24_DEFAULT", login="1", password="sim0webhook0code")
     assert main(["authorize", "bitrix24_default"]) == 1
     assert '"Application id" (extra.client_id) is empty' in capsys.readouterr().err
+
+
+def test_a_connection_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["authorize", "nowhere"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("Nothing is stored.")
+    assert "nowhere" in told

@@ -121,6 +121,13 @@ class TestInTheWorker:
         assert told["administrator"] == "user 1 is an administrator"
         assert told["tokens"].startswith("pair 2 is in Airflow's Variable bitrix24-tokens-")
 
+    def test_the_doctor_warns_of_hosts_that_may_renew_them_at_once(
+        self, authorized: Variables, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        (told,) = [one for one in Bitrix24Hook().check() if one.check == "tokens"]
+        assert (told.level, "extra.shared_store" in told.text) == ("warning", True)
+
     def test_many_calls_under_way_share_one_renewal(self, authorized: Variables, control: Control) -> None:
         ids = control.add_workflows([{}] * 120)
         hook = Bitrix24Hook()
