@@ -9,6 +9,9 @@ import requests
 
 from tests.e2e.services import wait_until
 
+#: How often a request is made that waited in vain for SQLite, which then has done nothing.
+TRIES = 5
+
 
 class Airflow:
     """Talks to the API server, from any thread, but for one at a time: SQLite has one writer.
@@ -21,12 +24,15 @@ class Airflow:
         self._session = requests.Session()
         self._session.trust_env = False
         self._url = f"{url}/api/v2"
-        token = self._session.get(f"{url}/auth/token", timeout=30).json()["access_token"]
+        token = self._session.get(f"{url}/auth/token", timeout=300).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def _do(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
-        with self._lock:
-            response = self._session.request(method, f"{self._url}{path}", json=body, params=params, timeout=60)
+        for _ in range(TRIES):
+            with self._lock:
+                response = self._session.request(method, f"{self._url}{path}", json=body, params=params, timeout=300)
+            if response.status_code != 500 or "Database error" not in response.text:
+                break
         assert response.ok, f"{method} {path}: HTTP {response.status_code}: {response.text}"
         return response.json()
 

@@ -141,7 +141,7 @@ def serve(simulators: Mapping[str, Simulator]) -> Iterator[Services]:
     assert every_three_seconds != example
     (DAGS / "stuck_workflows_watcher.py").write_text(every_three_seconds)
     # Many write at a time, and on a slow machine each waits longer than the five seconds that are usual.
-    database = f"sqlite:///{HOME}/airflow.db?timeout=20"
+    database = f"sqlite:///{HOME}/airflow.db?timeout=60"
     settings = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "8",
