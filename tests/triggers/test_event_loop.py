@@ -36,7 +36,7 @@ from tests.triggers.clock import revive
 
 INSTANCE = "2052e10a-d142-4391-a731-2be1ab1c0188"
 #: Seconds after which what was waited for will not come, on the slowest machine.
-PATIENCE = 30.0
+PATIENCE = 300.0
 
 
 def running(template: int = 7) -> RunningWorkflowsTrigger:
@@ -205,7 +205,7 @@ class TestNotBlocked:
             return read(self, name)
 
         monkeypatch.setattr("redis.Redis", lambda **options: FakeRedis(server=server))
-        monkeypatch.setattr("airflow_provider_workflows.hooks.bitrix24.record_store", made_slowly)
+        monkeypatch.setattr("airflow_provider_workflows.hooks.stores.record_store", made_slowly)
         monkeypatch.setattr(RedisRecordStore, "_read", read_slowly)
         control.add_workflows([{"TEMPLATE_ID": 7}])
         assert self.beside(others, running())["status"] == "success"
