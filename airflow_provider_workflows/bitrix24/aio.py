@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
-from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter, host_limiter
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.rest.aio import AsyncClient
@@ -14,6 +13,10 @@ from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.concurrency import FIRST
 from airflow_provider_workflows.rest.driver import Purpose
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
+
+# A Dag's file makes no client.
+if TYPE_CHECKING:
+    from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 
 
 class AsyncBitrix24Client(AsyncClient[Call]):
@@ -39,6 +42,8 @@ class AsyncBitrix24Client(AsyncClient[Call]):
         http: HttpSettings | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        from airflow_provider_workflows.bitrix24.limits.limiter import host_limiter
+
         super().__init__(
             Bitrix24Wire(portal),
             limiter=limiter or host_limiter(portal, clock.time),

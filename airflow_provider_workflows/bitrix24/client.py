@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter, host_limiter
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.sync import Client
+
+# A Dag's file makes no client.
+if TYPE_CHECKING:
+    from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 
 
 class Bitrix24Client(Client[Call]):
@@ -31,6 +36,8 @@ class Bitrix24Client(Client[Call]):
         http: HttpSettings | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        from airflow_provider_workflows.bitrix24.limits.limiter import host_limiter
+
         super().__init__(
             Bitrix24Wire(portal),
             limiter=limiter or host_limiter(portal, clock.time),

@@ -6,43 +6,40 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import SecretStr
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
-from airflow_provider_workflows.bitrix24.checks import check_portal
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
 from airflow_provider_workflows.bitrix24.errors import TokenExpiredError, TokenStoreError
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
-from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
-from airflow_provider_workflows.bitrix24.oauth.application import Application, check_token_url
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook, budget_name
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
 from airflow_provider_workflows.get_provider_info import field_behaviour, field_name
 from airflow_provider_workflows.hooks.base import Account, AccountHook
 from airflow_provider_workflows.hooks.connections import (
     ConnectionFieldError,
-    HttpExtra,
     check_type,
     field_fault,
     form_widgets,
     read_extra,
 )
-from airflow_provider_workflows.hooks.deployment import check_pace
-from airflow_provider_workflows.records.files import host_store
-from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
 from airflow_provider_workflows.rest.address import Address, FieldError, base_url
 from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError
 from airflow_provider_workflows.rest.findings import Finding, defect_of
 from airflow_provider_workflows.rest.plans import Plan
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT, MOST_IN_FLIGHT, HttpSettings
+from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
 
-# Modules for stores and applications are imported where they are used: not by every file that has a Dag.
+# What a Dag's file does not need is imported where it is used.
 if TYPE_CHECKING:
+    from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
+    from airflow_provider_workflows.bitrix24.oauth.application import Application
+    from airflow_provider_workflows.hooks.extras import Bitrix24Extra
     from airflow_provider_workflows.hooks.oauth import Authorizing
+    from airflow_provider_workflows.records.store import RecordStore
 
 log = logging.getLogger(__name__)
 
@@ -51,34 +48,6 @@ SomeClient = TypeVar("SomeClient", Bitrix24Client, AsyncBitrix24Client)
 #: How much larger the bucket of Enterprise plans is, 250 requests instead of 50, and how much faster it drains, 5 a
 #: second instead of 2.
 ENTERPRISE_CAPACITY, ENTERPRISE_DRAIN = 250 / 50, 5 / 2
-
-
-class Bitrix24Extra(HttpExtra):
-    """The ``extra`` of a connection of type ``bitrix24``.
-
-    :param access_token: OAuth access token, instead of a webhook's user id and code; it is not renewed.
-    :param client_id: id of a local application, instead of them: its tokens are renewed.
-    :param client_secret: the application's secret.
-    :param token_url: where its tokens are had; default: ``https://oauth.bitrix.info/oauth/token/``.
-    :param bucket_capacity: requests that may go at once; 50, on Enterprise plans 250.
-    :param bucket_drain: requests a second after that; 2, on Enterprise plans 5.
-    :param operating_limit: seconds that a method may run in ten minutes; 480.
-    :param in_flight: requests under way at once in bulk work at most; 16.
-    :param max_share: the part of both that is ours, above 0 and at most 1; the rest is left to other integrations.
-    :param shared_store: id of a connection of type ``redis``, ``postgres`` or ``mysql``: where workers on several
-        hosts share the rate limit and the tokens; default: the files of each host, and an Airflow Variable.
-    """
-
-    access_token: SecretStr | None = None
-    client_id: str | None = None
-    client_secret: SecretStr | None = None
-    token_url: Annotated[str, AfterValidator(check_token_url)] | None = None
-    bucket_capacity: float = Field(Limits().bucket_capacity, ge=2)
-    bucket_drain: float = Field(Limits().bucket_drain, gt=0)
-    operating_limit: float = Field(Limits().operating_limit, gt=0)
-    in_flight: int = Field(IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
-    max_share: float = Field(1.0, gt=0, le=1)
-    shared_store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +115,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         :param connection: the Airflow connection.
         :raises ConnectionFieldError: with the field's name.
         """
+        from airflow_provider_workflows.hooks.extras import Bitrix24Extra
+
         check_type(connection, cls.conn_type, "https", "http")
         extra = read_extra(connection, Bitrix24Extra)
         portal = portal_of(connection, extra.access_token, any((extra.client_id, extra.client_secret, extra.token_url)))
@@ -229,7 +200,10 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     @classmethod
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
+        from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
         from airflow_provider_workflows.hooks.stores import record_store
+        from airflow_provider_workflows.records.files import host_store
+        from airflow_provider_workflows.records.store import MemoryRecordStore
 
         portal, clock = settings.account, cls.clock.time
         limits = settings.limits.for_hosts() if settings.shared_store else settings.limits
@@ -263,9 +237,13 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         return Authorizing(chain_of(settings.application, settings.shared_store, self.clock), settings.http, self.clock)
 
     def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:  # noqa: ARG002 Domo's.
+        from airflow_provider_workflows.bitrix24.checks import check_portal
+
         return check_portal()
 
     def _check_here(self) -> list[Finding]:
+        from airflow_provider_workflows.hooks.deployment import check_pace
+
         settings = self.read_settings(self.get_connection(self._conn_id))
         found = check_pace(self.record_store(), shared=settings.shared_store is not None)
         if settings.application is None:
@@ -313,6 +291,8 @@ def application_of(connection: Connection, extra: Bitrix24Extra, portal: Portal)
     given = {"client_id": extra.client_id, "client_secret": extra.client_secret}
     if not extra.token_url and not any(given.values()):
         return None
+    from airflow_provider_workflows.bitrix24.oauth.application import Application
+
     try:
         for name, value in given.items():
             if not value:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import Connection
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from airflow_provider_workflows.get_provider_info import extra_fields, field_name
 from airflow_provider_workflows.rest.address import FieldError
 from airflow_provider_workflows.rest.errors import ProviderError
-from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
 from airflow_provider_workflows.rest.spelling import did_you_mean
 
@@ -34,36 +32,6 @@ class ConnectionFieldError(ProviderError, ValueError):
     def message(self) -> str:
         """What went wrong."""
         return f"Connection {self.conn_id!r}: {self.fault}"
-
-
-class HttpExtra(BaseModel):
-    """The part of ``extra`` that all connection types have.
-
-    :param connect_timeout: seconds for making a connection, default 10.
-    :param read_timeout: seconds without a byte of the reply, default 70.
-    :param total_timeout: seconds for a request and its whole reply, default 180.
-    :param max_reply_size: bytes that a decoded reply may have, default 64 MiB.
-    :param verify: path of the certificates to trust, a file or a folder; certificates are always checked.
-    """
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    connect_timeout: float = Field(HttpSettings().connect_timeout, gt=0)
-    read_timeout: float = Field(HttpSettings().read_timeout, gt=0)
-    total_timeout: float = Field(HttpSettings().total_timeout, gt=0)
-    max_reply_size: int = Field(HttpSettings().max_reply_size, gt=0)
-    verify: str | None = None
-
-    @field_validator("verify", mode="before")
-    @classmethod
-    def _is_a_path(cls, verify: Any) -> Any:
-        if isinstance(verify, bool):
-            raise ValueError("must be the path of a CA bundle: certificates are always checked")
-        return verify
-
-    def http(self) -> HttpSettings:
-        """Return how requests are made."""
-        return HttpSettings(**{field.name: getattr(self, field.name) for field in fields(HttpSettings)})
 
 
 def form_widgets(connection_type: str) -> dict[str, Any]:

@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
-from pydantic import Field
 
-from airflow_provider_workflows.domo.account import IN_FLIGHT, INSTANCE_PATH, Account
+from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
-from airflow_provider_workflows.domo.checks import check_account
 from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.domo.wire import DomoWire
 from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import (
     ConnectionFieldError,
-    HttpExtra,
     check_type,
     field_fault,
     form_widgets,
@@ -25,19 +22,8 @@ from airflow_provider_workflows.hooks.connections import (
 )
 from airflow_provider_workflows.rest.findings import Finding
 from airflow_provider_workflows.rest.plans import Plan
-from airflow_provider_workflows.rest.protocol import MOST_IN_FLIGHT, HttpSettings
+from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames
-
-
-class DomoExtra(HttpExtra):
-    """The ``extra`` of a connection of type ``domo``.
-
-    :param instance_path: path at which one workflow instance is read (undocumented by Domo).
-    :param in_flight: requests under way at once, of one task or of all triggers of a triggerer; 4.
-    """
-
-    instance_path: str = INSTANCE_PATH
-    in_flight: int = Field(IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +76,8 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         :param connection: the Airflow connection.
         :raises ConnectionFieldError: with the field's name.
         """
+        from airflow_provider_workflows.hooks.extras import DomoExtra
+
         check_type(connection, cls.conn_type)
         extra = read_extra(connection, DomoExtra)
         return AccountSettings(account_of(connection, extra.instance_path), extra.in_flight, extra.http())
@@ -113,6 +101,8 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         return AsyncDomoClient(settings.account, in_flight=settings.in_flight, http=settings.http, clock=cls.clock)
 
     def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:
+        from airflow_provider_workflows.domo.checks import check_account
+
         return check_account(model_id)
 
 

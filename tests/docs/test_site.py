@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Extra
-from airflow_provider_workflows.hooks.domo import DomoExtra
+from airflow_provider_workflows.hooks.extras import Bitrix24Extra, DomoExtra
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -16,8 +16,9 @@ from airflow.providers.common.compat.sdk import BaseHook, BaseOperatorLink
 from airflow.providers_manager import ProvidersManager
 
 from airflow_provider_workflows.get_provider_info import get_provider_info
-from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Extra, Bitrix24Hook
-from airflow_provider_workflows.hooks.domo import DomoExtra, DomoHook
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.hooks.extras import Bitrix24Extra, DomoExtra
 
 HOOKS: dict[str, type[Any]] = {"bitrix24": Bitrix24Hook, "domo": DomoHook}
 EXTRAS: dict[str, Any] = {"bitrix24": Bitrix24Extra, "domo": DomoExtra}
