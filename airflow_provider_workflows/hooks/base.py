@@ -136,12 +136,12 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
             client = self._make_client(settings)
         except ValueError as error:
             raise ConnectionFieldError(self._conn_id, field_fault(self.conn_type, error)) from None
-        client.renewal.renew = self._renewal(settings.account, self._read_again)
+        client.renewal.renew = self._renewal(settings.account, self._read_connection)
         client.where = self.named(_host(settings.account))
         client.observer = observer_for(self.conn_type, settings.account.base_url, self.clock)
         return client
 
-    def _read_again(self) -> Settings:
+    def _read_connection(self) -> Settings:
         return self.read_settings(self.get_connection(self._conn_id))
 
     def named(self, host: str) -> str:
@@ -224,7 +224,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         :param model_id: Domo: a workflow model whose rights are looked at too.
         """
         try:
-            address = self.read_settings(self.get_connection(self._conn_id)).account.base_url
+            address = self._read_connection().account.base_url
             found = self.run(self._check_plan(model_id))
         except ConnectionFieldError as error:
             return [Finding("connection", "defect", error.fault)]

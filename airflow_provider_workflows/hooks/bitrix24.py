@@ -219,7 +219,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         """
         from airflow_provider_workflows.hooks.stores import record_store
 
-        settings = self.read_settings(self.get_connection(self._conn_id))
+        settings = self._read_connection()
         return record_store(settings.shared_store, self.clock.time)
 
     def authorizing(self) -> Authorizing:
@@ -227,7 +227,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
         :raises ConnectionFieldError: if the connection describes no application, with the field's name.
         """
-        settings = self.read_settings(self.get_connection(self._conn_id))
+        settings = self._read_connection()
         if settings.application is None:
             fault = f"{field_name(self.conn_type, 'client_id')} is empty; only applications have tokens"
             raise ConnectionFieldError(self._conn_id, fault)
@@ -244,14 +244,12 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def _check_here(self) -> list[Finding]:
         from airflow_provider_workflows.hooks.deployment import check_pace
 
-        settings = self.read_settings(self.get_connection(self._conn_id))
+        settings = self._read_connection()
         found = check_pace(self.record_store(), shared=settings.shared_store is not None)
         if settings.application is None:
             return found
-        return [
-            *found,
-            self._check_tokens(several_hosts=any(one.check == "pace" and one.level != "ok" for one in found)),
-        ]
+        several_hosts = any(one.check == "pace" and one.level != "ok" for one in found)
+        return [*found, self._check_tokens(several_hosts=several_hosts)]
 
     def _check_tokens(self, *, several_hosts: bool) -> Finding:
         """Tell where an application's tokens are; they were used just now.
