@@ -7,18 +7,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import Event
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from asgiref.sync import sync_to_async
 
+from airflow_provider_workflows.rest.base_client import BaseClient
 from airflow_provider_workflows.rest.certificates import named_certificates, trusting
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
-from airflow_provider_workflows.rest.observer import Observer
 from airflow_provider_workflows.rest.plans import Plan
-from airflow_provider_workflows.rest.progress import Stats
 from airflow_provider_workflows.rest.protocol import (
     IN_FLIGHT,
     MOST_IN_FLIGHT,
@@ -31,13 +30,12 @@ from airflow_provider_workflows.rest.protocol import (
     encode_body,
 )
 from airflow_provider_workflows.rest.redaction import ahide_frames
-from airflow_provider_workflows.rest.renewal import Renewal
 
 C = TypeVar("C")
 T = TypeVar("T")
 
 
-class AsyncClient(Generic[C]):
+class AsyncClient(BaseClient[C]):
     """Runs plans against one account, several at once, over one pool of connections. Never blocks the event loop.
 
     :param wire: how calls look on the wire.
@@ -58,27 +56,9 @@ class AsyncClient(Generic[C]):
     ) -> None:
         self.http = http or HttpSettings()
         self._runtime = LoopRuntime(self.http, clock)
-        self._driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
-        #: The account's host, for errors.
-        self.where = ""
-        #: What has a credential replaced that is refused.
-        self.renewal = Renewal(self._driver, self._one_at_a_time)
-        self._driver.send = self.renewal.attempt
         self._renewing = asyncio.Lock()
-
-    @property
-    def stats(self) -> Stats:
-        """What this client has done so far."""
-        return self._driver.stats
-
-    @property
-    def observer(self) -> Observer:
-        """Who is told what this client does, while it goes on."""
-        return self._driver.observer
-
-    @observer.setter
-    def observer(self, observer: Observer) -> None:
-        self._driver.observer = observer
+        driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
+        super().__init__(driver, self._one_at_a_time)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,19 +8,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing, suppress
 from http.cookiejar import DefaultCookiePolicy
 from threading import Event, Lock
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ReadTimeoutError
 
+from airflow_provider_workflows.rest.base_client import BaseClient
 from airflow_provider_workflows.rest.certificates import named_certificates
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
-from airflow_provider_workflows.rest.observer import Observer
 from airflow_provider_workflows.rest.plans import Plan
-from airflow_provider_workflows.rest.progress import Stats
 from airflow_provider_workflows.rest.protocol import (
     IN_FLIGHT,
     MOST_IN_FLIGHT,
@@ -33,7 +32,6 @@ from airflow_provider_workflows.rest.protocol import (
     encode_body,
 )
 from airflow_provider_workflows.rest.redaction import hide_frames
-from airflow_provider_workflows.rest.renewal import Renewal
 from airflow_provider_workflows.rest.threads import in_thread
 
 #: Seconds that an interrupted task waits for what is under way. Airflow kills a task a minute after it asked it to end.
@@ -47,7 +45,7 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 
-class Client(Generic[C]):
+class Client(BaseClient[C]):
     """Runs plans against one account, over reused connections.
 
     :param wire: how calls look on the wire.
@@ -68,33 +66,15 @@ class Client(Generic[C]):
     ) -> None:
         self.http = http or HttpSettings()
         self._runtime = ThreadRuntime(self.http, clock)
-        self._driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
-        #: What has a credential replaced that is refused.
-        self.renewal = Renewal(self._driver, self._one_at_a_time)
-        self._driver.send = self.renewal.attempt
-        #: Whose client it is, for errors: the connection and its host.
-        self.where = ""
         self._renewing = Lock()
+        driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
+        super().__init__(driver, self._one_at_a_time)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def stats(self) -> Stats:
-        """What this client has done so far."""
-        return self._driver.stats
-
-    @property
-    def observer(self) -> Observer:
-        """Who is told what this client does, while it goes on."""
-        return self._driver.observer
-
-    @observer.setter
-    def observer(self, observer: Observer) -> None:
-        self._driver.observer = observer
 
     def close(self) -> None:
         """Close the connections."""
