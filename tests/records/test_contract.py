@@ -22,10 +22,10 @@ from airflow_provider_workflows.records.files import FileRecordStore
 from airflow_provider_workflows.records.redis import RedisRecordStore
 from airflow_provider_workflows.records.sql import SqlRecordStore
 from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore, RecordStoreError
+from tests.rest.loopback import closed_port
 from tests.servers import (
     NotInstalledError,
     Server,
-    free_port,
     mariadb_server,
     postgres_server,
     redis_server,
@@ -206,7 +206,7 @@ def test_a_real_server_keeps_them_too_and_may_close_connections(
 
 class TestAServerThatIsAway:
     def test_is_told_with_its_place_and_no_secret(self) -> None:
-        port = free_port()
+        port = closed_port()
         for away in (
             redis_at(port, username="airflow", password="s3cret"),
             SqlRecordStore(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 HANG = b"HANG"
 #: Instead of an answer: reset the connection.
 RESET = b"RESET"
+_held: list[socket.socket] = []
 
 
 class Trickle(bytes):
@@ -92,10 +93,12 @@ def loopback(answer: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None
 
 
 def closed_port() -> int:
-    """Return a port at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port at which nothing listens, nor will: it is held, so that no test beside this one is given it."""
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", 0))
+    _held.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 def _read_request(connection: socket.socket) -> bytes:
