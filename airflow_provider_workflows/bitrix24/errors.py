@@ -120,6 +120,15 @@ class WorkflowError(RejectedError):
     """HTTP 400 with an empty code: bizproc refused; the text, in the portal's language, is the only cause given."""
 
 
+class DocumentLimitError(NotProcessedError):
+    """A start that was refused while as many workflows ran on the document as may: nothing was started."""
+
+    advice = (
+        "A CRM item takes two workflows at once in Bitrix24's cloud; the start can succeed when one of them has ended. "
+        "If it is refused then as well, the template may not suit the document."
+    )
+
+
 class FlowError(RejectedError):
     """HTTP 400 with code "0": every refusal of the flow methods."""
 

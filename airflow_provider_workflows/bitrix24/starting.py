@@ -10,12 +10,45 @@ from typing import Any
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.ending import check_workflow_ids
+from airflow_provider_workflows.bitrix24.errors import DocumentLimitError, WorkflowError
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, find_workflows, read_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
-from airflow_provider_workflows.rest.errors import UnreadableReplyError
+from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, send
 from airflow_provider_workflows.rest.start_once import Candidate, ForeignIdError
+
+#: What Bitrix24's workflow runtime reads for itself out of a workflow's parameters, in exactly this case: who starts
+#: it, which id it has, whether it goes beyond the limit of workflows on a document, and the like.
+RUNTIME_KEYS = frozenset(
+    {
+        "TargetUser",
+        "ModifiedDocumentField",
+        "UseForcedTracking",
+        "IgnoreSimultaneousProcessesLimit",
+        "DocumentEventType",
+        "__DocumentType",
+        "PreGeneratedWorkflowId",
+    }
+)
+#: As many workflows may run at once on a CRM item in Bitrix24's cloud; portals that were customers before May 2017, and
+#: those on servers of one's own, may have more.
+DOCUMENT_LIMIT = 2
+
+
+def check_parameters(parameters: Any, argument: str = "parameters") -> None:
+    """Check a template's parameters.
+
+    :raises ArgumentError: if they have no names, or one is the runtime's own.
+    """
+    if not isinstance(parameters, Mapping):
+        raise ArgumentError(f"{argument} must be a mapping of names to values, not {type(parameters).__name__}")
+    for name in parameters:
+        if name in RUNTIME_KEYS:
+            raise ArgumentError(
+                f"{argument}: {name!r} is no parameter of a template; Bitrix24's workflow runtime reads it for itself. "
+                "Leave it out, or give the template's parameter another name"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +58,16 @@ class StartRequest:
     :param template_id: id of the template.
     :param document_id: module, document type and element, e.g. ``("crm", "CCrmDocumentLead", "LEAD_1")``.
     :param parameters: the template's parameters.
+    :raises ArgumentError: if a parameter has a name that the portal's runtime reads for itself.
     """
 
     template_id: int
     document_id: tuple[str, str, str]
     parameters: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.parameters is not None:
+            check_parameters(self.parameters)
 
     @property
     def name(self) -> str:
@@ -41,20 +79,39 @@ class StartRequest:
 
         :param since: only those started then or later.
         """
+        return self._on_document(**{"TEMPLATE_ID": self.template_id} | ({">=STARTED": since} if since else {}))
+
+    def _on_document(self, **wanted: Any) -> WorkflowFilter:
         module_id, entity, element = self.document_id
-        wanted = {"TEMPLATE_ID": self.template_id, "MODULE_ID": module_id, "ENTITY": entity, "DOCUMENT_ID": element}
-        return WorkflowFilter.parse(wanted | ({">=STARTED": since} if since else {}))
+        return WorkflowFilter.parse(wanted | {"MODULE_ID": module_id, "ENTITY": entity, "DOCUMENT_ID": element})
 
     def existing(self) -> Plan[list[str]]:
         """Read the ids of the running workflows of this template on this document."""
         return (yield from find_workflow_ids(self.same_target()))
 
     def start(self) -> Plan[str]:
-        """Start it, and return the workflow's id. A start whose reply is lost is not sent again."""
-        reply: Reply = yield from send(calls.start_workflow(self.template_id, self.document_id, self.parameters))
+        """Start it, and return the workflow's id. A start whose reply is lost is not sent again.
+
+        :raises DocumentLimitError: if it was refused, and as many workflows run on the document as may.
+        """
+        try:
+            reply: Reply = yield from send(calls.start_workflow(self.template_id, self.document_id, self.parameters))
+        except WorkflowError as error:
+            yield from self._check_place(error)
+            raise
         if isinstance(reply.result, str) and reply.result:
             return reply.result
         raise UnreadableReplyError(self.name, text="the result is no workflow id")
+
+    def _check_place(self, refusal: WorkflowError) -> Plan[None]:
+        """Tell a document that has no place for another workflow from a start that cannot be."""
+        try:
+            running = yield from find_workflow_ids(self._on_document())
+        except ApiError:
+            return
+        if len(running) >= DOCUMENT_LIMIT:
+            text = f"{len(running)} workflows run on this document. The portal says: {refusal.text}"
+            raise DocumentLimitError(self.name, code=refusal.code, http_status=refusal.http_status, text=text) from None
 
     def find_new(self, known: Iterable[str], since: datetime | None) -> Plan[list[Candidate]]:
         """Read the running workflows of this template on this document, except what is known or older."""

@@ -78,7 +78,7 @@ class Settings:
     has_automation: bool = True  # robots, whose bizproc.event.send is there without workflows, too
     has_flows: bool = True
     document_limit: int = 0  # workflows at once on one CRM item, 0 for any number; the cloud has 2
-    obeys_parameters: bool = False  # whether a start takes its runtime's own keys out of PARAMETERS
+    obeys_parameters: bool = True  # whether a start takes its runtime's own keys out of PARAMETERS
     delegate_others: bool = True  # whether an administrator may delegate other people's tasks
     overload: bool = False  # the block that staff put on a portal by hand
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
-from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, WorkflowError
+from airflow_provider_workflows.bitrix24.errors import DocumentLimitError, NotAdministratorError, WorkflowError
 from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError
 from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.operators.bitrix24 import StartWorkflowOperator
@@ -257,6 +257,8 @@ class TestStart:
             ({"document_id": ["crm", "LEAD_1"]}, "document_id"),
             ({"document_id": ["crm", "", "LEAD_1"]}, "document_id"),
             ({"parameters": ["a"]}, "parameters"),
+            ({"parameters": {"user": "user_5", "PreGeneratedWorkflowId": "a.1"}}, "parameters: 'PreGenerated"),
+            ({"parameters": {"IgnoreSimultaneousProcessesLimit": "{{ params.all }}"}}, "parameters: 'IgnoreSimul"),
         ],
     )
     def test_what_cannot_be_started_is_refused_before_anything_is_sent(
@@ -266,6 +268,36 @@ class TestStart:
         with pytest.raises(ValueError, match=f"^{named}"):
             StartWorkflowOperator(task_id="start", **given).execute(context)
         assert control.requests() == []
+
+    def test_what_comes_from_elsewhere_is_refused_before_anything_is_sent(self, control: Control, context: Any) -> None:
+        operator = Bitrix24(control).operator(parameters="{{ params.given }}")
+        operator.parameters = {"TargetUser": "user_5"}  # as a task before it left it in XCom
+        with refused(ArgumentError, match="'TargetUser' is no parameter of a template.*another name"):
+            operator.execute(context)
+        assert control.requests() == []
+
+    def test_a_document_with_as_many_workflows_as_may_be_takes_the_retry_when_one_has_ended(
+        self, control: Control, context: Any
+    ) -> None:
+        control.configure(document_limit=2)
+        item = dict(zip(("MODULE_ID", "ENTITY", "DOCUMENT_ID"), DOCUMENT, strict=True))
+        ids = control.add_workflows([{"TEMPLATE_ID": 8, **item}] * 2)
+        operator = Bitrix24(control).operator()
+        with pytest.raises(DocumentLimitError, match="2 workflows run on this document"):
+            operator.execute(context)
+        assert starts(control) == []
+        control.finish_workflows(ids[:1])
+        started = operator.execute(retry(context))
+        assert starts(control) == [started]
+
+    def test_where_it_cannot_be_told_how_many_there_are_a_refusal_is_final(
+        self, control: Control, context: Any
+    ) -> None:
+        control.configure(document_limit=1)
+        control.add_workflows([dict(zip(("MODULE_ID", "ENTITY", "DOCUMENT_ID"), DOCUMENT, strict=True))])
+        control.inject("error", method="bizproc.workflow.instances", times=None, status=403, code="ACCESS_DENIED")
+        with refused(WorkflowError):
+            Bitrix24(control).operator().execute(context)
 
     def test_a_document_of_another_type_is_the_portals_error(self, control: Control, context: Any) -> None:
         Bitrix24(control)

@@ -170,23 +170,31 @@ class TestTheLimitOfADocument:
         assert state(control, "d")["state"] == "waiting"
 
 
-OWN = {"PreGeneratedWorkflowId": "mine.1", "IgnoreSimultaneousProcessesLimit": True, "colour": "red"}
+OWN = {"PreGeneratedWorkflowId": "mine.1", "IgnoreSimultaneousProcessesLimit": True, "UseForcedTracking": True}
+OWN |= {"colour": "red"}
 
 
 class TestTheRuntimesOwnKeys:
-    """Users' values share their array with keys of the runtime, which newer cores may read."""
+    """Users' values share their array with keys of the runtime, which not every core may read."""
 
-    def test_they_are_values_like_others_unless_set_otherwise(self, rest, control):
+    def test_who_starts_it_is_always_who_calls(self, rest, control):
+        given = {"TargetUser": "user_7", "colour": "red"}
+        id = rest(START, {"TEMPLATE_ID": 3, "DOCUMENT_ID": DEAL, "PARAMETERS": given}).json()["result"]
+        assert (state(control, id)["STARTED_BY"], state(control, id)["parameters"]) == ("1", {"colour": "red"})
+
+    def test_they_can_be_values_like_others(self, rest, control):
+        control.configure(obeys_parameters=False)
         id = rest(START, {"TEMPLATE_ID": 3, "DOCUMENT_ID": DEAL, "PARAMETERS": OWN}).json()["result"]
         assert id != "mine.1"
         assert state(control, id)["parameters"] == OWN
 
     def test_they_choose_the_id_once_and_pass_the_limit(self, rest, control):
-        control.configure(obeys_parameters=True, document_limit=1)
+        control.configure(document_limit=1)
         control.add_workflows([{"DOCUMENT_ID": "DEAL_5"}])
         start = {"TEMPLATE_ID": 3, "DOCUMENT_ID": DEAL, "PARAMETERS": OWN}
         assert rest(START, start).json()["result"] == "mine.1"
         assert state(control, "mine.1")["parameters"] == {"colour": "red"}
+        control.finish_workflows(["mine.1"])
         again = rest(START, start)
         assert (again.status_code, again.json()["error"]) == (400, "")
         assert len(control.journal("start")) == 1

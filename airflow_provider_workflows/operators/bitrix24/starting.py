@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.listing import running_workflows
-from airflow_provider_workflows.bitrix24.starting import StartRequest
+from airflow_provider_workflows.bitrix24.starting import StartRequest, check_parameters
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan
 from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int, check_final, is_final
 from airflow_provider_workflows.tasks.base import TaskArguments
@@ -41,7 +40,8 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
 
     :param template_id: id of the template. (templated)
     :param document_id: module, document type and element, e.g. ``["crm", "CCrmDocumentLead", "LEAD_1"]``. (templated)
-    :param parameters: the template's parameters, by name. (templated)
+    :param parameters: the template's parameters, by name. Names that the portal's workflow runtime reads for itself
+        (``PreGeneratedWorkflowId``, ``IgnoreSimultaneousProcessesLimit`` and the like) are refused. (templated)
     :param wait_for_completion: wait until it runs no more. Bitrix24 does not tell how it ended.
     :param poll_interval: seconds between two polls while waiting.
     :param wait_timeout: seconds to wait at most, a week by default.
@@ -54,6 +54,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
         workflow is taken for a start whose reply was lost.
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
+    :raises DocumentLimitError: if as many workflows run on the document as may; nothing was started, a retry can help.
     :raises StartUnclearError: if the reply was lost.
     :raises StillRunningError: if it has not ended in time.
     """
@@ -97,10 +98,9 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
 
     def _check(self) -> None:
         super()._check()
-        if self.parameters is not None and not isinstance(self.parameters, Mapping) and is_final(self.parameters):
-            raise ArgumentError(
-                f"parameters must be a mapping of names to values, not {type(self.parameters).__name__}"
-            )
+        # Airflow renders no keys, so these are known also where a value is a template.
+        if self.parameters is not None and (isinstance(self.parameters, Mapping) or is_final(self.parameters)):
+            check_parameters(self.parameters)
         check_final(self.document_id, "document_id", as_document_id)
         check_final(self.template_id, "template_id", as_positive_int)
 

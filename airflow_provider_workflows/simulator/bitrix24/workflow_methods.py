@@ -9,8 +9,15 @@ from airflow_provider_workflows.simulator.bitrix24 import listing, workflows
 from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError, Call
 from airflow_provider_workflows.simulator.bitrix24.texts import text
 
-#: What the runtime reads out of the same array as users' values.
-RUNTIME_KEYS = ("PreGeneratedWorkflowId", "IgnoreSimultaneousProcessesLimit")
+#: What the runtime reads out of the same array as users' values; the first two have an effect that can be seen.
+RUNTIME_KEYS = (
+    "PreGeneratedWorkflowId",
+    "IgnoreSimultaneousProcessesLimit",
+    "ModifiedDocumentField",
+    "UseForcedTracking",
+    "DocumentEventType",
+    "__DocumentType",
+)
 ELEMENTS = {
     ("crm", "CCrmDocumentLead"): r"LEAD_[0-9]+",
     ("crm", "CCrmDocumentCompany"): r"COMPANY_[0-9]+",
@@ -61,6 +68,7 @@ def start(call: Call) -> Answer:
     if template.get("ENTITY") not in (None, entity):
         raise ApiError(400, "", "Template type and DOCUMENT_ID mismatch!")
     parameters = dict(php.entries(call.upper("PARAMETERS")))
+    parameters.pop("TargetUser", None)  # it is always who calls
     own = {name: parameters.pop(name, None) for name in RUNTIME_KEYS} if world.settings.obeys_parameters else {}
     limit = world.settings.document_limit if module_id == "crm" else 0
     if php.truth(own.get("IgnoreSimultaneousProcessesLimit")):
