@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -135,9 +136,10 @@ def _as(user: str) -> dict[str, Any]:
 @contextmanager
 def _running(command: list[str], folder: Path, port: int, **options: Any) -> Iterator[Server]:
     def start() -> subprocess.Popen[bytes]:
-        with (folder / "log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **options)
-        _await_listener(port, process, folder)
+        log = folder / "log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder, **options)
+        _await_ready(process, log)
         return process
 
     server = Server(port, folder, start(), start)
@@ -147,11 +149,12 @@ def _running(command: list[str], folder: Path, port: int, **options: Any) -> Ite
         server.kill()
 
 
-def _await_listener(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
+def _await_ready(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until it says so itself: PostgreSQL takes connections before, and refuses whoever comes."""
     latest = time.monotonic() + 300
     while time.monotonic() < latest and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        if re.search(r"(?i)ready (to accept|for) connections", log.read_text()):
             return
         time.sleep(0.02)
     process.kill()
-    raise RuntimeError(f"{process.args!r} does not listen: {(folder / 'log').read_text()[-2000:]}")
+    raise RuntimeError(f"{process.args!r} does not get ready: {log.read_text()[-2000:]}")
