@@ -241,7 +241,8 @@ class WorkflowFilter:
 def _typed(name: str, key: str, value: Any) -> datetime | int | str:
     if name in DATE_FIELDS:
         return _date(key, value)
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or not str(value).strip():
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or str(value).strip() in {"", "None"}:
+        # A template that finds nothing renders the last two; with "!" they would match all.
         raise FilterError(f"filters: the value of {key!r} must be one text or number, not {value!r}")
     if name not in NUMBER_FIELDS:
         return str(value)

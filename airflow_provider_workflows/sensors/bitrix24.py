@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import PokeReturnValue
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
@@ -18,9 +18,9 @@ from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import TOLERANCE
 from airflow_provider_workflows.sensors.deferrable import DeferrableSensor
-from airflow_provider_workflows.tasks.arguments import check_stuck_for, is_final
+from airflow_provider_workflows.tasks.arguments import is_final
 from airflow_provider_workflows.tasks.base import SensorArguments
-from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task, check_filters
+from airflow_provider_workflows.tasks.bitrix24 import FilteringTask
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
 from airflow_provider_workflows.triggers.bitrix24 import RunningWorkflowsTrigger
 from airflow_provider_workflows.triggers.polling import unexpected_event
@@ -37,7 +37,7 @@ def _is_plain(value: Any) -> bool:
     return "xcom" not in value if isinstance(value, str) else is_final(value)
 
 
-class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
+class RunningWorkflowsSensor(FilteringTask, DeferrableSensor):
     """Waits until the number of matching running workflows lies in a range.
 
     By default it waits for at least one; ``min_count=0, max_count=0`` waits until none is left. A poll takes one
@@ -60,8 +60,6 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
     :raises FilterError: if the filter is not one that Bitrix24 would apply; nothing is sent then.
     """
 
-    template_fields: Sequence[str] = ("bitrix24_conn_id", "filters")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
     operator_extra_links = (WorkflowLink(),)
     ui_color = "#bbed21"
 
@@ -78,9 +76,14 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[SensorArguments],
     ) -> None:
-        super().__init__(deferrable=deferrable, tolerance=tolerance, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
-        self.filters: Any = filters
-        self.stuck_for = stuck_for
+        super().__init__(
+            filters=filters,
+            stuck_for=stuck_for,
+            deferrable=deferrable,
+            tolerance=tolerance,
+            bitrix24_conn_id=bitrix24_conn_id,
+            **kwargs,
+        )
         self.min_count = min_count
         self.max_count = max_count
         self._check_made()
@@ -92,8 +95,6 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
 
     def _check(self) -> None:
         super()._check()
-        check_filters(self.filters)
-        check_stuck_for(self.stuck_for)
         if self.min_count < 0 or (self.max_count is not None and self.max_count < self.min_count):
             raise ArgumentError(
                 f"max_count ({self.max_count}) must be min_count ({self.min_count}) or more, and min_count 0 or more"
@@ -116,7 +117,7 @@ class RunningWorkflowsSensor(Bitrix24Task, DeferrableSensor):
 
     def _poll(self, context: Context) -> PokeReturnValue:
         self._show_list(context)
-        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        wanted = self._wanted()
         seen = self.hook.run(watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count))
         self.log.info("%d running workflows match %s", seen.count, wanted.params() or "an empty filter")
         return PokeReturnValue(is_done=seen.ids is not None, xcom_value=seen.ids)

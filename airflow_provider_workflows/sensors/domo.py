@@ -51,9 +51,8 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
     :raises NotCompletedError: if it ended with a status that is not wanted.
     """
 
-    template_fields: Sequence[str] = ("domo_conn_id", "instance_id")
+    template_fields: Sequence[str] = (*DomoTask.template_fields, "instance_id")
     operator_extra_links = (InstanceLink(),)
-    ui_color = "#99ccee"
 
     def __init__(
         self,

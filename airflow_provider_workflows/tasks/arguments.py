@@ -81,6 +81,15 @@ def check_seconds(value: Any, argument: str) -> None:
         raise ArgumentError(f"{argument} must be a number of seconds, 0 or more, not {value!r}")
 
 
+def check_path(value: Any, argument: str) -> None:
+    """Check a path.
+
+    :raises ArgumentError: if it is none, or what a template renders when it finds nothing.
+    """
+    if not isinstance(value, str) or value.strip() in {"", "None"}:
+        raise ArgumentError(f"{argument} must be a path, not {value!r} (did a template give nothing?)")
+
+
 def check_stuck_for(value: Any) -> None:
     """Check ``stuck_for``.
 

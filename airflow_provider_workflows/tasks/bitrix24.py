@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_workflows.bitrix24.filters import WorkflowFilter, parse_key
+from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter, parse_key
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.tasks.arguments import final_part, is_final
+from airflow_provider_workflows.tasks.arguments import check_stuck_for, final_part, is_final
 from airflow_provider_workflows.tasks.base import ProviderTask
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import XComArg
 
 
 class Bitrix24Task(ProviderTask):
@@ -17,6 +21,9 @@ class Bitrix24Task(ProviderTask):
 
     :param bitrix24_conn_id: id of the Airflow connection to the portal.
     """
+
+    template_fields: Sequence[str] = ("bitrix24_conn_id",)
+    ui_color = "#2fc6f6"
 
     def __init__(self, *, bitrix24_conn_id: str = Bitrix24Hook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -30,16 +37,38 @@ class Bitrix24Task(ProviderTask):
         return hook
 
 
-def check_filters(filters: Any) -> list[tuple[str, str]]:
-    """Check ``filters``, as far as they are known. Airflow renders values, but no keys.
+class FilteringTask(Bitrix24Task):
+    """A task on the running workflows that match.
 
-    :param filters: the argument.
-    :returns: operator and field of each key.
-    :raises FilterError: for what the portal would read as a wider filter.
+    :param filters: Bitrix24's FILTER object.
+    :param stuck_for: only workflows whose lock ended this long ago.
     """
-    if not isinstance(filters, Mapping):
-        if is_final(filters):
-            WorkflowFilter.parse(filters)
-        return []
-    WorkflowFilter.parse(final_part(filters))
-    return [parse_key(key) for key in filters]
+
+    template_fields: Sequence[str] = (*Bitrix24Task.template_fields, "filters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    _if_all_are_meant = "leave it out if that is meant"
+
+    def __init__(
+        self, *, filters: Mapping[str, Any] | XComArg | None, stuck_for: timedelta | None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters: Any = filters
+        self.stuck_for = stuck_for
+        #: An upstream task that gave nothing must not widen what is meant to all workflows.
+        self._needs_filters = filters is not None
+
+    def _check(self) -> None:
+        super()._check()
+        check_stuck_for(self.stuck_for)
+        if isinstance(self.filters, Mapping):
+            WorkflowFilter.parse(final_part(self.filters), stuck_for=self.stuck_for)
+            # Airflow renders values, but no keys.
+            for key in self.filters:
+                parse_key(key)
+        elif is_final(self.filters):
+            WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        if self._needs_filters and is_final(self.filters) and not self.filters:
+            raise FilterError(f"filters is empty, which means every running workflow; {self._if_all_are_meant}")
+
+    def _wanted(self, now: datetime | None = None) -> WorkflowFilter:
+        return WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for, now=now)

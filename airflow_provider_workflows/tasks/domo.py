@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,9 @@ class DomoTask(ProviderTask):
 
     :param domo_conn_id: id of the Airflow connection to the account.
     """
+
+    template_fields: Sequence[str] = ("domo_conn_id",)
+    ui_color = "#99ccee"
 
     def __init__(self, *, domo_conn_id: str = DomoHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -12,12 +12,13 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_workflows.rest.ending import EndReport, NotAllEndedError
 from airflow_provider_workflows.rest.errors import ProviderError
+from airflow_provider_workflows.tasks.arguments import check_final, check_path
 from airflow_provider_workflows.tasks.base import ProviderTask
 from airflow_provider_workflows.tasks.earlier_tries import EarlierTries
 from airflow_provider_workflows.tasks.record import EndRecord
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 __all__ = ["EndingTask", "NotAllEndedError", "Reporting", "finish"]
 
@@ -60,9 +61,14 @@ class EndingTask(ProviderTask):
     #: Pushes what is known so far; there while the work goes on.
     _push_so_far: Callable[[], None] | None = None
 
-    def __init__(self, *, record_path: str | None, **kwargs: Any) -> None:
+    def __init__(self, *, record_path: str | XComArg | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.record_path = record_path
+        self.record_path: Any = record_path
+
+    def _check(self) -> None:
+        super()._check()
+        if self.record_path is not None:
+            check_final(self.record_path, "record_path", check_path)
 
     def on_kill(self) -> None:
         """Send nothing more: what is under way is waited for, and the work ends with its report."""

@@ -21,7 +21,13 @@ from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
-from airflow_provider_workflows.triggers.polling import PollTrigger, log, seconds_until_next_poll, serialize_trigger
+from airflow_provider_workflows.triggers.polling import (
+    PollTrigger,
+    check_interval,
+    log,
+    seconds_until_next_poll,
+    serialize_trigger,
+)
 
 #: Ids that one event carries at most.
 IDS = 1000
@@ -134,6 +140,7 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
     :param stuck_for: only workflows whose lock ended this long ago, or so many seconds; Bitrix24 calls them stuck
         after 5 minutes.
     :param poll_interval: seconds between two polls.
+    :raises ArgumentError: if the interval cannot be right.
     :raises FilterError: if the filter is not one that Bitrix24 would apply.
     """
 
@@ -147,9 +154,11 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bitrix24_conn_id = bitrix24_conn_id
+        check_interval(poll_interval)
         self.filters = WorkflowFilter.parse(filters).params()
         self.stuck_for = stuck_for.total_seconds() if isinstance(stuck_for, timedelta) else stuck_for
         self.poll_interval = poll_interval
+        wanted_now(self.filters, self.stuck_for, poll_interval)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments."""

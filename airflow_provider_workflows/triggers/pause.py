@@ -12,7 +12,7 @@ from airflow_provider_workflows.triggers.polling import serialize_trigger
 
 
 class PauseTrigger(BaseTrigger):
-    """Fires ``{"status": "success"}``, with ``checkpoint`` if there is one, when the time has come.
+    """Fires ``{"status": "success", "checkpoint": ...}`` when the time has come.
 
     Airflow keeps a trigger's arguments encrypted, where no user can edit them.
 
@@ -20,7 +20,7 @@ class PauseTrigger(BaseTrigger):
     :param checkpoint: what the task needs to go on; at most some 40 kB, as Airflow keeps no more in a MySQL database.
     """
 
-    def __init__(self, *, until: float, checkpoint: str | None = None) -> None:
+    def __init__(self, *, until: float, checkpoint: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.until = until
         self.checkpoint = checkpoint
@@ -32,5 +32,4 @@ class PauseTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
         await AccountHook.clock.asleep(max(0.0, self.until - AccountHook.clock.time()))
-        checkpoint = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
-        yield TriggerEvent({"status": "success", **checkpoint})
+        yield TriggerEvent({"status": "success", "checkpoint": self.checkpoint})

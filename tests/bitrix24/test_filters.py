@@ -146,6 +146,7 @@ class TestWhatIsRefused:
             ({"ID": None}, "must be one text or number"),
             ({"ID": ""}, "must be one text or number"),
             ({"ID": "  "}, "must be one text or number"),
+            ({"!ID": "None"}, "must be one text or number"),
             ({"ID": True}, "must be one text or number"),
             ({"TEMPLATE_ID": "twelve"}, "'TEMPLATE_ID' must be a whole number, not 'twelve'"),
             ({"TEMPLATE_ID": "1.5"}, "must be a whole number"),

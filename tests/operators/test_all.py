@@ -50,12 +50,11 @@ def classes() -> list[type[BaseOperator]]:
         for name in names
         for _, member in inspect.getmembers(importlib.import_module(name), inspect.isclass)
         if member.__module__.startswith(name) and issubclass(member, BaseOperator) and member.__name__.endswith(ENDINGS)
-        if not member.__name__.startswith("_") and member.__name__ not in BASES
+        if not member.__name__.startswith("_")
     ]
 
 
 ENDINGS = ("Operator", "Sensor")
-BASES = {"Bitrix24Operator", "DomoOperator"}
 
 
 def own(operator: type) -> dict[str, inspect.Parameter]:

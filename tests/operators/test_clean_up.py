@@ -529,11 +529,6 @@ class TestGoingOn:
             len(control.journal()),
         )
 
-    def test_one_that_an_earlier_version_deferred_starts_again(self, control: Control, context: Any) -> None:
-        ids = control.add_workflows([OLD] * 10)
-        report = self.make().execute_complete(context, {"status": "success"})
-        assert sorted(report["ended_ids"]) == sorted(ids)
-
 
 class TestGivingUp:
     """A portal that blocks a method: for good, or whenever its running time is used up."""

@@ -14,7 +14,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from airflow_provider_workflows.bitrix24.filters import FilterError
-from airflow_provider_workflows.operators.bitrix24 import KillWorkflowOperator, TerminateWorkflowOperator
+from airflow_provider_workflows.operators.bitrix24 import (
+    CleanUpWorkflowsOperator,
+    KillWorkflowOperator,
+    TerminateWorkflowOperator,
+)
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError
@@ -275,6 +279,19 @@ class TestOnlyWhatStillMatches:
         with refused(FilterError, match="filters is empty"):
             task.execute(context)
         assert running(control) == set(ids)
+
+    @pytest.mark.parametrize("nothing", [None, {}])
+    def test_nor_does_it_widen_a_clean_up_of_what_is_stuck(self, control: Control, context: Any, nothing: Any) -> None:
+        stuck = control.add_workflows([{"OWNED_UNTIL": "2026-01-01T00:00:00Z"}] * 2)
+        task = CleanUpWorkflowsOperator(
+            task_id="clean_up",
+            filters="{{ found }}",  # type: ignore[arg-type]
+            stuck_for=timedelta(hours=1),
+        )
+        task.filters = nothing
+        with refused(FilterError, match="filters is empty"):
+            task.execute(context)
+        assert running(control) == set(stuck)
 
     def test_it_costs_one_request_for_each_fifty(self, control: Control, context: Any) -> None:
         ids = add(control, 100, TEMPLATE_ID=7)

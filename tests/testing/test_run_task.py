@@ -117,7 +117,7 @@ class TestWaiting:
         now = datetime.now(UTC)
         bitrix24_simulator.add_workflows(OWNED_UNTIL=now - timedelta(minutes=30))
         stuck = bitrix24_simulator.add_workflows(OWNED_UNTIL=now - timedelta(hours=2))
-        run_task(CleanUpWorkflowsOperator(task_id="stuck", filters={}, stuck_for=timedelta(hours=1)))
+        run_task(CleanUpWorkflowsOperator(task_id="stuck", stuck_for=timedelta(hours=1)))
         assert bitrix24_simulator.terminated == stuck
 
 

@@ -17,6 +17,7 @@ from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.rest.aio import LoopRuntime
+from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.bitrix24 import (
     REPORTED,
@@ -406,6 +407,18 @@ class TestWorkflowsAppeared:
     def test_a_filter_that_is_none_is_refused_when_the_dag_is_read(self) -> None:
         with pytest.raises(FilterError, match="unknown field"):
             WorkflowsAppearedTrigger(filters={"TEMPLATE": 7})
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            ({"poll_interval": 0}, "poll_interval must be more than 0"),
+            ({"stuck_for": -1}, "stuck_for must not be negative"),
+            ({"stuck_for": 300, "filters": {"<OWNED_UNTIL": "2026-01-01"}}, "is given twice"),
+        ],
+    )
+    def test_so_is_what_no_poll_could_be_made_of(self, arguments: dict[str, Any], told: str) -> None:
+        with pytest.raises(ArgumentError, match=told):
+            WorkflowsAppearedTrigger(**arguments)
 
     def test_equal_ones_share_a_stream_and_others_do_not(self) -> None:
         same = [WorkflowsAppearedTrigger(stuck_for=300).shared_stream_key() for _ in range(2)]

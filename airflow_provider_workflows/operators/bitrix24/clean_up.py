@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
@@ -21,10 +21,9 @@ from airflow_provider_workflows.bitrix24.clean_up import (
     matching,
 )
 from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
-from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter, narrows
+from airflow_provider_workflows.bitrix24.filters import FilterError, narrows, parse_key
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
-from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.rest.plans import Pause, PauseDueError
 from airflow_provider_workflows.rest.progress import LONG_PAUSE, Stats
@@ -34,11 +33,10 @@ from airflow_provider_workflows.tasks.arguments import (
     as_positive_int,
     check_final,
     check_one_of,
-    check_stuck_for,
     is_final,
 )
 from airflow_provider_workflows.tasks.base import LINE, TaskArguments
-from airflow_provider_workflows.tasks.bitrix24 import check_filters
+from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task, FilteringTask
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, pack, unpack
 from airflow_provider_workflows.tasks.reports import EndingTask, finish
 from airflow_provider_workflows.triggers.pause import PauseTrigger
@@ -109,18 +107,11 @@ def _rows(shown: Mapping[str, WorkflowSummary]) -> Iterator[dict[str, Any]]:
         }
 
 
-class _CleanUpOperator(EndingTask, Bitrix24Operator):
-    """Lists, checks, ends, lists again.
-
-    :param action: ``terminate`` or ``kill``.
-    :param status: status text to show on the record.
-    :param max_workflows: how many may be ended at most.
-    :param dry_run: end nothing, only report.
-    :param deferrable: pause in the triggerer.
-    """
+class _CleanUpOperator(EndingTask, Bitrix24Task):
+    """Lists, checks, ends, lists again."""
 
     template_fields: Sequence[str] = (
-        *Bitrix24Operator.template_fields,
+        *Bitrix24Task.template_fields,
         "status",
         "max_workflows",
         "is_dry_run",
@@ -147,6 +138,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
         self.is_dry_run = dry_run
 
     def _check(self) -> None:
+        super()._check()
         check_one_of(self.action, "action", ("terminate", "kill"))
         if self.action == "kill" and self.status is not None:
             raise ArgumentError("status goes with action 'terminate': 'kill' leaves no record to show it on")
@@ -168,9 +160,6 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after a pause in the triggerer."""
         validate_event(event)
-        if not event.get("checkpoint"):
-            # Deferred by an earlier version of this provider. What was ended then is not listed any more.
-            return self._go_on(context, CleanUp(), TotalStats(began=self.hook.clock.time()))
         saved = unpack(event["checkpoint"])
         return self._go_on(context, CleanUp.load(saved["work"]), TotalStats(**saved["totals"]))
 
@@ -247,7 +236,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Operator):
         return calls.terminate_workflow(workflow_id, self.status)
 
 
-class CleanUpWorkflowsOperator(_CleanUpOperator):
+class CleanUpWorkflowsOperator(_CleanUpOperator, FilteringTask):
     """Ends all running workflows that match a filter: lists them, checks, ends, and lists again.
 
     Made for ten or a hundred thousand of them: batches with several requests under way, kept within the portal's
@@ -263,7 +252,8 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
 
     :param filters: Bitrix24's FILTER object, as for ``ListWorkflowsOperator``. (templated)
     :param stuck_for: only workflows whose lock ended this long ago; Bitrix24 calls them stuck after 5 minutes.
-    :param all_workflows: an empty filter is refused unless this is true.
+    :param all_workflows: without ``filters`` and ``stuck_for``, or with empty ``filters``, the task is refused unless
+        this is true.
     :param action: ``terminate`` keeps the record, ``kill`` erases it. ``kill`` needs ``filters`` that name a
         template, a date or an id.
     :param status: status text to show on the record, with ``terminate``. (templated)
@@ -281,8 +271,8 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
     """
 
     template_fields: Sequence[str] = (*_CleanUpOperator.template_fields, "filters")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
     ui_color = "#1a8fb8"
+    _if_all_are_meant = "say so with all_workflows=True"
 
     def __init__(
         self,
@@ -295,11 +285,13 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
         max_workflows: int | str | XComArg | None = None,
         dry_run: bool | str | XComArg = False,
         deferrable: bool = DEFAULT_DEFERRABLE,
-        record_path: str | None = None,
+        record_path: str | XComArg | None = None,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
         super().__init__(
+            filters=filters,
+            stuck_for=stuck_for,
             action=action,
             status=status,
             max_workflows=max_workflows,
@@ -309,20 +301,14 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
             bitrix24_conn_id=bitrix24_conn_id,
             **kwargs,
         )
-        self.filters: Any = filters
-        self.stuck_for = stuck_for
         self.all_workflows = all_workflows
+        self._needs_filters = not all_workflows and (filters is not None or stuck_for is None)
         self._check_made()
 
     def _check(self) -> None:
         super()._check()
-        check_stuck_for(self.stuck_for)
-        keys = check_filters(self.filters)
-        if not isinstance(self.filters, Mapping) and not is_final(self.filters):
-            return
-        if not keys and self.stuck_for is None and not self.all_workflows:
-            raise FilterError("filters is empty, which means every running workflow; say so with all_workflows=True")
-        if self.action == "kill" and not any(narrows(sign, field) for sign, field in keys):
+        known = isinstance(self.filters, Mapping) or is_final(self.filters)
+        if self.action == "kill" and known and not any(narrows(*parse_key(key)) for key in self.filters or ()):
             raise FilterError(
                 "filters must name a TEMPLATE_ID, an ID or a date (STARTED, MODIFIED, OWNED_UNTIL) with action 'kill', "
                 "which nobody can take back"
@@ -331,8 +317,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator):
     def _selector(self, work: CleanUp) -> Selector:
         # After a pause, none is stuck but those that were when the task began.
         now = None if work.began is None else datetime.fromtimestamp(work.began, UTC)
-        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for, now=now)
-        return matching(wanted, recorded=self.record_path is not None)
+        return matching(self._wanted(now), recorded=self.record_path is not None)
 
     def _described(self) -> str:
         return f"{self.filters or 'all templates'}" + (f", stuck for {self.stuck_for}" if self.stuck_for else "")
@@ -378,7 +363,7 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
         max_workflows: int | str | XComArg | None = None,
         dry_run: bool | str | XComArg = False,
         deferrable: bool = DEFAULT_DEFERRABLE,
-        record_path: str | None = None,
+        record_path: str | XComArg | None = None,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
@@ -16,15 +16,14 @@ from airflow_provider_workflows.bitrix24.ending import (
     record_row,
     still_matches,
 )
-from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter
+from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import read_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
-from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_stuck_for, is_final
+from airflow_provider_workflows.tasks.arguments import as_ids, check_final
 from airflow_provider_workflows.tasks.base import TaskArguments
-from airflow_provider_workflows.tasks.bitrix24 import check_filters
+from airflow_provider_workflows.tasks.bitrix24 import FilteringTask
 from airflow_provider_workflows.tasks.reports import EndingTask, finish
 
 if TYPE_CHECKING:
@@ -39,39 +38,19 @@ def _ids_of(value: Any, argument: str) -> list[str]:
     return check_workflow_ids(as_ids(value, argument))
 
 
-class _EndWorkflowsOperator(EndingTask, Bitrix24Operator):
-    """Ends running workflows.
+class _EndWorkflowsOperator(EndingTask, FilteringTask):
+    """Ends certain running workflows, if they match."""
 
-    :param workflow_id: one id or a list of them.
-    :param filters: only those that match.
-    :param stuck_for: only those whose lock ended this long ago.
-    """
-
-    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "workflow_id", "filters", "record_path")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    template_fields: Sequence[str] = (*FilteringTask.template_fields, "workflow_id", "record_path")
     operator_extra_links = (WorkflowLink(),)
 
-    def __init__(
-        self,
-        *,
-        workflow_id: WorkflowIds | XComArg,
-        filters: Mapping[str, Any] | XComArg | None,
-        stuck_for: timedelta | None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, workflow_id: WorkflowIds | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
-        self.filters: Any = filters
-        self.stuck_for = stuck_for
-        self._has_filters = filters is not None
 
     def _check(self) -> None:
+        super()._check()
         check_final(self.workflow_id, "workflow_id", _ids_of)
-        check_filters(self.filters)
-        if self._has_filters and is_final(self.filters) and not self.filters:
-            # An upstream task gave nothing: that must not end what it was to hold back.
-            raise FilterError("filters is empty, so nothing would be held back; leave it out if that is meant")
-        check_stuck_for(self.stuck_for)
 
     @abstractmethod
     def _end(self, workflow_id: str) -> Call:
@@ -80,7 +59,7 @@ class _EndWorkflowsOperator(EndingTask, Bitrix24Operator):
     def execute(self, context: Context) -> dict[str, Any]:
         """End the workflows and return the report."""
         ids = _ids_of(self.workflow_id, "workflow_id")
-        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        wanted = self._wanted()
         base_url = self.hook.get_conn().portal.base_url
         WorkflowLink().push(context, WorkflowLink.url(base_url, ids[0] if len(ids) == 1 else None))
         report = EndReport(requested=len(ids))
@@ -135,7 +114,7 @@ class TerminateWorkflowOperator(_EndWorkflowsOperator):
         status: str | XComArg | None = None,
         filters: Mapping[str, Any] | XComArg | None = None,
         stuck_for: timedelta | None = None,
-        record_path: str | None = None,
+        record_path: str | XComArg | None = None,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
@@ -180,7 +159,7 @@ class KillWorkflowOperator(_EndWorkflowsOperator):
         workflow_id: WorkflowIds | XComArg,
         filters: Mapping[str, Any] | XComArg | None = None,
         stuck_for: timedelta | None = None,
-        record_path: str | None = None,
+        record_path: str | XComArg | None = None,
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:

@@ -9,22 +9,19 @@ from airflow_provider_workflows.bitrix24.flow_changes import check_fields, diffe
 from airflow_provider_workflows.bitrix24.flows import FlowTransition, change_flow, switch_flow
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import FlowLink
-from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.tasks.arguments import as_bool, as_positive_int, check_final, final_part, is_final
 from airflow_provider_workflows.tasks.base import TaskArguments
+from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
 
-class _FlowOperator(Bitrix24Operator):
-    """Works on one flow.
+class _FlowOperator(Bitrix24Task):
+    """Works on one flow."""
 
-    :param flow_id: id of the flow.
-    """
-
-    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "flow_id")
+    template_fields: Sequence[str] = (*Bitrix24Task.template_fields, "flow_id")
     operator_extra_links = (FlowLink(),)
 
     def __init__(self, *, flow_id: int | str | XComArg, **kwargs: Any) -> None:

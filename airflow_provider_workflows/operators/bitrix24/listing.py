@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
-from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
-from airflow_provider_workflows.tasks.arguments import as_positive_int, check_stuck_for
+from airflow_provider_workflows.tasks.arguments import as_positive_int
 from airflow_provider_workflows.tasks.base import TaskArguments
-from airflow_provider_workflows.tasks.bitrix24 import check_filters
+from airflow_provider_workflows.tasks.bitrix24 import FilteringTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
 
-class ListWorkflowsOperator(Bitrix24Operator):
+class ListWorkflowsOperator(FilteringTask):
     """Lists running workflows, the oldest first (``bizproc.workflow.instances``).
 
     Returns a list of rows under Bitrix24's field names (ID, MODIFIED, OWNED_UNTIL, MODULE_ID, ENTITY,
@@ -38,8 +36,6 @@ class ListWorkflowsOperator(Bitrix24Operator):
     :raises FilterError: if the filter is not one that Bitrix24 would apply; nothing is sent then.
     """
 
-    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "filters")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
     operator_extra_links = (WorkflowLink(),)
 
     def __init__(
@@ -51,23 +47,21 @@ class ListWorkflowsOperator(Bitrix24Operator):
         bitrix24_conn_id: str = Bitrix24Hook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
-        super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
-        self.filters: Any = filters
-        self.stuck_for = stuck_for
+        super().__init__(filters=filters, stuck_for=stuck_for, bitrix24_conn_id=bitrix24_conn_id, **kwargs)
         self.limit = limit
         self._check_made()
 
     def _check(self) -> None:
-        check_filters(self.filters)
-        check_stuck_for(self.stuck_for)
+        super()._check()
         if self.limit is not None:
             as_positive_int(self.limit, "limit")
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List the workflows."""
-        wanted = WorkflowFilter.parse(self.filters, stuck_for=self.stuck_for)
+        wanted = self._wanted()
+        limit = None if self.limit is None else as_positive_int(self.limit, "limit")
         base_url = self.hook.get_conn().portal.base_url
         WorkflowLink().push(context, WorkflowLink.url(base_url))
-        rows = self.hook.run(find_workflows(wanted, Workflow.row, limit=self.limit))
+        rows = self.hook.run(find_workflows(wanted, Workflow.row, limit=limit))
         self.log.info("%d running workflows of %s match %s", len(rows), base_url, wanted.params() or "an empty filter")
         return list(rows.values())

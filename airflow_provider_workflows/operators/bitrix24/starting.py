@@ -11,11 +11,11 @@ from airflow_provider_workflows.bitrix24.listing import running_workflows
 from airflow_provider_workflows.bitrix24.starting import StartRequest, check_parameters
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
-from airflow_provider_workflows.operators.bitrix24.base import Bitrix24Operator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan
 from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int, check_final, is_final
 from airflow_provider_workflows.tasks.base import TaskArguments
+from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
 from airflow_provider_workflows.tasks.starting import WEEK, StartOperator
 from airflow_provider_workflows.triggers.bitrix24 import WorkflowsEndedTrigger
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
 
-class StartWorkflowOperator(Bitrix24Operator, StartOperator):
+class StartWorkflowOperator(Bitrix24Task, StartOperator):
     """Starts a workflow on a document, once (``bizproc.workflow.start``).
 
     Safe to retry: a start whose reply was lost is not sent again. The task looks for running workflows of this template
@@ -59,7 +59,7 @@ class StartWorkflowOperator(Bitrix24Operator, StartOperator):
     :raises StillRunningError: if it has not ended in time.
     """
 
-    template_fields: Sequence[str] = (*Bitrix24Operator.template_fields, "template_id", "document_id", "parameters")
+    template_fields: Sequence[str] = (*Bitrix24Task.template_fields, "template_id", "document_id", "parameters")
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
     operator_extra_links = (WorkflowLink(),)
     ui_color = "#7fc29b"

@@ -16,11 +16,11 @@ from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import Watch, poll_instances
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
-from airflow_provider_workflows.operators.domo.base import DomoOperator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, deadline_after
+from airflow_provider_workflows.tasks.domo import DomoTask
 from airflow_provider_workflows.tasks.reports import EndingTask, finish
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from airflow_provider_workflows.triggers.polling import unexpected_event, validate_event
@@ -33,7 +33,7 @@ def _ids_of(value: Any, argument: str) -> list[str]:
     return check_instance_ids(as_ids(value, argument))
 
 
-class DomoCancelOperator(EndingTask, DomoOperator):
+class DomoCancelOperator(EndingTask, DomoTask):
     """Cancels workflow instances.
 
     Safe to retry: an instance that has finished, or was cancelled before, counts as ``already_ended``. Domo cancels
@@ -58,7 +58,7 @@ class DomoCancelOperator(EndingTask, DomoOperator):
     :raises NotAllEndedError: if any instance could not be cancelled.
     """
 
-    template_fields: Sequence[str] = (*DomoOperator.template_fields, "instance_id", "record_path")
+    template_fields: Sequence[str] = (*DomoTask.template_fields, "instance_id", "record_path")
     operator_extra_links = (InstanceLink(),)
 
     def __init__(
@@ -69,7 +69,7 @@ class DomoCancelOperator(EndingTask, DomoOperator):
         poll_interval: float = 5.0,
         wait_timeout: float = 600.0,
         deferrable: bool = DEFAULT_DEFERRABLE,
-        record_path: str | None = None,
+        record_path: str | XComArg | None = None,
         domo_conn_id: str = DomoHook.default_conn_name,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
@@ -82,6 +82,7 @@ class DomoCancelOperator(EndingTask, DomoOperator):
         self._check_made()
 
     def _check(self) -> None:
+        super()._check()
         check_final(self.instance_id, "instance_id", _ids_of)
         check_poll_interval(self.poll_interval)
         check_seconds(self.wait_timeout, "wait_timeout")

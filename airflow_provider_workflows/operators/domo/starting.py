@@ -17,13 +17,13 @@ from airflow_provider_workflows.domo.starting import (
 from airflow_provider_workflows.domo.watching import NotCompletedError, read_instance, unfinished
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
-from airflow_provider_workflows.operators.domo.base import DomoOperator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
 from airflow_provider_workflows.tasks.arguments import check_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
+from airflow_provider_workflows.tasks.domo import DomoTask
 from airflow_provider_workflows.tasks.starting import WEEK, StartOperator
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
 
-class DomoStartOperator(DomoOperator, StartOperator):
+class DomoStartOperator(DomoTask, StartOperator):
     """Starts a workflow, once.
 
     Safe to retry: a start whose reply was lost is not sent again. The task looks for instances of the model that are
@@ -66,7 +66,7 @@ class DomoStartOperator(DomoOperator, StartOperator):
     :raises StillRunningError: if it has not ended in time.
     """
 
-    template_fields: Sequence[str] = (*DomoOperator.template_fields, "model_id", "version", "message_name", "data")
+    template_fields: Sequence[str] = (*DomoTask.template_fields, "model_id", "version", "message_name", "data")
     template_fields_renderers: ClassVar[dict[str, str]] = {"data": "json"}
     operator_extra_links = (InstanceLink(),)
     ui_color = "#7fc29b"
