@@ -10,7 +10,7 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.rest.errors import ApiError, RejectedError, UnreadableReplyError
 from airflow_provider_workflows.rest.findings import Finding, defect_of, text_of
-from airflow_provider_workflows.rest.plans import Now, Plan, send
+from airflow_provider_workflows.rest.plans import Now, Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
 
 #: What each scope is for, with the methods that are used of it.
@@ -47,9 +47,7 @@ def check_portal() -> Plan[list[Finding]]:
     reads = {"scopes": calls.list_scopes(), "profile": calls.get_profile(), "time": calls.get_server_time()}
     methods = {f"m{nth}": name for nth, name in enumerate(name for names in METHODS.values() for name in names)}
     began: float = yield Now()
-    reply: Reply = yield from send(
-        calls.batch(reads | {key: calls.find_method(name) for key, name in methods.items()}), attempts=1
-    )
+    reply: Reply = yield calls.batch(reads | {key: calls.find_method(name) for key, name in methods.items()})
     middle = (began + (yield Now())) / 2
     results: Mapping[str, Reply | ApiError] = reply.result
     scopes = _scopes(results["scopes"])
@@ -111,7 +109,7 @@ def _available(outcome: Reply | ApiError) -> bool:
 
 def _workflows() -> Plan[Finding]:
     try:
-        listed: Reply = yield from send(calls.list_workflows(select=["ID"]), attempts=1)
+        listed: Reply = yield calls.list_workflows(select=["ID"])
     except RejectedError as error:
         return Finding("workflows", "defect", text_of(error))
     except ApiError as error:

@@ -12,7 +12,7 @@ from airflow_provider_workflows.bitrix24.errors import FlowNotReachedError
 from airflow_provider_workflows.bitrix24.flow_changes import FlowChanges, differences, merge, unmet
 from airflow_provider_workflows.bitrix24.models import Flow
 from airflow_provider_workflows.rest.errors import ApiError, NotProcessedError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Count, Pause, Plan, backoff_delay, read_as, send
+from airflow_provider_workflows.rest.plans import Count, Pause, Plan, RetryState, read_as, send
 
 #: After a lost reply the portal may still be working on the call; it cuts every request after 60 s.
 SETTLING_DELAYS = (0, 1, 2, 4, 8, 15, 30)
@@ -50,7 +50,7 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
     :raises FlowNotReachedError: if it is not there after five toggles: something else toggles it too.
     """
     before = flow = yield from read_flow(flow_id)
-    toggles = refusals = 0
+    toggles, retries = 0, RetryState()
     while flow.active != active:
         if toggles == FLOW_TRIES:
             state, wanted = ("on", "off") if flow.active else ("off", "on")
@@ -59,11 +59,7 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
         try:
             yield calls.activate_flow(flow_id)
         except NotProcessedError as error:
-            refusals += 1
-            if refusals == ATTEMPTS:
-                raise
-            delay = max(backoff_delay(refusals), error.retry_after or 0)
-            yield Pause(delay, reason=error.message, kind="refusal")
+            yield from retries.wait_out(error)
             # Somebody else may have switched it meanwhile.
             flow = yield from read_flow(flow_id)
             continue

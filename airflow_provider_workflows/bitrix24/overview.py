@@ -11,8 +11,10 @@ from typing import Any
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import PAGE, Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.listing import workflows_of
+from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.plans import Now, Plan, send
+from airflow_provider_workflows.rest.plans import Now, Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
 
 #: The ages that are told apart, from the youngest on, and the days that each begins with.
@@ -36,7 +38,7 @@ class Overview:
     :param by_age: how many of them are how old, as in :data:`AGES`.
     :param by_template: the same for the templates that have most, by id.
     :param names: what the portal calls its templates, by id.
-    :param longest_stuck: id, template and start of those that are stuck, the oldest first.
+    :param longest_stuck: the first of those that are stuck, the oldest first.
     """
 
     running: int
@@ -44,7 +46,7 @@ class Overview:
     by_age: Mapping[str, int]
     by_template: Mapping[int, Mapping[str, int]]
     names: Mapping[int, str]
-    longest_stuck: list[dict[str, Any]]
+    longest_stuck: list[Workflow]
 
 
 def look_over() -> Plan[Overview]:
@@ -69,16 +71,16 @@ def look_over() -> Plan[Overview]:
         order={"STARTED": "asc"},
     )
     named = {"stuck": stuck, "templates": calls.list_templates()}
-    first: Reply = yield from send(calls.batch(named | samples | _by_age({}, now, "all")), attempts=1)
-    seen = [row for key in samples for row in _reply(first, key).result]
-    sampled = Counter(int(row["TEMPLATE_ID"]) for row in seen if str(row.get("TEMPLATE_ID", "")).isdigit())
+    first: Reply = yield calls.batch(named | samples | _by_age({}, now, "all"))
+    seen = [one.template_id for key in samples for one in workflows_of(_reply(first, key))]
+    sampled = Counter(id for id in seen if id is not None)
     names = _names(first.result["templates"])
     candidates = [id for id, _ in sampled.most_common()] + [id for id in names if id not in sampled]
     counted = candidates[:TEMPLATES]
     by_template: dict[int, Mapping[str, int]] = {}
     if counted:
         commands = {key: call for id in counted for key, call in _by_age({"TEMPLATE_ID": id}, now, f"t{id}").items()}
-        second: Reply = yield from send(calls.batch(commands), attempts=1)
+        second: Reply = yield calls.batch(commands)
         by_template = {id: _ages(second, f"t{id}") for id in counted}
     stuck_ones = _reply(first, "stuck")
     return Overview(
@@ -87,10 +89,7 @@ def look_over() -> Plan[Overview]:
         by_age=_ages(first, "all"),
         by_template={id: ages for id, ages in by_template.items() if sum(ages.values())},
         names=names,
-        longest_stuck=[
-            {"id": str(row["ID"]), "template": str(row["TEMPLATE_ID"]), "started": str(row["STARTED"])}
-            for row in stuck_ones.result[:NAMED]
-        ],
+        longest_stuck=workflows_of(stuck_ones)[:NAMED],
     )
 
 

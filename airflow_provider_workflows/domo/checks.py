@@ -9,7 +9,7 @@ from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.rest.errors import AccessDeniedError
 from airflow_provider_workflows.rest.findings import Finding, text_of
-from airflow_provider_workflows.rest.plans import Plan, send
+from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
 
 #: Rights of a model with which its workflow may be started.
@@ -22,7 +22,7 @@ def check_account(model_id: str | None = None) -> Plan[list[Finding]]:
     :param model_id: a workflow model whose rights are looked at too, as Domo gives rights on each workflow.
     :raises ApiError: if the token does not work.
     """
-    user: Mapping[str, Any] = yield from send(calls.get_current_user(), attempts=1)
+    user: Mapping[str, Any] = yield calls.get_current_user()
     user_id = str(user.get("id"))
     name = escape_controls(str(user.get("displayName") or user_id))
     found = [Finding("credential", "ok", f"the token is {name}'s")]
@@ -34,7 +34,7 @@ def check_account(model_id: str | None = None) -> Plan[list[Finding]]:
 def _rights(model_id: str, user_id: str) -> Plan[Finding]:
     """Tell whether the token's user may start the model. Whether they may cancel its runs, no read tells."""
     try:
-        rights: Mapping[str, Any] = yield from send(calls.get_permissions(model_id), attempts=1)
+        rights: Mapping[str, Any] = yield calls.get_permissions(model_id)
     except NotFoundError as error:
         return Finding("model", "defect", text_of(error))
     except AccessDeniedError as error:
@@ -54,7 +54,7 @@ def _rights(model_id: str, user_id: str) -> Plan[Finding]:
 
 def _runs(model_id: str) -> Plan[Finding]:
     try:
-        yield from send(calls.list_instances(model_id, limit=1), attempts=1)
+        yield calls.list_instances(model_id, limit=1)
     except (AccessDeniedError, NotFoundError) as error:
         text = f"its runs may not be listed, so a start whose reply is lost cannot be looked for: {error}"
         return Finding("runs", "warning", text)

@@ -212,18 +212,16 @@ def poll_until(
         yield Pause(min(delay, deadline - now), reason, "poll")
 
 
-def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
-    """Send one call until it is answered.
+def send(call: Sendable) -> Plan[Any]:
+    """Send one call until it is answered: eight times, or while the server refuses it, until the retry timeout.
 
-    A call that was not processed is always sent again, one of unknown outcome only if it is repeatable. While the
-    server refuses it, that goes on until the client's retry timeout.
+    A call that was not processed is always sent again, one of unknown outcome only if it is repeatable.
 
     :param call: the call.
-    :param attempts: how often it is sent at most; unless that is set, refusals do not count.
     :returns: the call's result.
     :raises ApiError: the last error, when no further attempt can help.
     """
-    retries = RetryState(attempts)
+    retries = RetryState()
     while True:
         try:
             return (yield call)
@@ -240,10 +238,10 @@ def send(call: Sendable, *, attempts: int = ATTEMPTS) -> Plan[Any]:
 class RetryState:
     """Failures in a row, with nothing done between them.
 
-    :param attempts: how many of them end it; unless that is set, refusals end it only after the retry timeout.
+    :param count: how many there were.
+    :param refused_since: Unix time of the first refusal.
     """
 
-    attempts: int = ATTEMPTS
     count: int = 0
     refused_since: float | None = None
 
@@ -251,17 +249,17 @@ class RetryState:
         """Wait before the next attempt.
 
         :param failure: what went wrong.
-        :raises ApiError: the failure, if no further attempt is to be made.
+        :raises ApiError: the failure, after the retry timeout if the server refuses, else after eight attempts.
         """
         self.count += 1
         refused = isinstance(failure, NotProcessedError) and not isinstance(failure, NotConnectedError)
-        if refused and self.attempts == ATTEMPTS:
+        if refused:
             now: float = yield Now()
             retry_timeout: float = yield RetryTimeout()
             self.refused_since = now if self.refused_since is None else self.refused_since
             if now - self.refused_since >= retry_timeout:
                 raise failure
-        elif self.count >= self.attempts:
+        elif self.count >= ATTEMPTS:
             raise failure
         delay = max(backoff_delay(self.count), failure.retry_after or 0)
         yield Pause(delay, failure.message, "refusal" if refused else "failure")

@@ -140,14 +140,17 @@ class ReplyBody:
 
         :raises UnreadableReplyError: if it is more than allowed, or cannot be decoded.
         """
+        ended = self._gzip is not None and self._gzip.eof
         try:
-            decoded = piece if self._gzip is None else self._gzip.decompress(piece, self._left + 1)
+            # What comes after the end counts as well: zlib would keep all of it.
+            decoded = piece if self._gzip is None or ended else self._gzip.decompress(piece, self._left + 1)
         except zlib.error:
             raise UnreadableReplyError(self._call, text="the reply is no valid gzip") from None
         self._left -= len(decoded)
         if self._left < 0:
             raise UnreadableReplyError(self._call, text="the reply is larger than max_reply_size")
-        self._pieces.append(decoded)
+        if not ended:
+            self._pieces.append(decoded)
 
     def content(self) -> bytes:
         """Return the whole.

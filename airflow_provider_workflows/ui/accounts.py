@@ -93,7 +93,14 @@ def _overview(hook: Bitrix24Hook) -> dict[str, Any]:
     ]
     if sum(others):
         templates.append({"name": "others", "id": None, "ages": others})
-    stuck = [one | {"template": seen.names.get(int(one["template"])) or one["template"]} for one in seen.longest_stuck]
+    stuck = [
+        {
+            "id": one.id,
+            "template": seen.names.get(one.template_id or 0) or str(one.template_id),
+            "started": one.row()["STARTED"],
+        }
+        for one in seen.longest_stuck
+    ]
     return {
         "running": seen.running,
         "stuck": seen.stuck,

@@ -120,12 +120,23 @@ class TestSwitchFlow:
         assert states(run(switch_flow(517, True), portal)) == (False, True)
         assert portal.changed == 1
 
-    @pytest.mark.parametrize("refusal", REFUSALS)
-    def test_a_portal_that_refuses_for_ever_leaves_the_flow_alone(self, refusal: ApiError) -> None:
-        portal = OneFlow(fates=[refusal] * 99)
-        with pytest.raises(type(refusal)):
+    def test_a_portal_that_is_not_there_for_long_leaves_the_flow_alone(self) -> None:
+        portal = OneFlow(fates=[NotConnectedError("x")] * 99)
+        with pytest.raises(NotConnectedError):
             run(switch_flow(517, True), portal)
         assert (portal.changed, portal.sent.count(ACTIVATE)) == (0, 8)
+
+    def test_a_toggle_is_refused_for_as_long_as_any_call_may_be(self) -> None:
+        pauses: list[Pause] = []
+        portal = OneFlow(fates=[RateLimitError("x", retry_after=60.0)] * 50)
+        assert states(run(switch_flow(517, True), portal, pauses)) == (False, True)
+        assert (portal.changed, sum(pause.seconds for pause in pauses)) == (1, 3000.0)
+
+    def test_a_toggle_that_is_refused_for_longer_leaves_the_flow_alone(self) -> None:
+        portal = OneFlow(fates=[RateLimitError("x", retry_after=60.0)] * 99)
+        with pytest.raises(RateLimitError):
+            run(switch_flow(517, True), portal, retry_timeout=3600.0)
+        assert portal.changed == 0
 
     def test_a_refused_toggle_is_not_sent_again_if_someone_else_switched_it_meanwhile(self) -> None:
         portal = OneFlow(active=False, fates=[REFUSALS[0]])

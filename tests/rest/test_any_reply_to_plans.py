@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.checks import check_portal
 from airflow_provider_workflows.bitrix24.ending import end_workflows
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.flows import switch_flow
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.listing import list_workflows
+from airflow_provider_workflows.bitrix24.overview import look_over
 from airflow_provider_workflows.domo.cancelling import cancel_instances
 from airflow_provider_workflows.domo.watching import read_instance, unfinished
 from airflow_provider_workflows.rest.driver import Driver
@@ -52,7 +54,7 @@ class Lying(PortalRuntime):
 lies = st.lists(responses | st.none(), max_size=6)
 
 
-def outcome(portal: VirtualPortal, runtime: Lying, wire: Any, plan: Plan[Any]) -> Any:
+def outcome(portal: VirtualPortal, runtime: PortalRuntime, wire: Any, plan: Plan[Any]) -> Any:
     """Return the plan's result, or its error, which must be a typed one."""
     limiter: Any = PortalRateLimiter(clock=portal.clock.time) if wire is portal.wire else None
     driver: Driver[Any] = Driver(wire, runtime, portal.clock, limiter=limiter)
@@ -147,3 +149,31 @@ def test_so_is_what_domo_is_asked(replies: list[Response | None], plan: Callable
 def test_a_flow_is_switched_or_not_but_never_left_untold(replies: list[Response | None]) -> None:
     with VirtualPortal() as portal:
         outcome(portal, Lying(portal, replies), portal.wire, switch_flow(7, active=True))
+
+
+class Odd(PortalRuntime):
+    """Answers each command of a batch, and each other call, with the same result."""
+
+    def __init__(self, portal: VirtualPortal, result: Any) -> None:
+        super().__init__(portal)
+        self.sent = 0
+        self._result = result
+
+    async def exchange(self, call: str, request: Request) -> Response:
+        self.sent += 1
+        commands = (request.body or {}).get("cmd")
+        result = {"result": dict.fromkeys(commands, self._result)} if commands else self._result
+        return Response(200, {}, json.dumps({"result": result}).encode())
+
+
+@pytest.mark.parametrize("plan", [look_over, check_portal])
+@pytest.mark.parametrize(
+    "result", [None, 7, "x", {}, [], [7], [[]], [{}], [{"ID": None}], [{"ID": "1", "TEMPLATE_ID": "x", "STARTED": 7}]]
+)
+def test_a_look_at_a_portal_tells_what_is_there_or_fails_in_few_requests(
+    plan: Callable[[], Plan[Any]], result: Any
+) -> None:
+    with VirtualPortal() as portal:
+        runtime = Odd(portal, result)
+        outcome(portal, runtime, portal.wire, plan())
+        assert runtime.sent <= 2

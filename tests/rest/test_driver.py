@@ -497,6 +497,19 @@ class TestBounds:
         ):
             world.run(say(), at(server), http=HttpSettings(max_reply_size=1_000_000))
 
+    def test_what_comes_after_the_end_of_a_reply_is_no_way_around_that(self, world: World) -> None:
+        def padded(size: int) -> Any:
+            return http(gzip.compress(b"{}") + b"x" * size, "200 OK", "Content-Encoding: gzip")
+
+        with (
+            loopback(lambda request: padded(2_000_000)) as server,
+            pytest.raises(UnreadableReplyError, match="max_reply_size"),
+        ):
+            world.run(say(), at(server), http=HttpSettings(max_reply_size=1_000_000))
+        with loopback(lambda request: padded(500_000)) as server:
+            small = world.run(say(), at(server), http=HttpSettings(max_reply_size=1_000_000))
+        assert small.content == b"{}"
+
     @pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate", "br", "zstd", "x-gzip"])
     def test_only_the_encoding_that_was_asked_for_is_read(self, world: World, encoding: str) -> None:
         with (

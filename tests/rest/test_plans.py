@@ -134,13 +134,9 @@ class TestUnknownOutcome:
         went = run(send(START), RateLimitError("x"), lost)
         assert (went.sent, went.error) == (2, lost)
 
-    def test_nor_at_the_last_attempt(self) -> None:
-        went = run(send(START, attempts=2), RateLimitError("x"), ReplyLostError("x"))
-        assert (went.sent, type(went.error)) == (2, ReplyLostError)
-
-    def test_reading_ends_too(self) -> None:
+    def test_reading_ends_too_with_no_wait_after_the_last_attempt(self) -> None:
         went = run(send(READ), ServerError("x"))
-        assert (went.sent, type(went.error)) == (ATTEMPTS, ServerError)
+        assert (went.sent, len(went.pauses), type(went.error)) == (ATTEMPTS, ATTEMPTS - 1, ServerError)
 
 
 class TestRejected:
@@ -153,16 +149,6 @@ class TestRejected:
     def test_even_when_it_was_refused_before(self) -> None:
         went = run(send(READ), RateLimitError("x"), AuthenticationError("x"))
         assert (went.sent, type(went.error)) == (2, AuthenticationError)
-
-
-class TestAttempts:
-    @pytest.mark.parametrize("attempts", [1, 2, 5])
-    def test_the_caller_may_set_how_many(self, attempts: int) -> None:
-        went = run(send(READ, attempts=attempts), RateLimitError("x"))
-        assert (went.sent, len(went.pauses)) == (attempts, attempts - 1)
-
-    def test_the_last_failure_is_not_waited_for(self) -> None:
-        assert run(send(READ, attempts=1), RateLimitError("x", retry_after=60.0)).pauses == []
 
 
 class TestDelays:
