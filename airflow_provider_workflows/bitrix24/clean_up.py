@@ -185,6 +185,7 @@ class CleanUpReport:
     :param appeared: the first ids of those that match and were started later than the task; they were not touched.
     :param done: what was done before the last pause, and by earlier tries.
     :param done_earlier: how many earlier tries of the task have ended.
+    :param earlier: which, until the first list is read: one that is in it was not ended.
     """
 
     end: EndReport = field(default_factory=lambda: EndReport(requested=0))
@@ -195,6 +196,7 @@ class CleanUpReport:
     appeared: list[str] = field(default_factory=list)
     done: _Done = field(default_factory=_Done)
     done_earlier: int = 0
+    earlier: set[str] = field(default_factory=set)
 
     @property
     def dry_run(self) -> bool:
@@ -206,14 +208,13 @@ class CleanUpReport:
         """Of how many it is known what became of them in this try."""
         return self.done.count - self.done_earlier + len(self.end.settled)
 
-    def count_earlier(self, ended: Sequence[str]) -> None:
-        """Take in what earlier tries of the task have ended."""
-        self.done.ended += len(ended)
-        self.done.ended_ids += ended[:SHOWN_IDS]
-        self.done_earlier = len(ended)
-
     def add(self, shown: Mapping[str, WorkflowSummary], now: float) -> None:
         """Describe workflows that match."""
+        if not_ended := self.earlier & shown.keys():
+            self.earlier -= not_ended
+            self.done.ended -= len(not_ended)
+            self.done.ended_ids = [id for id in self.done.ended_ids if id not in not_ended]
+            self.done_earlier -= len(not_ended)
         self.found += len(shown)
         self.end.requested = self.found
         self.by_template.update(str(one.template_id) for one in shown.values())
@@ -261,6 +262,20 @@ class CleanUp:
     def progress(self) -> tuple[Any, ...]:
         """What differs whenever some work was done that is kept over a pause."""
         return self.listed, self.listed_to, self.report.settled - len(self.report.end.failed)
+
+    def count_earlier(self, ended: Sequence[str], perhaps_ended: Sequence[str]) -> None:
+        """Take in what earlier tries of the task have ended.
+
+        :param ended: ids of those that were.
+        :param perhaps_ended: ids of those that may have been; whether they run is read in the end.
+        """
+        if not self.listed:
+            self.report.earlier = set(ended)
+        if not self.was_paused:
+            self.report.done.ended += len(ended)
+            self.report.done.ended_ids += ended[:SHOWN_IDS]
+            self.report.done_earlier = len(ended)
+        self.left += perhaps_ended
 
     def is_new(self, workflow_id: str, summary: WorkflowSummary, known: Collection[str]) -> bool:
         """Return whether a workflow was started later than the task.
@@ -358,8 +373,9 @@ def clean_up(
         if not dry_run:
             _check_count(report.found, max_workflows)
         announce(report)
-    if dry_run or not report.found:
+    if dry_run or not (report.found or work.left):
         return report
+    report.end.requested = max(report.found, len(work.left))
     known: Collection[str] = todo.keys()
     lists = 0
     while True:

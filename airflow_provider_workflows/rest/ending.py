@@ -62,7 +62,7 @@ class EndReport:
     :param stopped_by: the error after which no more were tried.
     :param unknown: ids that may have been ended by a call whose reply was lost, or did not confirm it, or by an
         earlier try.
-    :param on_ended: is called whenever one was ended, in the thread that does the work.
+    :param on_ended: is told whenever one was ended, in the thread that does the work.
     """
 
     requested: int
@@ -74,7 +74,7 @@ class EndReport:
     dry_run: bool = False
     stopped_by: ApiError | None = None
     unknown: set[str] = field(default_factory=set, compare=False)
-    on_ended: Callable[[], object] | None = field(default=None, repr=False, compare=False)
+    on_ended: Callable[[str], object] | None = field(default=None, repr=False, compare=False)
     _reasons: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False, compare=False)
     _final: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -82,6 +82,17 @@ class EndReport:
     def settled(self) -> set[str]:
         """Ids of which it is known what became of them."""
         return {*self.ended, *self.already_ended, *self.moved_on, *self.failed}
+
+    @property
+    def unsettled(self) -> list[str]:
+        """Ids that may have been ended, as far as is known."""
+        # A copy: the work may still go on in another thread.
+        known = {id for id, outcome in self.outcomes.items() if outcome != "failed"}
+        return [
+            id
+            for id in sorted(self.unknown.copy())
+            if id not in known and self.failed.get(id, PERHAPS_ENDED).startswith(PERHAPS_ENDED)
+        ]
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -93,7 +104,7 @@ class EndReport:
         """Note that one was ended."""
         self.ended.append(id)
         if self.on_ended:
-            self.on_ended()
+            self.on_ended(id)
 
     def gone(self, id: str) -> None:
         """Note that one does not run any more, whoever ended it."""

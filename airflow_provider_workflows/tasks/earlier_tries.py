@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEY = "ended"
+ENDED, PERHAPS = "ended", "perhaps_ended"
 #: Ids under one key: Airflow wants a value to be smaller than 64 kB.
 IDS_PER_KEY = 1000
 #: Seconds after which news are kept, so that little is lost when the worker dies.
@@ -23,9 +24,9 @@ INTERVAL = 15.0
 
 
 class EarlierTries:
-    """The ids that were ended in one run of a task, kept in Airflow's task state store from 3.3 on, or else in the log.
+    """What was ended in one run of a task, kept in Airflow's task state store from 3.3 on, or else in the log.
 
-    They count for the retries of one run of the task. When the task is cleared, it starts anew.
+    It counts for the retries of one run of the task. When the task is cleared, it starts anew.
 
     :param context: the task's context.
     :param clock: the time.
@@ -34,10 +35,11 @@ class EarlierTries:
     def __init__(self, context: Context, clock: Clock) -> None:
         self._clock = clock
         self._state = RunState(context)
-        self._ids: list[str] = self._read()
+        self._ids = self._read(ENDED)
+        self._perhaps = self._read(PERHAPS)
         self._known = set(self._ids)
-        self._seen = 0
-        self._kept_at = self._clock.monotonic()
+        self._kept = self._tried = len(self._ids)
+        self._tried_at = self._clock.monotonic()
         self._lock = Lock()
 
     @property
@@ -45,40 +47,59 @@ class EarlierTries:
         """Ids that earlier tries of this run have ended."""
         return self._ids.copy()
 
-    def keep(self, report: EndReport, *, now: bool = False) -> None:
-        """Keep what a report says was ended, if there are many news, or they are old.
+    @property
+    def perhaps_ended(self) -> list[str]:
+        """Ids that the try before may have ended: replies were lost, and what became of them was not found out."""
+        return [id for id in self._perhaps if id not in self._known]
 
-        An error is logged: the work goes on without.
-
-        :param report: the report.
-        :param now: do so in any case.
-        """
+    def note(self, id: str) -> None:
+        """Note that one was ended, and keep that if there are many news, or they are old."""
         with self._lock:
-            fresh = len(report.ended) - self._seen
-            if not now and fresh < IDS_PER_KEY and self._clock.monotonic() - self._kept_at < INTERVAL:
-                return
-            news = [id for id in report.ended[max(0, self._seen) :] if id not in self._known]
-            self._seen, self._kept_at = len(report.ended), self._clock.monotonic()
-            if not news:
-                return
-            first = len(self._ids) // IDS_PER_KEY
-            self._ids += news
-            self._known.update(news)
-            try:
-                self._write(first, news)
-            except Exception:
-                log.warning("What was ended could not be kept for a retry's report", exc_info=True)
+            self._add([id])
+            news = len(self._ids) - self._tried
+            if news >= IDS_PER_KEY or self._clock.monotonic() - self._tried_at >= INTERVAL:
+                self._keep()
 
-    def _read(self) -> list[str]:
+    def keep(self, report: EndReport) -> None:
+        """Keep all that was noted, and what a report says may have been ended."""
+        with self._lock:
+            self._add(report.ended)
+            self._keep()
+            perhaps = [id for id in report.unsettled if id not in self._known]
+            if perhaps != self._perhaps:
+                self._write(PERHAPS, perhaps, 0)
+                self._perhaps = perhaps
+
+    def _add(self, ids: Iterable[str]) -> None:
+        news = [id for id in ids if id not in self._known]
+        self._ids += news
+        self._known.update(news)
+
+    def _keep(self) -> None:
+        self._tried, self._tried_at = len(self._ids), self._clock.monotonic()
+        if self._kept < len(self._ids) and self._write(ENDED, self._ids, self._kept):
+            self._kept = len(self._ids)
+
+    def _read(self, key: str) -> list[str]:
         ids: list[str] = []
-        while len(ids) % IDS_PER_KEY == 0 and (kept := self._state.get(f"{KEY}_{len(ids) // IDS_PER_KEY}")):
+        while len(ids) % IDS_PER_KEY == 0 and (kept := self._state.get(f"{key}_{len(ids) // IDS_PER_KEY}")):
             ids += kept
         return ids
 
-    def _write(self, first: int, news: list[str]) -> None:
+    def _write(self, key: str, ids: Sequence[str], first: int) -> bool:
+        """Write the ids from the first new one on. An error is logged: the work goes on without.
+
+        :returns: whether that was done.
+        """
         if not self._state.kept:
-            for start in range(0, len(news), IDS_PER_KEY):
-                log.info("Ended: %s", " ".join(news[start : start + IDS_PER_KEY]))
-            return
-        for nth in range(first, -(-len(self._ids) // IDS_PER_KEY)):
-            self._state.set(f"{KEY}_{nth}", self._ids[nth * IDS_PER_KEY : (nth + 1) * IDS_PER_KEY])
+            for start in range(first, len(ids), IDS_PER_KEY):
+                log.info("%s: %s", key.replace("_", " ").capitalize(), " ".join(ids[start : start + IDS_PER_KEY]))
+            return True
+        try:
+            # The last key holds less than it may: that is where the next try stops to read.
+            for nth in range(first // IDS_PER_KEY, len(ids) // IDS_PER_KEY + 1):
+                self._state.set(f"{key}_{nth}", ids[nth * IDS_PER_KEY : (nth + 1) * IDS_PER_KEY])
+        except Exception:
+            log.warning("What was ended could not be kept for a retry's report", exc_info=True)
+            return False
+        return True

@@ -30,11 +30,11 @@ KILLED = "the task was told to end"
 class Reporting:
     """What goes with the report of one part of a task's work.
 
-    :param earlier: ids that earlier tries of this run of the task have ended.
+    :param earlier: what earlier tries of this run of the task have ended.
     :param record: where it is written down besides.
     """
 
-    def __init__(self, earlier: list[str], record: EndRecord | None) -> None:
+    def __init__(self, earlier: EarlierTries, record: EndRecord | None) -> None:
         self.earlier = earlier
         self._record = record
 
@@ -106,11 +106,11 @@ class EndingTask(ProviderTask):
         if record is not None:
             record.go_on(report)
         # What an earlier try has ended runs no more; this one would call it ended by others.
-        report.unknown.update(tries.ended)
+        report.unknown.update(tries.ended, tries.perhaps_ended)
         observer = self._client.observer
 
-        def ended() -> None:
-            tries.keep(report)
+        def ended(id: str) -> None:
+            tries.note(id)
             observer.count("ended")
 
         report.on_ended = ended
@@ -129,12 +129,12 @@ class EndingTask(ProviderTask):
                 if self._push_so_far is not None:
                     log.warning("Told to end; what is under way is waited for. %s", report)
                     push()
-                    tries.keep(report, now=True)
+                    tries.keep(report)
 
         self._push_so_far = push_so_far
         try:
             try:
-                yield Reporting(tries.ended, record)
+                yield Reporting(tries, record)
             finally:
                 # From here on, what is pushed is the last word.
                 with lock:
@@ -150,7 +150,7 @@ class EndingTask(ProviderTask):
             push()
             raise
         finally:
-            tries.keep(report, now=True)
+            tries.keep(report)
             if record is not None:
                 record.settle(report)
 

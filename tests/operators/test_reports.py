@@ -22,7 +22,9 @@ from airflow_provider_workflows.operators.bitrix24 import (
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.plans import ATTEMPTS
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks import earlier_tries
 from airflow_provider_workflows.tasks.earlier_tries import IDS_PER_KEY
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from tests.operators.remote import TaskInstance, refused
@@ -250,6 +252,72 @@ class TestTheReportOfARetry:
             DomoCancelOperator(task_id="cancel", instance_id=ids).execute(context)
         report = DomoCancelOperator(task_id="cancel", instance_id=ids).execute(context)
         assert (sorted(report["ended_ids"]), report["already_ended"]) == (sorted(ids), 0)
+
+    def test_of_domo_holds_what_the_first_cancelled_and_did_not_see_end(
+        self, control: Control, context: Any, store: Store
+    ) -> None:
+        ids = control.add_domo_instances([{"status": "IN_PROGRESS"}] * 3)
+        control.configure(cancel_delay=1000.0)
+        task = DomoCancelOperator(task_id="cancel", instance_id=ids, wait_for_completion=True, wait_timeout=30)
+        with pytest.raises(NotAllEndedError, match="cancelled, but still IN_PROGRESS"):
+            task.execute(context)
+        control.advance(1000)
+        report = task.execute(context)
+        assert (sorted(report["ended_ids"]), report["already_ended"]) == (sorted(ids), 0)
+
+    @pytest.mark.parametrize(
+        "task",
+        [
+            lambda ids: TerminateWorkflowOperator(task_id="end", workflow_id=ids),
+            lambda ids: CleanUpWorkflowsOperator(task_id="end", filters={"TEMPLATE_ID": 7}),
+        ],
+        ids=["terminate", "clean up"],
+    )
+    def test_holds_what_was_ended_with_replies_that_were_lost(
+        self, control: Control, context: Any, store: Store, task: Callable[[list[str]], Any]
+    ) -> None:
+        ids = add(control, 6, TEMPLATE_ID=7)
+        control.inject("cut_after_commands", containing="bizproc.workflow.terminate", n=4)
+        control.inject("lost_before", containing="bizproc.workflow.instances", times=ATTEMPTS)
+        with pytest.raises(ApiError):
+            task(ids).execute(context)
+        assert context["ti"].xcoms["return_value"]["failed"] == 6
+        ended = {entry["id"] for entry in control.journal("terminate")}
+        control.finish_workflows([(set(ids) - ended).pop()])
+        report = task(ids).execute(context)
+        # Who ended the fifth nobody knows.
+        assert (report["requested"], report["ended"], report["already_ended"]) == (6, 6, 0)
+        assert sorted(report["ended_ids"]) == sorted(ids)
+        assert len(control.journal("terminate")) == 5
+
+    def test_of_a_clean_up_tells_once_of_what_was_confirmed_and_runs_all_the_same(
+        self, control: Control, context: Any, store: Store
+    ) -> None:
+        ids = add(control, 3, TEMPLATE_ID=7)
+        task = CleanUpWorkflowsOperator(task_id="end", filters={"TEMPLATE_ID": 7})
+        control.inject("error", method="bizproc.workflow.terminate", id=ids[2], code="ERROR_CORE_X")
+        with pytest.raises((AirflowFailException, NotAllEndedError)):
+            task.execute(context)
+        store["ended_0"]["value"].append(ids[2])
+        report = task.execute(context)
+        assert (report["requested"], report["ended"], sorted(report["ended_ids"])) == (3, 3, ids)
+
+    def test_is_whole_again_when_the_store_is(
+        self, control: Control, context: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(earlier_tries, "IDS_PER_KEY", 10)
+        ids = add(control, 31)
+        keep = store.set
+        failing = iter([True])
+
+        def set_later(key: str, value: Any) -> None:
+            if next(failing, False):
+                raise RuntimeError("no API server")
+            keep(key, value)
+
+        store.set = set_later  # type: ignore[method-assign]
+        self.die(control, context, ids)
+        assert kill(context, ids)["ended"] == len(ids)
 
 
 class TestOnlyWhatStillMatches:

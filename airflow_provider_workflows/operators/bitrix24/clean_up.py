@@ -174,8 +174,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Task):
             return report.json() | totals.json(client.stats)
 
         with self._reported(context, report.end, work.left, told) as reporting:
-            if not work.was_paused:
-                report.count_earlier(reporting.earlier)
+            work.count_earlier(reporting.earlier.ended, reporting.earlier.perhaps_ended)
             plan = clean_up(
                 self._selector(work),
                 self._end,
