@@ -1,4 +1,4 @@
-"""A synchronous client of one portal."""
+"""A synchronous client of one portal, and what it has in common with the asynchronous one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
+from airflow_provider_workflows.rest.base_client import BaseClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.sync import Client
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 
 
-class Bitrix24Client(Client[Call]):
-    """Runs Bitrix24 plans: ``client.run(list_workflows(WorkflowFilter.parse({"TEMPLATE_ID": 12})))``.
+class PortalClient(BaseClient[Call]):
+    """A client of one portal.
 
     :param portal: the portal and its credential.
     :param limiter: when calls may be sent; default: within the usual limits, shared with this user's other processes
@@ -38,11 +39,10 @@ class Bitrix24Client(Client[Call]):
     ) -> None:
         from airflow_provider_workflows.bitrix24.limits.limiter import host_limiter
 
-        super().__init__(
-            Bitrix24Wire(portal),
-            limiter=limiter or host_limiter(portal, clock.time),
-            in_flight=in_flight,
-            http=http,
-            clock=clock,
-        )
+        limiter = limiter or host_limiter(portal, clock.time)
+        super().__init__(Bitrix24Wire(portal), limiter=limiter, in_flight=in_flight, http=http, clock=clock)
         self.portal = portal
+
+
+class Bitrix24Client(PortalClient, Client[Call]):
+    """Runs Bitrix24 plans: ``client.run(list_workflows(WorkflowFilter.parse({"TEMPLATE_ID": 12})))``."""

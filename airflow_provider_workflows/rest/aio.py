@@ -14,19 +14,16 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_workflows.rest.base_client import BaseClient
 from airflow_provider_workflows.rest.certificates import named_certificates, trusting
-from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
+from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import (
-    IN_FLIGHT,
     MOST_IN_FLIGHT,
     HttpSettings,
-    RateLimiter,
     ReplyBody,
     Request,
     Response,
-    Wire,
     encode_body,
 )
 from airflow_provider_workflows.rest.redaction import ahide_frames
@@ -36,29 +33,12 @@ T = TypeVar("T")
 
 
 class AsyncClient(BaseClient[C]):
-    """Runs plans against one account, several at once, over one pool of connections. Never blocks the event loop.
+    """Runs plans against one account, several at once, over one pool of connections. Never blocks the event loop."""
 
-    :param wire: how calls look on the wire.
-    :param limiter: when calls may be sent.
-    :param in_flight: calls under way at once in bulk work.
-    :param http: timeouts and sizes.
-    :param clock: the time.
-    """
+    _runtime: LoopRuntime
 
-    def __init__(
-        self,
-        wire: Wire[C],
-        *,
-        limiter: RateLimiter[C] | None = None,
-        in_flight: int = IN_FLIGHT,
-        http: HttpSettings | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
-        self.http = http or HttpSettings()
-        self._runtime = LoopRuntime(self.http, clock)
-        self._renewing = asyncio.Lock()
-        driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
-        super().__init__(driver, self._one_at_a_time)
+    def _make_runtime(self) -> LoopRuntime:
+        return LoopRuntime(self.http, self._clock)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -82,11 +62,6 @@ class AsyncClient(BaseClient[C]):
             error.where = self.where
             raise
 
-    async def _one_at_a_time(self, function: Callable[[], T]) -> T:
-        async with self._renewing:
-            # Airflow answers the threads of sync_to_async only; in a thread of its own, as it may take a minute.
-            return await sync_to_async(function, thread_sensitive=False)()
-
 
 class LoopRuntime:
     """Makes requests with ``httpx``, and does work beside the loop in tasks.
@@ -98,6 +73,7 @@ class LoopRuntime:
     def __init__(self, http: HttpSettings, clock: Clock) -> None:
         self._settings = http
         self._clock = clock
+        self._alone = asyncio.Lock()
         path = named_certificates(http.verify)
         self._http = httpx.AsyncClient(
             verify=trusting(path) if path else True,
@@ -125,6 +101,12 @@ class LoopRuntime:
             if undo:
                 calling.add_done_callback(partial(_undo, undo))
             raise
+
+    async def one_at_a_time(self, function: Callable[[], T]) -> T:
+        """Run a function in a thread, after the one before has ended."""
+        async with self._alone:
+            # Airflow answers the threads of sync_to_async only; in a thread of its own, as it may take a minute.
+            return await sync_to_async(function, thread_sensitive=False)()
 
     def start(self, work: Awaitable[T]) -> asyncio.Future[T]:
         """Begin some work in a task."""

@@ -77,6 +77,9 @@ class Runtime(Protocol):
         :param undo: is given the result if nobody waits for it any more.
         """
 
+    async def one_at_a_time(self, function: Callable[[], T]) -> T:
+        """Run a function that may block for minutes, after the one before has ended."""
+
     def start(self, work: Awaitable[Any]) -> Work:
         """Begin some work beside the loop."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_workflows.rest.driver import Driver, Purpose
+from airflow_provider_workflows.rest.driver import Driver, Purpose, Runtime
 from airflow_provider_workflows.rest.errors import ApiError, AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.protocol import Wire
 
@@ -24,17 +24,15 @@ class Renewal(Generic[C]):
     """Sends calls, and again if the credential is refused and there is another one. A refused call is surely not done.
 
     :param driver: sends them, with the credential of its wire.
-    :param one_at_a_time: runs a function that may block, after the one before has ended.
+    :param runtime: has a credential replaced beside them.
     """
 
-    def __init__(
-        self, driver: Driver[C], one_at_a_time: Callable[[Callable[[], ApiError | None]], Awaitable[ApiError | None]]
-    ) -> None:
+    def __init__(self, driver: Driver[C], runtime: Runtime) -> None:
         #: Is asked when the credential is refused, and returns a wire with another one, if there is one by now. An
         #: ``ApiError`` that it raises is what becomes of the call.
         self.renew: Callable[[AuthenticationError], Wire[C] | None] = lambda _: None
         self._driver = driver
-        self._one_at_a_time = one_at_a_time
+        self._runtime = runtime
         self._done = 0
         self._failure: ApiError | None = None
 
@@ -45,7 +43,7 @@ class Renewal(Generic[C]):
         for _ in range(REPEATS):
             if not isinstance(outcome, AuthenticationError):
                 break
-            failure = await self._one_at_a_time(partial(self._replace, wire, self._done, outcome))
+            failure = await self._runtime.one_at_a_time(partial(self._replace, wire, self._done, outcome))
             if failure is not None:
                 return failure
             if self._driver.wire is wire:

@@ -16,19 +16,16 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 
 from airflow_provider_workflows.rest.base_client import BaseClient
 from airflow_provider_workflows.rest.certificates import named_certificates
-from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT, Driver
+from airflow_provider_workflows.rest.clock import Clock
+from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import (
-    IN_FLIGHT,
     MOST_IN_FLIGHT,
     HttpSettings,
-    RateLimiter,
     ReplyBody,
     Request,
     Response,
-    Wire,
     encode_body,
 )
 from airflow_provider_workflows.rest.redaction import hide_frames
@@ -46,29 +43,12 @@ T = TypeVar("T")
 
 
 class Client(BaseClient[C]):
-    """Runs plans against one account, over reused connections.
+    """Runs plans against one account, over reused connections."""
 
-    :param wire: how calls look on the wire.
-    :param limiter: when calls may be sent.
-    :param in_flight: calls under way at once in bulk work.
-    :param http: timeouts and sizes.
-    :param clock: the time.
-    """
+    _runtime: ThreadRuntime
 
-    def __init__(
-        self,
-        wire: Wire[C],
-        *,
-        limiter: RateLimiter[C] | None = None,
-        in_flight: int = IN_FLIGHT,
-        http: HttpSettings | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
-        self.http = http or HttpSettings()
-        self._runtime = ThreadRuntime(self.http, clock)
-        self._renewing = Lock()
-        driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
-        super().__init__(driver, self._one_at_a_time)
+    def _make_runtime(self) -> ThreadRuntime:
+        return ThreadRuntime(self.http, self._clock)
 
     def __enter__(self) -> Self:
         return self
@@ -119,10 +99,6 @@ class Client(BaseClient[C]):
                 wait([running] if running else [], timeout=GRACE)
             raise
 
-    async def _one_at_a_time(self, function: Callable[[], T]) -> T:
-        with self._renewing:
-            return function()
-
 
 def finish(work: Awaitable[T]) -> T:
     """Run a coroutine that never suspends to its end."""
@@ -143,6 +119,7 @@ class ThreadRuntime:
     def __init__(self, http: HttpSettings, clock: Clock) -> None:
         self._http = http
         self._clock = clock
+        self._alone = Lock()
         self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._verify: str | bool = named_certificates(http.verify) or True
@@ -169,6 +146,11 @@ class ThreadRuntime:
     async def call(self, function: Callable[[], T], undo: Callable[[T], Any] | None = None) -> T:  # noqa: ARG002
         """Run a function; here it may block."""
         return function()
+
+    async def one_at_a_time(self, function: Callable[[], T]) -> T:
+        """Run a function, after the one before has ended."""
+        with self._alone:
+            return function()
 
     def start(self, work: Awaitable[T]) -> Future[T]:
         """Begin some work in a thread."""
