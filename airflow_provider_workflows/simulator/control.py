@@ -197,6 +197,16 @@ class Control:
         """
         self._do("advance", {"seconds": seconds})
 
+    def add_domo_queues(self, rows: list[dict[str, Any]]) -> list[str]:
+        """
+        Put queues into Domo's Task Center, besides the one that is there.
+
+        :param rows: ``id`` and ``name`` of each, either of which may be left out
+        :returns: their IDs
+        """
+        ids: list[str] = self._do("add_domo_queues", rows)
+        return ids
+
     def add_domo_tasks(self, rows: list[dict[str, Any]]) -> list[str]:
         """
         Have instances wait for people in Domo's Task Center.

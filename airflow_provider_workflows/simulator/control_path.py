@@ -41,6 +41,7 @@ class ControlPath:
             "add_tasks": self._add_tasks,
             "add_domo_models": self._add_domo_models,
             "add_domo_instances": self._add_domo_instances,
+            "add_domo_queues": self._add_domo_queues,
             "add_domo_tasks": self._add_domo_tasks,
             "add_event_tokens": self._add_event_tokens,
             "dismiss_users": self._dismiss_users,
@@ -168,6 +169,9 @@ class ControlPath:
 
     def _add_domo_instances(self, given: list[dict[str, Any]]) -> list[str]:
         return [self.world.instances.add(fields, self.world.settings.domo_user).id for fields in given]
+
+    def _add_domo_queues(self, given: list[dict[str, Any]]) -> list[str]:
+        return [self.world.task_center.add_queue(fields, self.world.settings.domo_user).id for fields in given]
 
     def _add_domo_tasks(self, given: list[dict[str, Any]]) -> list[str]:
         world, ids = self.world, []

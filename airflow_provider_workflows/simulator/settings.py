@@ -27,6 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "final_status": ("COMPLETED", "FAILED"),
     "cancel_finished": ("ok", "400", "409"),
     "stale_version": ("409", "400"),
+    "assign_key": ("both", "tasksId", "taskIds"),
     "cancel_unstarted": ("accepted", "rejected", "ignored"),
     "null_status": ("json", "string", "missing"),
     "domo_blocked": ("", "page", "redirect"),
@@ -132,6 +133,7 @@ class Settings:
     cancel_finished: str = "400"
     cancel_unstarted: str = "accepted"
     stale_version: str = "409"  # the answer to who completes a task that has changed since they saw it
+    assign_key: str = "both"  # how the list of tasks to assign is spelt
     null_status: str = "json"
     version_required: bool = True
     domo_blocked: str = ""

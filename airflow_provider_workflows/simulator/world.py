@@ -14,7 +14,7 @@ from airflow_provider_workflows.simulator.bitrix24.tokens import Tokens
 from airflow_provider_workflows.simulator.bitrix24.workflows import Workflows
 from airflow_provider_workflows.simulator.clock import Clock
 from airflow_provider_workflows.simulator.domo.instances import Instances
-from airflow_provider_workflows.simulator.domo.task_center import TaskCenter
+from airflow_provider_workflows.simulator.domo.task_center import DEFAULT_QUEUE, TaskCenter
 from airflow_provider_workflows.simulator.faults import Faults
 from airflow_provider_workflows.simulator.settings import Settings
 
@@ -68,6 +68,7 @@ class World:
         self.operating = OperatingTime(self.clock)
         self.instances = Instances(self.clock)
         self.task_center = TaskCenter(self.clock)
+        self.task_center.add_queue({"id": DEFAULT_QUEUE}, self.settings.domo_user)
 
     def portal_time(self) -> float:
         """Return the Unix time by the portal's clock."""
@@ -120,6 +121,10 @@ class World:
             "domo": {
                 "instances": {row.id: row.full(now) for row in self.instances.rows.values()},
                 "tasks": {task.id: task.full() for task in self.task_center.tasks.values()},
+                "queues": {
+                    queue.id: {**queue.full(), "permissions": queue.permissions}
+                    for queue in self.task_center.queues.values()
+                },
             },
         }
 

@@ -59,3 +59,14 @@ def domo(simulator: Simulator, control: Control) -> Rest:
         return requests.request(verb, f"{simulator.url}/api/{path}", timeout=TIMEOUT, **options)
 
     return call
+
+
+@pytest.fixture
+def instance(control: Control) -> Callable[..., str]:
+    """Put an instance of Domo's with this status into the account."""
+
+    def add(status: str | None = "IN_PROGRESS", **fields: Any) -> str:
+        [id] = control.add_domo_instances([{"status": status, **fields}])
+        return id
+
+    return add

@@ -47,8 +47,10 @@ def test_reset_empties_everything(rest, control):
     control.configure(language="ru")
     control.inject("refused", times=None)
     rest("scope")
+    control.add_domo_queues([{"name": "Complaints"}])
     control.reset()
     state = control.state()
+    assert [queue["name"] for queue in state["domo"].pop("queues").values()] == ["Approvals"]
     assert [kind for kind, there in (state["bitrix24"] | state["domo"]).items() if there] == []
     assert (control.requests(), control.journal()) == ([], [])
     assert control.settings()["language"] == "de"

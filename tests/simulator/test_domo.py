@@ -11,17 +11,6 @@ MODEL = "a8afdc89-9491-4ee4-b7c3-b9e9b86c0138"
 MESSAGE = {"messageName": "Start AddTwoNumbers", "version": "1.1.0", "modelId": MODEL, "data": {"a": 1}}
 
 
-@pytest.fixture
-def instance(control):
-    """Put an instance with this status into the account."""
-
-    def add(status="IN_PROGRESS", **fields):
-        [id] = control.add_domo_instances([{"status": status, **fields}])
-        return id
-
-    return add
-
-
 def start(domo, **changes):
     return domo("POST", f"{INSTANCES}/message", json={**MESSAGE, **changes})
 
@@ -290,63 +279,62 @@ def test_a_page_that_is_none(domo, query):
     assert domo("GET", f"{INSTANCES}?{query}").status_code == 400
 
 
-class TestTaskCenter:
-    QUEUE = "168ecd84-4a15-45f6-89d9-021fbbce0481"
+def test_what_starts_between_two_pages_shifts_the_second(domo, instance):
+    for day in (1, 2, 3):
+        instance(createdOn=f"2026-01-0{day}T00:00:00+00:00")
+    page = f"{INSTANCES}?modelId={MODEL}&limit=2"
+    first = [row["id"] for row in domo("GET", page).json()]
+    start(domo)
+    assert domo("GET", f"{page}&offset=2").json()[0]["id"] == first[1]
 
-    @pytest.fixture
-    def task(self, control, instance):
-        """Have an instance wait for somebody."""
 
-        def add(**fields):
-            [id] = control.add_domo_tasks([{"instanceId": instance(), **fields}])
-            return id
+ENTRY = {"id": "7", "type": "USER", "name": "Bea", "permissions": ["READ", "EXECUTE"]}
 
-        return add
 
-    def listed(self, domo, **body):
-        return [one["id"] for one in domo("POST", "queues/v1/tasks/list", json=body).json()]
+class TestPermissions:
+    ADDRESS = f"workflow/v1/models/{MODEL}/permissions"
 
-    def test_tells_which_instances_wait_for_whom(self, domo, control, task):
-        first, second = task(assignedTo="7"), task(assignedTo="8")
-        assert self.listed(domo) == [first, second]
-        assert self.listed(domo, assignedTo=["7"], status=["OPEN"], queueId=[self.QUEUE]) == [first]
-        assert self.listed(domo, createdOn=[["2001-01-01T00:00:00.000Z", "2002-01-01T00:00:00.000Z"]]) == []
-        shown = domo("GET", f"queues/v1/{self.QUEUE}/tasks/{second}").json()
-        assert shown["sourceInfo"]["instanceId"] == control.state()["domo"]["tasks"][second]["sourceInfo"]["instanceId"]
-        assert [queue["id"] for queue in domo("GET", "queues/v1/").json()] == [self.QUEUE]
-
-    def test_who_has_seen_an_older_version_cannot_complete_it(self, domo, control, task):
-        id = task()
-        address = f"queues/v1/{self.QUEUE}/tasks/{id}"
-        assert domo("PUT", f"{address}/outputs", json={"ok": True}).json()["version"] == 2
-        assert domo("POST", f"{address}/complete?version=1", json={}).status_code == 409
-        done = domo("POST", f"{address}/complete?version=2", json={"note": "x"}).json()
-        assert (done["status"], done["outputVariables"]) == ("COMPLETED", {"ok": True, "note": "x"})
-        assert domo("POST", f"{address}/complete?version=3", json={}).status_code == 400
-        assert [effect["id"] for effect in control.journal("complete")] == [id]
-
-    @pytest.mark.parametrize("spelt", ["taskIds", "tasksId"])
-    def test_tasks_go_to_somebody_else(self, domo, task, spelt):
-        ids = [task(), task()]
-        reply = domo("PUT", f"queues/v1/{self.QUEUE}/tasks/{ids[0]}/assign", json={spelt: ids, "userId": "9"})
-        assert [one["assignedTo"] for one in reply.json()] == ["9", "9"]
-        assert self.listed(domo, assignedTo="9") == ids
-
-    def test_an_instance_that_is_cancelled_waits_for_nobody(self, domo, task):
-        id = task()
-        shown = domo("GET", f"queues/v1/{self.QUEUE}/tasks/{id}").json()
-        cancel(domo, shown["sourceInfo"]["instanceId"])
-        assert domo("GET", f"queues/v1/{self.QUEUE}/tasks/{id}").json()["status"] == "VOIDED"
-        assert domo("PUT", f"queues/v1/{self.QUEUE}/tasks/{id}/outputs", json={}).status_code == 400
+    def test_of_a_model_are_given_by_who_may_share_it(self, domo, control):
+        assert domo("POST", self.ADDRESS, json=[ENTRY]).status_code == 403
+        control.configure(domo_permissions=["SHARE"])
+        group = {"id": "8", "type": "GROUP", "permissions": []}
+        assert domo("POST", self.ADDRESS, json=[ENTRY, group]).ok
+        assert domo("GET", self.ADDRESS).json() == {
+            "USER": [{"id": "8811501", "permissions": ["SHARE"]}, {"id": "7", "permissions": ["READ", "EXECUTE"]}],
+            "GROUP": [{"id": "8", "permissions": []}],
+        }
 
     @pytest.mark.parametrize(
-        ("verb", "address", "body", "status"),
-        [
-            ("GET", "other", None, 404),
-            ("GET", "other/tasks/x", None, 404),
-            ("POST", "tasks/list", [1], 400),
-            ("POST", "tasks/list", {"createdOn": [["2001"]]}, 400),
-        ],
+        "body",
+        [None, {}, [None], [{**ENTRY, "permissions": ["DEPLOY"]}], [{**ENTRY, "type": "ROBOT"}], [{**ENTRY, "id": 7}]],
     )
-    def test_what_is_not_in_order(self, domo, verb, address, body, status):
-        assert domo(verb, f"queues/v1/{address}", json=body).status_code == status
+    def test_that_are_not_in_order(self, domo, body):
+        assert domo("POST", self.ADDRESS, json=body).status_code == 400
+
+    def test_of_a_model_that_is_not_there(self, domo):
+        assert domo("POST", "workflow/v1/models/x/permissions", json=[ENTRY]).status_code == 404
+
+
+class TestActivityLog:
+    ADDRESS = "audit/v1/user-audits"
+
+    def test_tells_who_did_what_in_a_time_the_latest_first(self, domo, control, instance):
+        before, id = instance(), instance()
+        cancel(domo, before)
+        control.advance(10)
+        [cancelled] = domo("GET", f"{self.ADDRESS}?start=0&end=9999999999999").json()
+        assert (cancelled["userId"], cancelled["actionType"]) == ("8811501", "CANCELED")
+        assert before in cancelled["additionalComment"]
+        cancel(domo, id)
+        times = f"start={cancelled['time'] + 1}&end=9999999999999"
+        [later] = domo("GET", f"{self.ADDRESS}?{times}").json()
+        assert id in later["additionalComment"]
+        both = domo("GET", f"{self.ADDRESS}?start=0&end=9999999999999&objectType=ACCOUNT,WORKFLOW_INSTANCE").json()
+        assert both == [later, cancelled]
+        assert domo("GET", f"{self.ADDRESS}?start=0&end=9999999999999&offset=1&limit=1").json() == [cancelled]
+        assert domo("GET", f"{self.ADDRESS}?start=0&end=9999999999999&objectType=ACCOUNT").json() == []
+        assert "WORKFLOW_INSTANCE" in domo("GET", f"{self.ADDRESS}/objectTypes").json()
+
+    @pytest.mark.parametrize("query", ["", "start=0", "end=0", "start=x&end=1", "start=2&end=1"])
+    def test_must_be_asked_for_a_time(self, domo, query):
+        assert domo("GET", f"{self.ADDRESS}?{query}").status_code == 400

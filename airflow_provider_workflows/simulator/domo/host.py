@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from airflow_provider_workflows.simulator import strict_json
-from airflow_provider_workflows.simulator.domo import instance_methods, model_methods, task_methods
+from airflow_provider_workflows.simulator.domo import audit_methods, instance_methods, model_methods, task_methods
 from airflow_provider_workflows.simulator.domo.call import Call, DomoError, find
 from airflow_provider_workflows.simulator.exchange import blocked, exchange
 from airflow_provider_workflows.simulator.faults import Fault
@@ -29,6 +29,7 @@ METHODS: dict[str, Callable[[Call], Any]] = {
     "models": model_methods.models,
     "model": model_methods.model,
     "permissions": model_methods.permissions,
+    "set_permissions": model_methods.set_permissions,
     "versions": model_methods.versions,
     "version": model_methods.version,
     "definition": model_methods.definition,
@@ -36,11 +37,17 @@ METHODS: dict[str, Callable[[Call], Any]] = {
     "switch_version": model_methods.switch_version,
     "queues": task_methods.queues,
     "queue": task_methods.queue,
+    "queue_permissions": task_methods.set_permissions,
+    "queue_tasks": task_methods.queue_tasks,
     "tasks": task_methods.tasks,
     "task": task_methods.task,
     "save_task": task_methods.save,
     "complete_task": task_methods.complete,
     "assign_task": task_methods.assign,
+    "move_task": task_methods.move,
+    "void_task": task_methods.void,
+    "audits": audit_methods.audits,
+    "audit_types": audit_methods.object_types,
 }
 
 

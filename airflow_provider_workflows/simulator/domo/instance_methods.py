@@ -70,7 +70,7 @@ def cancel(call: Call) -> Any:
         return shown
     if row.cancels_at is None:
         row.cancels_at = now + settings.cancel_delay
-        call.world.task_center.void(row)
+        call.world.task_center.void_all(row, settings.domo_user)
         call.world.record("domo", "cancel", row.id, status=status)
     return shown
 

@@ -33,6 +33,7 @@ class Model:
     :param versions: the versions that are deployed
     :param inactive: those that are turned off
     :param inputs: what a start wants to know: ``paramName``, ``dataType``, ``isList``, ``required`` of each
+    :param permissions: what was said of users' and groups' permissions, by their ids
     """
 
     id: str
@@ -41,6 +42,7 @@ class Model:
     versions: list[str]
     inactive: set[str] = field(default_factory=set)
     inputs: list[dict[str, Any]] = field(default_factory=list)
+    permissions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def active(self) -> list[str]:
         """Return the versions that can be started."""
@@ -63,6 +65,11 @@ class Instance:
     cancels_at: float | None = None
     visible: bool = True
     data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deployment(self) -> str:
+        """The id of the deployment of its version."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.model.id} {self.version}"))
 
     def status(self, now: float) -> str | None:
         """
@@ -122,7 +129,7 @@ class Instance:
         """
         return {
             **self.brief(now),
-            "deploymentId": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.model.id} {self.version}")),
+            "deploymentId": self.deployment,
             "bpmnProcessId": f"Process_{self.model.id}_{self.version}_1",
             "bpmnProcessName": f"domo {self.model.name} {self.version} 1",
             "isTestRun": False,

@@ -7,6 +7,8 @@ from typing import Any
 from airflow_provider_workflows.simulator.domo.call import Call, DomoError
 from airflow_provider_workflows.simulator.domo.instances import Model
 
+PERMISSIONS = ("ADMIN", "SHARE", "DELETE", "WRITE", "READ", "EXPORT", "EXECUTE", "UPDATE_CONTENT")
+
 
 def me(call: Call) -> Any:
     """Who calls."""
@@ -25,9 +27,21 @@ def model(call: Call) -> Any:
 
 def permissions(call: Call) -> Any:
     """Who may do what with a model."""
-    _model(call)
-    settings = call.world.settings
-    return {"USER": [{"id": settings.domo_user, "permissions": settings.domo_permissions}], "GROUP": []}
+    settings, found = call.world.settings, _model(call)
+    owner = {"id": settings.domo_user, "type": "USER", "permissions": settings.domo_permissions}
+    entries = {settings.domo_user: owner, **found.permissions}.values()
+    shown = [(entry["type"], {"id": entry["id"], "permissions": entry["permissions"]}) for entry in entries]
+    return {kind: [entry for of, entry in shown if of == kind] for kind in ("USER", "GROUP")}
+
+
+def set_permissions(call: Call) -> Any:
+    """Say who may do what with a model; who is not named keeps what they may."""
+    found = _model(call)
+    entries = call.entries(PERMISSIONS)
+    if not {"ADMIN", "SHARE"} & set(call.world.settings.domo_permissions):
+        raise DomoError(403, "Access is denied")
+    found.permissions.update(entries)
+    call.world.record("domo", "permissions", found.id, of=list(entries))
 
 
 def versions(call: Call) -> Any:

@@ -13,6 +13,37 @@ DEFAULT_QUEUE = "168ecd84-4a15-45f6-89d9-021fbbce0481"
 
 
 @dataclass
+class Queue:
+    """
+    One queue.
+
+    :param permissions: what was said of users' and groups' permissions, by their ids
+    """
+
+    id: str
+    name: str
+    owner: str
+    created: float
+    permissions: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def full(self) -> dict[str, Any]:
+        """Return the queue as the API shows it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "description": "",
+            "active": True,
+            "taskLevelFiltersEnabled": False,
+            "taskLevelFilters": None,
+            "owner": self.owner,
+            "createdBy": self.owner,
+            "createdOn": stamp(self.created),
+            "updatedBy": self.owner,
+            "updatedOn": stamp(self.created),
+        }
+
+
+@dataclass
 class Task:
     """One task; an instance waits for it."""
 
@@ -23,9 +54,13 @@ class Task:
     created: float
     assigned_by: str
     assigned: float
+    updated: float
+    updated_by: str
+    assignee_type: str = "USER"
     status: str = "OPEN"
     version: int = 1
     outputs: dict[str, Any] = field(default_factory=dict)
+    locked: float | None = None
     completed: float | None = None
     completed_by: str | None = None
 
@@ -33,29 +68,43 @@ class Task:
         """Return the task as the API shows it."""
         return {
             "id": self.id,
+            "attributes": [],
             "queueId": self.queue,
             "version": self.version,
             "createdOn": stamp(self.created),
             "createdBy": self.instance.created_by,
+            "updatedOn": stamp(self.updated),
+            "updatedBy": self.updated_by,
+            "completedOn": None if self.completed is None else stamp(self.completed),
+            "completedBy": self.completed_by,
             "assignedOn": stamp(self.assigned),
             "assignedBy": self.assigned_by,
             "assignedTo": self.assigned_to,
-            "assigneeType": "USER",
-            "completedOn": None if self.completed is None else stamp(self.completed),
-            "completedBy": self.completed_by,
+            "assigneeType": self.assignee_type,
+            "lockedOn": None if self.locked is None else stamp(self.locked),
+            "lockedBy": None if self.locked is None else self.updated_by,
             "status": self.status,
+            "tags": [],
+            "comments": [],
             "sourceSystem": "ODYSSEY",
             "sourceInfo": {
                 "modelId": self.instance.model.id,
                 "modelVersion": self.instance.version,
                 "instanceId": self.instance.id,
+                "deploymentId": self.instance.deployment,
                 "instanceCreatedBy": self.instance.created_by,
-                # The engine's own number, which leads nowhere in this API.
-                "workflowInstanceId": str(uuid.uuid5(uuid.NAMESPACE_OID, self.instance.id).int % 10**16),
+                # The engine's own numbers, which lead nowhere in this API.
+                "taskKey": _engine_key(self.id),
+                "workflowInstanceId": _engine_key(self.instance.id),
             },
             "displayType": "ENIGMA_FORM",
+            "inputVariables": {},
             "outputVariables": self.outputs,
         }
+
+
+def _engine_key(id: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, id).int % 10**16)
 
 
 class TaskCenter:
@@ -67,8 +116,19 @@ class TaskCenter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.queues = {DEFAULT_QUEUE: "Approvals"}
+        self.queues: dict[str, Queue] = {}
         self.tasks: dict[str, Task] = {}
+
+    def add_queue(self, fields: dict[str, Any], user: str) -> Queue:
+        """
+        Put a queue into the account.
+
+        :param fields: ``id`` and ``name``, either of which may be left out
+        :param user: whose it is
+        """
+        id = str(fields.get("id") or uuid.uuid4())
+        self.queues[id] = Queue(id, str(fields.get("name", "Approvals")), user, self._clock.time())
+        return self.queues[id]
 
     def add(self, instance: Instance, fields: dict[str, Any], user: str) -> Task:
         """
@@ -84,40 +144,46 @@ class TaskCenter:
             raise ValueError(f"There is no queue {queue!r}")
         now = self._clock.time()
         id = str(fields.get("id") or uuid.uuid4().hex[:14].upper())
-        task = Task(id, queue, instance, str(fields.get("assignedTo", user)), now, user, now)
+        task = Task(id, queue, instance, str(fields.get("assignedTo", user)), now, user, now, now, user)
         self.tasks[id] = task
         return task
 
-    def void(self, instance: Instance) -> None:
+    def void_all(self, instance: Instance, user: str) -> None:
         """
         Let nobody have to do anything for an instance any more.
 
         :param instance: the instance, which is cancelled
+        :param user: who does it
         """
         for task in self.tasks.values():
             if task.instance is instance and task.status == "OPEN":
-                task.status = "VOIDED"
-                task.version += 1
+                self.change(task, user, status="VOIDED")
 
-    def complete(self, task: Task, outputs: dict[str, Any], user: str) -> None:
+    def save(self, task: Task, outputs: dict[str, Any], user: str) -> None:
         """
-        Do what was to be done.
+        Keep what was filled in so far, which makes no other version of a task.
 
         :param task: the task
         :param outputs: what was filled in
         :param user: who did it
         """
-        task.status, task.completed, task.completed_by = "COMPLETED", self._clock.time(), user
         task.outputs = {**task.outputs, **outputs}
-        task.version += 1
+        task.updated = task.locked = self._clock.time()
+        task.updated_by = user
 
-    def assign(self, task: Task, to: str, user: str) -> None:
+    def change(self, task: Task, user: str, **fields: Any) -> None:
         """
-        Have somebody else do it.
+        Change a task, of which there is another version then.
 
         :param task: the task
-        :param to: who is to do it
-        :param user: who says so
+        :param user: who does it
+        :param fields: what differs from now on
         """
-        task.assigned_to, task.assigned_by, task.assigned = to, user, self._clock.time()
+        task.updated, task.updated_by = self._clock.time(), user
         task.version += 1
+        for name, value in fields.items():
+            setattr(task, name, value)
+        if "assigned_to" in fields:
+            task.assigned, task.assigned_by = task.updated, user
+        if task.status == "COMPLETED":
+            task.completed, task.completed_by = task.updated, user
