@@ -66,6 +66,8 @@ class RedisRecordStore(CompareAndSetStore):
             raise self._failure(error) from None
 
     def _failure(self, error: redis.RedisError) -> RecordStoreError:
+        # A server that takes no writes any more may be the replica by now, and the address lead to another one.
+        self._client.connection_pool.disconnect()
         return RecordStoreError(self._name, str(error) or type(error).__name__)
 
 

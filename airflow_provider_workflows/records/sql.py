@@ -101,5 +101,8 @@ class SqlRecordStore(CompareAndSetStore):
         self._has_table = True
 
     def _failure(self, error: SQLAlchemyError) -> RecordStoreError:
+        # The address may lead to another server by now, and a database that was made anew has no table.
+        self._engine.dispose()
+        self._has_table = False
         # What SQLAlchemy adds is the statement.
         return RecordStoreError(self._name, str(error.orig if isinstance(error, DBAPIError) else type(error).__name__))

@@ -289,6 +289,37 @@ class TestAServerThatIsAway:
             assert read(records) == b"before"
 
 
+def test_a_table_that_is_lost_is_made_again(tmp_path: Path) -> None:
+    """As when a database was made anew, or restored."""
+    with sqlite(tmp_path) as make:
+        records: Any = make()
+        write(records, b"1")
+        with records._engine.connect() as connection:
+            connection.execute(text(f"drop table {sql.TABLE}"))
+        with pytest.raises(RecordStoreError, match="no such table"):
+            write(records, b"2")
+        write(records, b"3")
+        assert read(records) == b"3"
+
+
+def test_a_server_that_takes_no_writes_any_more_is_looked_up_anew() -> None:
+    """As after a failover: the old connection still leads to what is only a replica now."""
+    try:
+        with redis_server() as server:
+            records, seen = redis_at(server.port), redis_at(server.port)._client
+            write(records, b"1")
+            seen.replicaof("127.0.0.1", closed_port())
+            before = {client["id"] for client in seen.client_list()}
+            with pytest.raises(RecordStoreError, match="read only replica"):
+                write(records, b"2")
+            assert read(records) == b"1"
+            assert {client["id"] for client in seen.client_list()} - before, "another connection"
+            seen.replicaof("NO", "ONE")
+            write(records, b"3")
+    except NotInstalledError as error:
+        pytest.skip(str(error))
+
+
 def test_a_connection_that_was_closed_while_it_was_idle_is_no_failure() -> None:
     """As when a server was started anew, or a firewall forgets."""
     with fake_redis() as make:
