@@ -45,7 +45,8 @@ class Control:
         """
         Put running workflows into the portal.
 
-        :param rows: any of the nine fields of each, and ``ends_after`` seconds to finish by itself
+        :param rows: any of the nine fields of each; and ``ends_after`` seconds to finish by itself, or ``paused``:
+            nothing will wake it
         :returns: their IDs
         """
         ids: list[str] = self._do("add_workflows", rows)
@@ -59,6 +60,7 @@ class Control:
         seed: int = 1,
         started_from: str | None = None,
         started_to: str | None = None,
+        paused: int = 0,
     ) -> dict[str, int]:
         """
         Put many made-up workflows into the portal.
@@ -69,9 +71,10 @@ class Control:
         :param seed: the same seed gives the same workflows
         :param started_from: when the first may have started, 90 days ago if left out
         :param started_to: when the last may have started, a day ago if left out
+        :param paused: how many of them are paused with nothing to wake them, and have not changed for over a week
         :returns: ``count`` and ``stuck``
         """
-        given = {"count": count, "stuck": stuck, "templates": templates, "seed": seed}
+        given = {"count": count, "stuck": stuck, "templates": templates, "seed": seed, "paused": paused}
         dates = {"started_from": started_from, "started_to": started_to}
         made: dict[str, int] = self._do("generate_workflows", {**given, **dates})
         return made

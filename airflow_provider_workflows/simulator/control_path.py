@@ -196,4 +196,5 @@ class ControlPath:
         seconds = given["seconds"]
         if not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
             raise ValueError(f"The clock is moved on by seconds, 0 or more, not by {seconds!r}")
+        self.world.settle()  # what is so now, goes on from here
         self.world.clock.advance(seconds)

@@ -80,6 +80,7 @@ class Settings:
     has_flows: bool = True
     document_limit: int = 0  # workflows at once on one CRM item, 0 for any number; the cloud has 2
     obeys_parameters: bool = True  # whether a start takes its runtime's own keys out of PARAMETERS
+    sweeps_pauses: bool = False  # whether it removes by itself what is paused for a week with nothing to wake it
     delegate_others: bool = True  # whether an administrator may delegate other people's tasks
     overload: bool = False  # the block that staff put on a portal by hand
 

@@ -10,8 +10,9 @@ from airflow_provider_workflows.simulator.bitrix24.directory import Directory
 from airflow_provider_workflows.simulator.bitrix24.flows import Flows
 from airflow_provider_workflows.simulator.bitrix24.limits import LeakyBucket, OperatingTime
 from airflow_provider_workflows.simulator.bitrix24.messages import Messages
+from airflow_provider_workflows.simulator.bitrix24.sweep import Sweep
 from airflow_provider_workflows.simulator.bitrix24.tokens import Tokens
-from airflow_provider_workflows.simulator.bitrix24.workflows import Workflows
+from airflow_provider_workflows.simulator.bitrix24.workflows import Workflow, Workflows
 from airflow_provider_workflows.simulator.clock import Clock
 from airflow_provider_workflows.simulator.domo.instances import Instances
 from airflow_provider_workflows.simulator.domo.task_center import DEFAULT_QUEUE, TaskCenter
@@ -59,6 +60,7 @@ class World:
         self._seen: Counter[str] = Counter()
         self.journal: list[dict[str, Any]] = []
         self.workflows = Workflows(self.clock)
+        self.sweep = Sweep()
         self.directory = Directory()
         self.messages = Messages()
         self.webhooks: list[Webhook] = []
@@ -73,6 +75,23 @@ class World:
     def portal_time(self) -> float:
         """Return the Unix time by the portal's clock."""
         return self.clock.time() + self.settings.clock_ahead
+
+    def settle(self) -> None:
+        """Let the portal do what it does by itself, up to now."""
+        self.workflows.settle()
+        if self.settings.sweeps_pauses:
+            for row in self.sweep.due(self.workflows, self.settings.server_offset, self.clock.time()):
+                self.kill(row)
+                self.record("bitrix24", "sweep", row.id)
+
+    def kill(self, row: Workflow) -> None:
+        """
+        End a workflow and erase its record.
+
+        :param row: the workflow
+        """
+        self.workflows.end(row, "killed")
+        self.directory.tasks = [task for task in self.directory.tasks if task.get("WORKFLOW_ID") != row.id]
 
     def record(self, vendor: str, what: str, id: str | int, **details: Any) -> None:
         """
@@ -111,7 +130,7 @@ class World:
     def state(self) -> dict[str, Any]:
         """Return the full state of both systems."""
         offset, now = self.settings.server_offset, self.clock.time()
-        self.workflows.settle()
+        self.settle()
         return {
             "bitrix24": {
                 "workflows": {row.id: row.full(offset) for row in self.workflows.rows.values()},
@@ -131,11 +150,12 @@ class World:
     def summary(self) -> dict[str, Any]:
         """Return counts only, which stays cheap with many workflows."""
         now = self.clock.time()
-        self.workflows.settle()
+        self.settle()
         return {
             "bitrix24": {
                 "workflows": Counter(row.state for row in self.workflows.rows.values()),
                 "stuck": self.workflows.stuck(),
+                "paused_too_long": len(self.workflows.paused_too_long(now)),
                 "flows": Counter("active" if flow["active"] else "inactive" for flow in self.flows.rows.values()),
             },
             "domo": {"instances": Counter(str(row.status(now)) for row in self.instances.rows.values())},

@@ -140,6 +140,7 @@ def test_as_a_program_it_shows_connections_and_stops_at_an_interrupt():
     assert summary["bitrix24"] == {
         "workflows": {"running": 4260},
         "stuck": 50,
+        "paused_too_long": 0,
         "flows": {"active": 2, "inactive": 1},
     }
     assert summary["domo"]["instances"].keys() == {"None", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED"}

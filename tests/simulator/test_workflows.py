@@ -198,3 +198,52 @@ class TestTheRuntimesOwnKeys:
         again = rest(START, start)
         assert (again.status_code, again.json()["error"]) == (400, "")
         assert len(control.journal("start")) == 1
+
+
+DAY = 86_400
+LONG_AGO = "-8 days"
+
+
+class TestPausedTooLong:
+    """Paused with nothing to wake it, and unchanged for a week: no lock tells of that."""
+
+    @pytest.mark.parametrize(
+        ("fields", "too_long"),
+        [
+            ({}, True),
+            ({"OWNED_UNTIL": "-10 minutes"}, True),
+            ({"OWNED_UNTIL": "+1 minute"}, False),
+            ({"MODIFIED": "-6 days"}, False),
+            ({"paused": False}, False),
+        ],
+    )
+    def test_is_told_by_its_pause_its_last_change_and_its_lock(self, control, fields, too_long):
+        control.add_workflows([{"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True, **fields}])
+        assert control.summary()["bitrix24"]["paused_too_long"] == too_long
+
+    def test_many_can_be_made_up(self, rest, control):
+        control.generate_workflows(100, stuck=5, paused=7)
+        assert control.summary()["bitrix24"]["paused_too_long"] == 7
+        assert control.summary()["bitrix24"]["stuck"] == 5
+        listed = rest("bizproc.workflow.instances", {"FILTER": {"<MODIFIED": "-7 days", "OWNED_UNTIL": ""}}).json()
+        assert listed["total"] >= 7
+
+    def test_a_portal_may_remove_what_it_finds_so_on_two_nights(self, rest, control):
+        control.configure(sweeps_pauses=True)
+        paused = {"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True}
+        control.add_workflows([{"ID": "lost", **paused}, {"ID": "woken", **paused}, {"ID": "busy"}])
+        control.add_tasks([{"ID": 1, "WORKFLOW_ID": "lost", "USER_ID": 1}])
+        control.advance(DAY)
+        assert control.summary()["bitrix24"]["workflows"] == {"running": 3}
+        control.change_workflows(["woken"], MODIFIED="now")
+        control.advance(DAY)
+        listed = rest("bizproc.workflow.instances", {"ORDER": {"ID": "asc"}}).json()["result"]
+        assert [row["ID"] for row in listed] == ["busy", "woken"]
+        assert rest(KILL, {"ID": "lost"}).json()["error"] == ""
+        assert rest("bizproc.task.list").json()["result"] == []
+        assert [(effect["what"], effect["id"]) for effect in control.journal()] == [("sweep", "lost")]
+
+    def test_others_leave_them_alone(self, control):
+        control.add_workflows([{"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True}])
+        control.advance(30 * DAY)
+        assert control.summary()["bitrix24"]["workflows"] == {"running": 1}

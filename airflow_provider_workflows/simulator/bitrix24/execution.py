@@ -162,6 +162,7 @@ class Execution:
                     raise CutOff
             if world.clock.waited() - self.waited >= settings.request_cut_seconds:
                 raise TimeoutError
+            world.settle()
             return proper, run(method, Call(world, params, self.caller))
         finally:
             spent = settings.operating_by_method.get(proper, settings.operating_per_command)

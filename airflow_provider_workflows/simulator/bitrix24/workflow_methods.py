@@ -114,9 +114,10 @@ def _end(call: Call, state: str, status: str | None) -> Answer:
     row = world.workflows.running(id)
     if row is None:
         return _unknown(call, id, state)
-    world.workflows.end(row, state, status)
     if state == "killed":
-        world.directory.tasks = [task for task in world.directory.tasks if task.get("WORKFLOW_ID") != id]
+        world.kill(row)
+    else:
+        world.workflows.end(row, state, status)
     world.record("bitrix24", "kill" if state == "killed" else "terminate", id, status=status)
     return Answer(True)
 

@@ -20,6 +20,7 @@ from airflow_provider_workflows.simulator.bitrix24.listing import (
 from airflow_provider_workflows.simulator.clock import Clock
 
 STUCK_SECONDS = 300
+PAUSE_SECONDS = 7 * 86_400
 VIEWS = 16
 DOCUMENTS = (
     ("crm", "CCrmDocumentDeal", "DEAL_{}"),
@@ -30,7 +31,11 @@ DOCUMENTS = (
 
 @dataclass(slots=True)
 class Workflow:
-    """One workflow; dates are whole seconds since 1970, as the database keeps them."""
+    """
+    One workflow; dates are whole seconds since 1970, as the database keeps them.
+
+    :param paused: whether it is at a pause, with nothing that will wake it; no method shows that
+    """
 
     id: str
     started: int
@@ -44,6 +49,7 @@ class Workflow:
     state: str = "running"
     status_text: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    paused: bool = False
 
     @property
     def document(self) -> tuple[str, str]:
@@ -57,7 +63,8 @@ class Workflow:
         :param offset: the server's offset from UTC
         """
         fields = {name: show(self, name, offset) for name in COLUMNS}
-        return {**fields, "state": self.state, "status_text": self.status_text, "parameters": self.parameters}
+        own = {name: getattr(self, name) for name in ("state", "status_text", "parameters", "paused")}
+        return {**fields, **own}
 
 
 COLUMNS: dict[str, Column] = {
@@ -220,6 +227,21 @@ class Workflows:
         self._views[key] = (self._ended, rows)
         return rows
 
+    def paused_too_long(self, now: float) -> list[Workflow]:
+        """
+        Return the running workflows that are paused with nothing to wake them, and have not changed for a week.
+
+        :param now: the time
+        """
+        self.settle()
+        return [
+            row
+            for row in self._running.values()
+            if row.paused
+            and row.modified < now - PAUSE_SECONDS
+            and (row.owned_until is None or row.owned_until < now - STUCK_SECONDS)
+        ]
+
     def stuck(self) -> int:
         """How many running workflows are stuck: their lock ended more than five minutes ago."""
         latest = self._clock.time() - STUCK_SECONDS
@@ -230,12 +252,12 @@ def from_fields(fields: dict[str, Any], offset: str, now: int) -> Workflow:
     """
     Return a workflow from the nine fields of the API, any of which may be left out.
 
-    :param fields: the fields, and ``state`` or ``status_text`` if wanted
+    :param fields: the fields, and ``state``, ``status_text`` or ``paused`` if wanted
     :param offset: the server's offset, for dates without one
     :param now: when it started if that is left out
     :raises ValueError: for an unknown field or an unreadable date
     """
-    known = {*COLUMNS, "state", "status_text", "parameters"}
+    known = {*COLUMNS, "state", "status_text", "parameters", "paused"}
     if fields.keys() - known:
         raise ValueError(f"A workflow has no field {', '.join(sorted(fields.keys() - known))}")
     values = {}
@@ -264,6 +286,7 @@ def generated(
     started_from: int,
     started_to: int,
     started_by: int = 20,
+    paused: int = 0,
 ) -> list[Workflow]:
     """
     Many made-up workflows, the same ones for the same seed.
@@ -276,6 +299,8 @@ def generated(
     :param started_from: when the first may have started
     :param started_to: when the last may have started
     :param started_by: how many users started them
+    :param paused: how many of them are paused for too long
+    :raises ValueError: if too few can be stuck, or paused
     """
     chance = random.Random(seed)  # noqa: S311
     starts = sorted(chance.uniform(started_from, started_to) for _ in range(count))
@@ -303,4 +328,8 @@ def generated(
                 template_id=template,
             )
         )
+    long_ago = now - 8 * 86_400
+    old = [row for row in rows if row.owned_until is None and row.started < long_ago]
+    for row in chance.sample(old, paused):
+        row.paused, row.modified = True, min(row.modified, long_ago)
     return rows
