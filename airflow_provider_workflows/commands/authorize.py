@@ -34,26 +34,26 @@ def run(options: argparse.Namespace) -> int:
     from airflow_provider_workflows.rest.errors import ProviderError
 
     try:
-        authorizing = Bitrix24Hook(options.conn_id).authorizing()
+        tokens = Bitrix24Hook(options.conn_id).application_tokens()
         state = secrets.token_urlsafe(24)
         print(
             "1. Open this address in a browser, as the user in whose name workflows are to be ended:\n\n"
-            f"   {authorizing.url(state)}\n\n"
+            f"   {tokens.chain.application.authorize_url(state)}\n\n"
             "2. Agree. The browser is then sent to the address that the application has in the portal, with a code\n"
             "   in it; that the page cannot be shown does not matter.\n"
             "3. Copy the whole address out of the browser, and paste it here within 30 seconds.\n",
             flush=True,
         )
         code, server = _read_answer(_ask("The address: "), state)
-        tokens = authorizing.exchange(code, server)
+        pair = tokens.exchange(code, server)
     except (ProviderError, AirflowNotFoundException, ValueError) as error:
         print(f"Nothing is stored. {error}", file=sys.stderr)
         return 1
-    until = datetime.fromtimestamp(tokens.expires_at, UTC)
+    until = datetime.fromtimestamp(pair.expires_at, UTC)
     print(
-        f"Stored in {authorizing.place}: pair {tokens.generation} of access and refresh token.\n"
+        f"Stored in {tokens.chain.store}: pair {pair.generation} of access and refresh token.\n"
         f"The access token is good until {until:%Y-%m-%d %H:%M} UTC and is renewed by itself; the refresh token works\n"
-        "for 180 days if it is not used. The portal's plan: " + (tokens.licence or "not known") + "."
+        "for 180 days if it is not used. The portal's plan: " + (pair.licence or "not known") + "."
     )
     return 0
 

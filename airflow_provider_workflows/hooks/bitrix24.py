@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
     from airflow_provider_workflows.bitrix24.oauth.application import Application
     from airflow_provider_workflows.hooks.extras import Bitrix24Extra
-    from airflow_provider_workflows.hooks.oauth import Authorizing
+    from airflow_provider_workflows.hooks.oauth import ApplicationTokens
     from airflow_provider_workflows.records.store import RecordStore
 
 log = logging.getLogger(__name__)
@@ -165,14 +165,11 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     @classmethod
     def _with_stored_credential(cls, settings: PortalSettings) -> PortalSettings:
         """Return the settings with the access token that is stored, and the limits of the portal's plan. May block."""
-        if settings.application is None:
+        kept = cls._tokens_of(settings)
+        if kept is None:
             return settings
-        from airflow_provider_workflows.hooks.oauth import chain_of, stored_tokens
-
-        mask_secret(settings.application.client_secret)
-        chain = chain_of(settings.application, settings.shared_store, cls.clock)
         try:
-            tokens, now = stored_tokens(chain, settings.http, cls.clock)
+            tokens, now = kept.stored()
         except TokenStoreError as error:
             log.warning("The first call will ask again: %s", error.message)
             return settings
@@ -186,17 +183,22 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     @classmethod
     def _with_credential(cls, settings: PortalSettings, used: Account, refusal: AuthenticationError) -> PortalSettings:
-        if settings.application is None or not isinstance(used, Portal):
+        kept = cls._tokens_of(settings)
+        if kept is None or not isinstance(used, Portal):
             return super()._with_credential(settings, used, refusal)
-        from airflow_provider_workflows.hooks.oauth import chain_of, renewed_tokens, stored_tokens
-
-        chain = chain_of(settings.application, settings.shared_store, cls.clock)
-        if isinstance(refusal, TokenExpiredError):
-            tokens = renewed_tokens(chain, used.secret, settings.http, cls.clock)
-        else:
-            # New tokens are no help, but perhaps a person has authorised the connection again.
-            tokens, _ = stored_tokens(chain, settings.http, cls.clock)
+        # Unless its hour is over, a new one is no help, but perhaps a person has authorised the connection again.
+        tokens = kept.renewed(used.secret) if isinstance(refusal, TokenExpiredError) else kept.stored()[0]
         return replace(settings, account=replace(settings.account, secret=tokens.access_token))
+
+    @classmethod
+    def _tokens_of(cls, settings: PortalSettings) -> ApplicationTokens | None:
+        if settings.application is None:
+            return None
+        from airflow_provider_workflows.hooks.oauth import ApplicationTokens, chain_of
+
+        mask_secret(settings.application.client_secret)
+        chain = chain_of(settings.application, settings.shared_store, cls.clock)
+        return ApplicationTokens(chain, settings.http, cls.clock)
 
     @classmethod
     def _limiter(cls, settings: PortalSettings) -> PortalRateLimiter:
@@ -222,19 +224,16 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         settings = self._read_connection()
         return record_store(settings.shared_store, self.clock.time)
 
-    def authorizing(self) -> Authorizing:
-        """Return what has a person give this connection's application its tokens.
+    def application_tokens(self) -> ApplicationTokens:
+        """Return the tokens of this connection's local application.
 
         :raises ConnectionFieldError: if the connection describes no application, with the field's name.
         """
-        settings = self._read_connection()
-        if settings.application is None:
+        tokens = self._tokens_of(self._read_connection())
+        if tokens is None:
             fault = f"{field_name(self.conn_type, 'client_id')} is empty; only applications have tokens"
             raise ConnectionFieldError(self._conn_id, fault)
-        from airflow_provider_workflows.hooks.oauth import Authorizing, chain_of
-
-        mask_secret(settings.application.client_secret)
-        return Authorizing(chain_of(settings.application, settings.shared_store, self.clock), settings.http, self.clock)
+        return tokens
 
     def _check_plan(self, model_id: str | None) -> Plan[list[Finding]]:  # noqa: ARG002 Domo's.
         from airflow_provider_workflows.bitrix24.checks import check_portal
@@ -256,14 +255,12 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
         :param several_hosts: whether there are hosts that do not share a store.
         """
-        from airflow_provider_workflows.hooks.oauth import stored_tokens
-
-        authorizing = self.authorizing()
+        kept = self.application_tokens()
         try:
-            tokens, _ = stored_tokens(authorizing.chain, authorizing.http, self.clock)
+            tokens, _ = kept.stored()
         except ApiError as error:
             return defect_of(error)
-        found = f"pair {tokens.generation} is in {authorizing.place}"
+        found = f"pair {tokens.generation} is in {kept.chain.store}"
         if several_hosts:
             advice = (
                 "workers on several hosts may renew it at once, and lose it: name a connection in extra.shared_store"

@@ -154,40 +154,11 @@ def run(plan: Plan[T], application: Application, http: HttpSettings, clock: Cloc
         runtime.close()
 
 
-@hide_frames
-def stored_tokens(chain: Chain, http: HttpSettings, clock: Clock) -> tuple[Tokens, float]:
-    """Return the tokens that are stored, be they good or not, and the store's time. Airflow hides them from then on.
-
-    :param chain: where they are, and whose.
-    :param http: how requests are made.
-    :param clock: the time.
-    :raises AuthorizeAgainError: if there are none.
-    :raises TokenStoreError: if the store cannot be had now.
-    """
-    tokens, now = run(load_tokens(chain), chain.application, http, clock)
-    if warning := tokens.age_warning(now):
-        log.warning("Connection %r: %s", chain.application.conn_id, warning)
-    return _masked(tokens), now
-
-
-@hide_frames
-def renewed_tokens(chain: Chain, refused: str | None, http: HttpSettings, clock: Clock) -> Tokens:
-    """Return tokens that can be used, new ones if need be. Airflow hides them from then on.
-
-    :param chain: where they are, and whose.
-    :param refused: the access token that the portal has refused.
-    :param http: how requests are made.
-    :param clock: the time.
-    :raises ApiError: if there are none.
-    """
-    return _masked(run(usable_tokens(chain, refused), chain.application, http, clock))
-
-
 @dataclass(frozen=True, slots=True)
-class Authorizing:
-    """Has a person give an application its tokens.
+class ApplicationTokens:
+    """The tokens of a connection to a local application. Airflow hides all that is secret about them.
 
-    :param chain: where they are to be, and whose.
+    :param chain: where they are, and whose.
     :param http: how requests are made.
     :param clock: the time.
     """
@@ -196,17 +167,26 @@ class Authorizing:
     http: HttpSettings
     clock: Clock
 
-    @property
-    def place(self) -> str:
-        """Where the tokens are stored."""
-        return str(self.chain.store)
+    @hide_frames
+    def stored(self) -> tuple[Tokens, float]:
+        """Return the tokens that are stored, be they good or not, and the store's time.
 
-    def url(self, state: str) -> str:
-        """Return the address that the person has to open.
-
-        :param state: comes back with the code.
+        :raises AuthorizeAgainError: if there are none.
+        :raises TokenStoreError: if the store cannot be had now.
         """
-        return self.chain.application.authorize_url(state)
+        tokens, now = self._run(load_tokens(self.chain))
+        if warning := tokens.age_warning(now):
+            log.warning("Connection %r: %s", self.chain.application.conn_id, warning)
+        return _masked(tokens), now
+
+    @hide_frames
+    def renewed(self, refused: str | None) -> Tokens:
+        """Return tokens that can be used, new ones if need be.
+
+        :param refused: the access token that the portal has refused.
+        :raises ApiError: if there are none.
+        """
+        return _masked(self._run(usable_tokens(self.chain, refused)))
 
     @hide_frames
     def exchange(self, code: str, server: str | None) -> Tokens:
@@ -218,7 +198,10 @@ class Authorizing:
         """
         register_secret(code)
         mask_secret(code)
-        return _masked(run(exchange_code(self.chain, code, server), self.chain.application, self.http, self.clock))
+        return _masked(self._run(exchange_code(self.chain, code, server)))
+
+    def _run(self, plan: Plan[T]) -> T:
+        return run(plan, self.chain.application, self.http, self.clock)
 
 
 def _masked(tokens: Tokens) -> Tokens:

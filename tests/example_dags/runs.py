@@ -160,7 +160,7 @@ def switches_back_after_it(seen: Seen) -> None:
 def renews_the_tokens(seen: Seen) -> None:
     first, second = seen.control.journal("token")
     assert [entry["http_status"] for entry in seen.control.requests(method="profile")] == [401, 200]
-    stored, _ = Bitrix24Hook(APPLICATION).authorizing().chain.store.change(lambda found, now: None)
+    stored, _ = Bitrix24Hook(APPLICATION).application_tokens().chain.store.change(lambda found, now: None)
     assert stored is not None
     assert (stored.access_token, stored.refresh_token) == (second["access_token"], second["refresh_token"])
     assert first["refresh_token"] != stored.refresh_token
@@ -200,9 +200,11 @@ def let_nothing_be_stuck(control: Control) -> None:
 def authorize(control: Control) -> None:
     """Do as the command ``authorize`` does; then an hour passes."""
     begin_anew(control)
-    authorizing = Bitrix24Hook(APPLICATION).authorizing()
-    sent = requests.get(authorizing.url("any"), allow_redirects=False, timeout=300).headers["Location"]
-    authorizing.exchange(parse_qs(urlsplit(sent).query)["code"][0], None)
+    tokens = Bitrix24Hook(APPLICATION).application_tokens()
+    sent = requests.get(tokens.chain.application.authorize_url("any"), allow_redirects=False, timeout=300).headers[
+        "Location"
+    ]
+    tokens.exchange(parse_qs(urlsplit(sent).query)["code"][0], None)
     control.expire_tokens()
 
 

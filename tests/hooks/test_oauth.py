@@ -88,10 +88,10 @@ def authorized(variables: Variables, application: Callable[..., None], control: 
 
 
 def authorize() -> Tokens:
-    authorizing = Bitrix24Hook().authorizing()
-    page = requests.get(authorizing.url("any"), allow_redirects=False, timeout=10)
+    tokens = Bitrix24Hook().application_tokens()
+    page = requests.get(tokens.chain.application.authorize_url("any"), allow_redirects=False, timeout=10)
     (code,) = parse_qs(urlsplit(page.headers["Location"]).query)["code"]
-    return authorizing.exchange(code, None)
+    return tokens.exchange(code, None)
 
 
 def listed(hook: Bitrix24Hook | None = None) -> int:

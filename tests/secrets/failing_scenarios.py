@@ -368,7 +368,7 @@ class TestApplication:
     def test_authorize(self, failure: str, expect: Expect) -> None:
         expect(TOKEN_FAILURES[failure])
         with told():
-            Bitrix24Hook(f"application_{failure}").authorizing().exchange(os.environ["SECRET_CODE"], None)
+            Bitrix24Hook(f"application_{failure}").application_tokens().exchange(os.environ["SECRET_CODE"], None)
 
     @pytest.mark.parametrize("failure", ["error_401", "renewed"])
     def test_operator(self, failure: str, expect: Expect) -> None:
