@@ -6,23 +6,72 @@ from typing import Any
 
 from airflow_provider_workflows import docs_link
 
+PACKAGE = "airflow_provider_workflows"
+
+
+def _field(label: str, description: str, kind: str = "string", **schema: Any) -> dict[str, Any]:
+    return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
+
+
 # A form offers what somebody may have to set; the rest of `extra` is for its JSON box. No field has a default here:
 # Airflow would save it with the connection, where it stays when ours changes.
-_VERIFY: dict[str, Any] = {
-    "verify": {
-        "label": "CA bundle",
-        "description": (
-            "Path of the certificates to trust, a file or a folder, for a server with one of your own. "
-            "Blank: the usual ones. Certificates are always checked."
-        ),
-        "schema": {"type": ["string", "null"]},
-    },
+_VERIFY = _field(
+    "CA bundle",
+    "Path of the certificates to trust, a file or a folder, for a server with one of your own. "
+    "Blank: the usual ones. Certificates are always checked.",
+)
+_BITRIX24_FIELDS = {
+    "bucket_capacity": _field(
+        "Requests at once",
+        "How many the portal takes in one go. Blank: 50; set 250 on Enterprise plans.",
+        "number",
+        minimum=2,
+    ),
+    "bucket_drain": _field(
+        "Requests a second", "How many it takes after that. Blank: 2; set 5 on Enterprise plans.", "number"
+    ),
+    "max_share": _field(
+        "Share of the rate limit",
+        "Which part of both is used, e.g. 0.5 to leave half to other integrations. Blank: 1, all.",
+        "number",
+        maximum=1,
+    ),
+    "shared_store": _field(
+        "Shared store",
+        "Id of a connection of type redis, postgres or mysql, through which workers on several "
+        "hosts keep the limits above together, and an application's tokens. Blank: each host "
+        "keeps the limits for itself, and tokens are kept in an Airflow Variable.",
+    ),
+    "verify": _VERIFY,
+    "client_id": _field(
+        "Application id",
+        "Client id of a local application, instead of a webhook. Run `python -m "
+        "airflow_provider_workflows authorize <connection id>` afterwards.",
+    ),
+    "client_secret": _field("Application key", "Client secret of the local application.", format="password"),
+    "token_url": _field(
+        "Token endpoint",
+        "Where the application's tokens are had. Blank: https://oauth.bitrix.info/oauth/token/, or "
+        "the vendor's other server where the portal names that.",
+    ),
+    "access_token": _field(
+        "Access token", "OAuth access token, instead of a webhook; it lives for an hour.", format="password"
+    ),
+}
+_DOMO_FIELDS = {
+    "in_flight": _field(
+        "Requests at once",
+        "How many may be under way at a time, of one task or one triggerer. Blank: 4.",
+        "integer",
+        minimum=1,
+        maximum=32,
+    ),
+    "verify": _VERIFY,
 }
 
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description, in the shape of Airflow's ``provider_info.schema.json``."""
-    package = "airflow_provider_workflows"
     return {
         "package-name": "airflow-provider-workflows",
         "name": "Workflows: Bitrix24 and Domo",
@@ -43,32 +92,17 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             },
         ],
-        "hooks": [
-            {"integration-name": "Bitrix24", "python-modules": [f"{package}.hooks.bitrix24"]},
-            {"integration-name": "Domo Workflows", "python-modules": [f"{package}.hooks.domo"]},
-        ],
-        "operators": [
-            {"integration-name": "Bitrix24", "python-modules": [f"{package}.operators.bitrix24"]},
-            {"integration-name": "Domo Workflows", "python-modules": [f"{package}.operators.domo"]},
-        ],
-        "sensors": [
-            {"integration-name": "Bitrix24", "python-modules": [f"{package}.sensors.bitrix24"]},
-            {"integration-name": "Domo Workflows", "python-modules": [f"{package}.sensors.domo"]},
-        ],
-        "triggers": [
-            {"integration-name": "Bitrix24", "python-modules": [f"{package}.triggers.bitrix24"]},
-            {"integration-name": "Domo Workflows", "python-modules": [f"{package}.triggers.domo"]},
-        ],
-        "notifications": [f"{package}.notifications.bitrix24.Bitrix24Notifier"],
+        **{kind: _modules(kind) for kind in ("hooks", "operators", "sensors", "triggers")},
+        "notifications": [f"{PACKAGE}.notifications.bitrix24.Bitrix24Notifier"],
         "extra-links": [
-            f"{package}.links.bitrix24.WorkflowLink",
-            f"{package}.links.bitrix24.FlowLink",
-            f"{package}.links.domo.InstanceLink",
+            f"{PACKAGE}.links.bitrix24.WorkflowLink",
+            f"{PACKAGE}.links.bitrix24.FlowLink",
+            f"{PACKAGE}.links.domo.InstanceLink",
         ],
         "connection-types": [
             {
                 "connection-type": "bitrix24",
-                "hook-class-name": f"{package}.hooks.bitrix24.Bitrix24Hook",
+                "hook-class-name": f"{PACKAGE}.hooks.bitrix24.Bitrix24Hook",
                 "hook-name": "Bitrix24",
                 "ui-field-behaviour": {
                     "hidden-fields": [],
@@ -85,65 +119,11 @@ def get_provider_info() -> dict[str, Any]:
                         "schema": "https",
                     },
                 },
-                "conn-fields": {
-                    "bucket_capacity": {
-                        "label": "Requests at once",
-                        "description": "How many the portal takes in one go. Blank: 50; set 250 on Enterprise plans.",
-                        "schema": {"type": ["number", "null"], "minimum": 2},
-                    },
-                    "bucket_drain": {
-                        "label": "Requests a second",
-                        "description": "How many it takes after that. Blank: 2; set 5 on Enterprise plans.",
-                        "schema": {"type": ["number", "null"]},
-                    },
-                    "max_share": {
-                        "label": "Share of the rate limit",
-                        "description": (
-                            "Which part of both is used, e.g. 0.5 to leave half to other integrations. Blank: 1, all."
-                        ),
-                        "schema": {"type": ["number", "null"], "maximum": 1},
-                    },
-                    "shared_store": {
-                        "label": "Shared store",
-                        "description": (
-                            "Id of a connection of type redis, postgres or mysql, through which workers on several "
-                            "hosts keep the limits above together, and an application's tokens. Blank: each host "
-                            "keeps the limits for itself, and tokens are kept in an Airflow Variable."
-                        ),
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    **_VERIFY,
-                    "client_id": {
-                        "label": "Application id",
-                        "description": (
-                            "Client id of a local application, instead of a webhook. Run `python -m "
-                            "airflow_provider_workflows authorize <connection id>` afterwards."
-                        ),
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "client_secret": {
-                        "label": "Application key",
-                        "description": "Client secret of the local application.",
-                        "schema": {"type": ["string", "null"], "format": "password"},
-                    },
-                    "token_url": {
-                        "label": "Token endpoint",
-                        "description": (
-                            "Where the application's tokens are had. Blank: https://oauth.bitrix.info/oauth/token/, or "
-                            "the vendor's other server where the portal names that."
-                        ),
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "access_token": {
-                        "label": "Access token",
-                        "description": "OAuth access token, instead of a webhook; it lives for an hour.",
-                        "schema": {"type": ["string", "null"], "format": "password"},
-                    },
-                },
+                "conn-fields": _BITRIX24_FIELDS,
             },
             {
                 "connection-type": "domo",
-                "hook-class-name": f"{package}.hooks.domo.DomoHook",
+                "hook-class-name": f"{PACKAGE}.hooks.domo.DomoHook",
                 "hook-name": "Domo",
                 "ui-field-behaviour": {
                     "hidden-fields": ["login"],
@@ -154,17 +134,17 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "placeholders": {"host": "acme.domo.com", "schema": "https"},
                 },
-                "conn-fields": {
-                    "in_flight": {
-                        "label": "Requests at once",
-                        "description": "How many may be under way at a time, of one task or one triggerer. Blank: 4.",
-                        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 32},
-                    },
-                    **_VERIFY,
-                },
+                "conn-fields": _DOMO_FIELDS,
             },
         ],
     }
+
+
+def _modules(kind: str) -> list[dict[str, Any]]:
+    return [
+        {"integration-name": "Bitrix24", "python-modules": [f"{PACKAGE}.{kind}.bitrix24"]},
+        {"integration-name": "Domo Workflows", "python-modules": [f"{PACKAGE}.{kind}.domo"]},
+    ]
 
 
 def _guides(*pages: str) -> list[str]:

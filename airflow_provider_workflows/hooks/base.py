@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, field_fault
+from airflow_provider_workflows.get_provider_info import field_behaviour
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, field_fault, form_widgets
 from airflow_provider_workflows.hooks.observers import observer_for
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
@@ -74,9 +75,22 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     _shared: ClassVar[SharedClients[Any, Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let all hooks of a vendor share its clients."""
+        """Let all hooks of a vendor share its clients, and have its form found."""
         super().__init_subclass__(**kwargs)
         cls._shared = SharedClients(cls._make_shared)
+        # Airflow looks for these in the very class.
+        for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
+            setattr(cls, name, vars(AccountHook)[name])
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
+        return field_behaviour(cls.conn_type)
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the connection form's fields for ``extra`` to Airflow before 3.2, likewise."""
+        return form_widgets(cls.conn_type)
 
     @classmethod
     @abstractmethod

@@ -6,10 +6,9 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
-from pydantic import SecretStr
 
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
@@ -17,13 +16,12 @@ from airflow_provider_workflows.bitrix24.errors import TokenExpiredError, TokenS
 from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.portal import Portal, Webhook, budget_name
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
-from airflow_provider_workflows.get_provider_info import field_behaviour, field_name
+from airflow_provider_workflows.get_provider_info import field_name
 from airflow_provider_workflows.hooks.base import Account, AccountHook
 from airflow_provider_workflows.hooks.connections import (
     ConnectionFieldError,
     check_type,
     field_fault,
-    form_widgets,
     read_extra,
 )
 from airflow_provider_workflows.rest.address import Address, FieldError, base_url
@@ -97,17 +95,6 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         self.bitrix24_conn_id = bitrix24_conn_id
 
     @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
-        # Airflow looks for it in this very class.
-        return field_behaviour(cls.conn_type)
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the connection form's fields for ``extra`` to Airflow before 3.2, likewise."""
-        return form_widgets(cls.conn_type)
-
-    @classmethod
     @hide_frames
     def read_settings(cls, connection: Connection) -> PortalSettings:
         """Return what a connection says.
@@ -119,7 +106,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
         check_type(connection, cls.conn_type, "https", "http")
         extra = read_extra(connection, Bitrix24Extra)
-        portal = portal_of(connection, extra.access_token, any((extra.client_id, extra.client_secret, extra.token_url)))
+        portal = portal_of(connection, extra)
         return PortalSettings(
             portal,
             Limits(
@@ -300,14 +287,14 @@ def application_of(connection: Connection, extra: Bitrix24Extra, portal: Portal)
 
 
 @hide_frames
-def portal_of(connection: Connection, access_token: SecretStr | None = None, is_application: bool = False) -> Portal:
-    """Return the portal that a connection describes.
+def portal_of(connection: Connection, extra: Bitrix24Extra) -> Portal:
+    """Return the portal that a connection describes; with no credential, if it is called as a local application.
 
     :param connection: the Airflow connection.
-    :param access_token: the access token of its ``extra``, if there is one.
-    :param is_application: whether it is called as a local application, whose tokens are kept elsewhere.
+    :param extra: its ``extra``.
     :raises ConnectionFieldError: with the field's name.
     """
+    access_token, is_application = extra.access_token, bool(extra.client_id or extra.client_secret or extra.token_url)
     host, code = (connection.host or "").strip(), (connection.password or "").strip()
     scheme, port = connection.schema or None, connection.port or None
     if scheme and re.search(r"(^|/)rest/", scheme):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from airflow.providers.common.compat.sdk import Connection, mask_secret
 
-from airflow_provider_workflows.domo.account import INSTANCE_PATH, Account
+from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.domo.wire import DomoWire
-from airflow_provider_workflows.get_provider_info import field_behaviour
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import (
     ConnectionFieldError,
     check_type,
     field_fault,
-    form_widgets,
     read_extra,
 )
 from airflow_provider_workflows.rest.findings import Finding
@@ -58,17 +55,6 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         self.domo_conn_id = domo_conn_id
 
     @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the connection form's labels to Airflow before 3.2; later ones read them in the provider info."""
-        # Airflow looks for it in this very class.
-        return field_behaviour(cls.conn_type)
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the connection form's fields for ``extra`` to Airflow before 3.2, likewise."""
-        return form_widgets(cls.conn_type)
-
-    @classmethod
     @hide_frames
     def read_settings(cls, connection: Connection) -> AccountSettings:
         """Return what a connection says.
@@ -80,7 +66,12 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
 
         check_type(connection, cls.conn_type)
         extra = read_extra(connection, DomoExtra)
-        return AccountSettings(account_of(connection, extra.instance_path), extra.in_flight, extra.http())
+        host, token = connection.host, connection.password or ""
+        try:
+            account = Account.with_token(host, token, connection.schema, connection.port, extra.instance_path)
+        except ValueError as error:
+            raise ConnectionFieldError(connection.conn_id, field_fault(cls.conn_type, error)) from None
+        return AccountSettings(account, extra.in_flight, extra.http())
 
     @classmethod
     @hide_frames
@@ -104,19 +95,3 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
         from airflow_provider_workflows.domo.checks import check_account
 
         return check_account(model_id)
-
-
-@hide_frames
-def account_of(connection: Connection, instance_path: str = INSTANCE_PATH) -> Account:
-    """Return the account that a connection describes.
-
-    :param connection: the Airflow connection.
-    :param instance_path: path at which one workflow instance is read.
-    :raises ConnectionFieldError: with the field's name.
-    """
-    try:
-        return Account.with_token(
-            connection.host, connection.password or "", connection.schema, connection.port, instance_path
-        )
-    except ValueError as error:
-        raise ConnectionFieldError(connection.conn_id, field_fault(DomoHook.conn_type, error)) from None
