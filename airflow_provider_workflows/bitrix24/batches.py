@@ -64,7 +64,7 @@ class Batches:
         return self._size.next_size(left, trial=trial)
 
     def make_batch(self, calls: Sequence[Call]) -> Call:
-        """Return one call that does them all."""
+        """Return one call that does them all; a single one needs no batch around it."""
         return make_batch(calls)
 
     def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:
@@ -73,21 +73,11 @@ class Batches:
 
     def learn(self, size: int, outcome: Any) -> None:
         """Learn from a request how many commands the next one may carry."""
-        fit_batch_size(self._size, size, outcome)
-
-
-def fit_batch_size(size: BatchSize, commands: int, outcome: Reply | ApiError) -> None:
-    """Learn from a request how many commands the next one may carry.
-
-    :param size: what is learnt.
-    :param commands: how many it carried.
-    :param outcome: what became of it.
-    """
-    if isinstance(outcome, Reply):
-        size.answered(commands, outcome.time.get("duration"))
-    elif isinstance(outcome, (ReplyLostError, ServerError)):
-        # Perhaps the portal was still working on it when it was cut.
-        size.halve(commands)
+        if isinstance(outcome, Reply):
+            self._size.answered(size, outcome.time.get("duration"))
+        elif isinstance(outcome, (ReplyLostError, ServerError)):
+            # Perhaps the portal was still working on it when it was cut.
+            self._size.halve(size)
 
 
 def make_batch(commands: Sequence[Call]) -> Call:

@@ -27,8 +27,8 @@ from airflow_provider_workflows.bitrix24.listing import (
 )
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.ending import SHOWN_IDS, EndReport
-from airflow_provider_workflows.rest.errors import ApiError, ProviderError
-from airflow_provider_workflows.rest.plans import Now, Plan
+from airflow_provider_workflows.rest.errors import ProviderError
+from airflow_provider_workflows.rest.plans import Now, Plan, Step, intercept
 
 #: How many workflows a report shows as a sample.
 SAMPLE = 20
@@ -434,20 +434,14 @@ def _list(select: Selector, work: CleanUp, limit: int | None) -> Plan[dict[str, 
 
 def _by_the_portals_clock(plan: Plan[T], work: CleanUp) -> Plan[T]:
     """Run a plan, and note when its first call was answered, by the clock by which workflows are started."""
-    result: Any = None
-    error: ApiError | None = None
-    try:
-        while True:
-            step = plan.throw(error) if error else plan.send(result)
-            try:
-                result, error = (yield step), None
-            except ApiError as failure:
-                error = failure
-            else:
-                if work.began is None and isinstance(result, Reply):
-                    work.began = result.at.timestamp() if result.at else (yield Now())
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+
+    def perform(step: Step) -> Plan[Any]:
+        result = yield step
+        if work.began is None and isinstance(result, Reply):
+            work.began = result.at.timestamp() if result.at else (yield Now())
+        return result
+
+    return intercept(plan, perform)
 
 
 def _check_count(count: int, most: int | None, report: CleanUpReport | None = None) -> None:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
-from airflow_provider_workflows.bitrix24.batches import fit_batch_size, make_batch
-from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
-from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
+from airflow_provider_workflows.bitrix24.batches import Batches
+from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.errors import (
     ApiError,
@@ -53,7 +52,7 @@ class RequestCoalescer:
         self._delay = delay
         self._queue: dict[str, _PendingCall] = {}
         self._under_way: set[_PendingCall] = set()
-        self._size = BatchSize(BATCH)
+        self._batches = Batches()
         self._slots = asyncio.Semaphore(in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._collecting = False
@@ -95,7 +94,7 @@ class RequestCoalescer:
         await self._clock.asleep(self._delay)
         while self._queue:
             await self._slots.acquire()
-            size = self._size.next_size(len(self._queue), trial=False)
+            size = self._batches.next_size(len(self._queue), trial=False)
             some = [self._queue.pop(key) for key in list(islice(self._queue, size))]
             self._under_way.update(some)
             self._spawn(self._send(some))
@@ -118,8 +117,8 @@ class RequestCoalescer:
     async def _outcomes(self, calls: Sequence[Call]) -> list[Outcome]:
         if not calls:
             return []
-        outcome = await self._attempt(make_batch(calls))
-        fit_batch_size(self._size, len(calls), outcome)
+        outcome = await self._attempt(self._batches.make_batch(calls))
+        self._batches.learn(len(calls), outcome)
         if len(calls) == 1:
             return [outcome]
         if isinstance(outcome, Reply):

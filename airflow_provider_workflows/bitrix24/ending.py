@@ -16,7 +16,7 @@ from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Plan, Progress
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Plan, Progress, Step, intercept
 
 #: Seconds for which what was seen of a workflow is taken to be so.
 FRESH = 60.0
@@ -114,19 +114,11 @@ def _part(plan: Plan[T], done: int, total: int, *, counts: bool = True) -> Plan[
     :param total: how many there are in all.
     :param counts: whether what is done in it is done for good.
     """
-    result: Any = None
-    error: ApiError | None = None
-    try:
-        while True:
-            step = plan.throw(error) if error else plan.send(result)
-            if isinstance(step, Progress):
-                step = Progress(done + step.done * counts, total, "workflows")
-            try:
-                result, error = (yield step), None
-            except ApiError as failure:
-                error = failure
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+
+    def perform(step: Step) -> Plan[Any]:
+        return (yield Progress(done + step.done * counts, total, "workflows") if isinstance(step, Progress) else step)
+
+    return intercept(plan, perform)
 
 
 def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport, batches: Batches) -> Plan[None]:

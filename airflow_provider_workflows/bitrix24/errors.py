@@ -12,7 +12,7 @@ from airflow_provider_workflows.rest.errors import (
     RedirectedError,
     RejectedError,
     ServerError,
-    UnreadableReplyError,
+    class_by_status,
 )
 
 
@@ -186,16 +186,6 @@ CODES: dict[str, type[ApiError]] = {
 }
 
 
-#: What an HTTP status says where the reply has no code that is known.
-STATUSES: dict[int, type[ApiError]] = {
-    400: InvalidCallError,
-    401: AuthenticationError,
-    403: AccessDeniedError,
-    404: MethodNotFoundError,
-    429: RateLimitError,
-}
-
-
 def error_class(code: str | None, http_status: int) -> type[ApiError]:
     """Return the class of an error, by its code where that is known, else by the HTTP status.
 
@@ -207,9 +197,7 @@ def error_class(code: str | None, http_status: int) -> type[ApiError]:
         known = CODES.get(code.lower())
         if known:
             return known
-    if http_status < 300:
-        return UnreadableReplyError
-    return STATUSES.get(http_status) or (ServerError if http_status >= 500 else RejectedError)
+    return MethodNotFoundError if http_status == 404 else class_by_status(http_status)
 
 
 class NotDeliveredError(RejectedError):

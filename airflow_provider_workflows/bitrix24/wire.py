@@ -15,10 +15,9 @@ from airflow_provider_workflows import __version__
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import PortalMovedError, TokenExpiredError, error_class
 from airflow_provider_workflows.bitrix24.portal import Portal
-from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
 from airflow_provider_workflows.rest.protocol import Request, Response
-from airflow_provider_workflows.rest.replies import LONGEST_TEXT, read_json, read_text, retry_after
+from airflow_provider_workflows.rest.replies import LONGEST_TEXT, read_json, read_text, redirected_to, retry_after
 
 HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-workflows/{__version__}"}
 #: More rows than any portal has, and a Unix time later than any: what is above is no count, and no time.
@@ -91,7 +90,7 @@ def _read(call: Call, response: Response) -> Reply | ApiError:
     """Read a response. Errors are returned, not raised: variables here may repeat the credential."""
     status = response.http_status
     if 300 <= status < 400:
-        return _moved(call, response)
+        return PortalMovedError(str(call), http_status=status, text=redirected_to(response.headers))
     envelope = read_json(response.content)
     if not isinstance(envelope, Mapping):
         return _by_status(call, response, "the reply is not the JSON object it should be")
@@ -108,17 +107,6 @@ def _read(call: Call, response: Response) -> Reply | ApiError:
         return Reply(_batch_results(call, parts, at), time=times, at=at)
     total, following, time = envelope.get("total"), envelope.get("next"), envelope.get("time")
     return _reply(str(call), envelope["result"], total, following, time, _date(response))
-
-
-def _moved(call: Call, response: Response) -> ApiError:
-    # Only the host: the rest of the address repeats the webhook's code.
-    try:
-        host = split_address(response.headers.get("Location", "")).hostname
-    except ValueError:
-        host = None
-    return PortalMovedError(
-        str(call), http_status=response.http_status, text=f"redirected to {host or 'an unnamed host'}"
-    )
 
 
 def _by_status(call: Call, response: Response, text: str) -> ApiError:

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_workflows.rest.errors import (
-    AccessDeniedError,
-    ApiError,
-    AuthenticationError,
-    InvalidCallError,
-    RateLimitError,
-    RejectedError,
-    ServerError,
-    UnreadableReplyError,
-)
+from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError, RejectedError, class_by_status
 
 
 class NotFoundError(RejectedError):
@@ -40,20 +31,9 @@ class BlockedError(AccessDeniedError):
     advice = "Have a Domo administrator add the worker's outgoing IP address to the allowlist."
 
 
-STATUSES: dict[int, type[ApiError]] = {
-    400: InvalidCallError,
-    401: AuthenticationError,
-    403: AccessDeniedError,
-    404: NotFoundError,
-    429: RateLimitError,
-}
-
-
 def error_class(http_status: int) -> type[ApiError]:
     """Return the class of an error.
 
     :param http_status: HTTP status.
     """
-    if http_status < 300:
-        return UnreadableReplyError
-    return STATUSES.get(http_status) or (ServerError if http_status >= 500 else RejectedError)
+    return NotFoundError if http_status == 404 else class_by_status(http_status)

@@ -9,10 +9,9 @@ from airflow_provider_workflows import __version__
 from airflow_provider_workflows.domo.account import Account
 from airflow_provider_workflows.domo.calls import Call, path_part
 from airflow_provider_workflows.domo.errors import BlockedError, error_class
-from airflow_provider_workflows.rest.address import split_address
 from airflow_provider_workflows.rest.errors import ApiError, RedirectedError
 from airflow_provider_workflows.rest.protocol import Request, Response
-from airflow_provider_workflows.rest.replies import read_json, read_text, retry_after
+from airflow_provider_workflows.rest.replies import read_json, read_text, redirected_to, retry_after
 
 
 class DomoWire:
@@ -61,16 +60,9 @@ def _read(call: Call, response: Response) -> Mapping[str, Any] | list[Any] | Api
 
 
 def _redirected(call: Call, response: Response) -> ApiError:
-    location = response.headers.get("Location", "")
-    if "whitelist/blocked" in location:
+    if "whitelist/blocked" in response.headers.get("Location", ""):
         return BlockedError(str(call), http_status=response.http_status, text="Domo redirects to its 'Blocked' page")
-    try:
-        host = split_address(location).hostname
-    except ValueError:
-        host = None
-    return RedirectedError(
-        str(call), http_status=response.http_status, text=f"redirected to {host or 'an unnamed host'}"
-    )
+    return RedirectedError(str(call), http_status=response.http_status, text=redirected_to(response.headers))
 
 
 def _error(call: Call, response: Response, body: Mapping[str, Any]) -> ApiError:

@@ -169,3 +169,22 @@ class RedirectedError(RejectedError):
     """The server answered with a redirect, which is never followed with credentials."""
 
     advice = "Set the host in the connection to the address that answers by itself."
+
+
+#: What an HTTP status says where nothing else tells.
+STATUSES: dict[int, type[ApiError]] = {
+    400: InvalidCallError,
+    401: AuthenticationError,
+    403: AccessDeniedError,
+    429: RateLimitError,
+}
+
+
+def class_by_status(http_status: int) -> type[ApiError]:
+    """Return the class of an error of which nothing tells but the reply's HTTP status.
+
+    :param http_status: HTTP status.
+    """
+    if http_status < 300:
+        return UnreadableReplyError
+    return STATUSES.get(http_status) or (ServerError if http_status >= 500 else RejectedError)

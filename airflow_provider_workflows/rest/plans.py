@@ -212,6 +212,25 @@ def poll_until(
         yield Pause(min(delay, deadline - now), reason, "poll")
 
 
+def intercept(plan: Plan[T], perform: Callable[[Any], Plan[Any]]) -> Plan[T]:
+    """Run a plan whose steps are done by another one.
+
+    :param plan: the plan.
+    :param perform: does a step, and returns its result.
+    """
+    result: Any = None
+    error: ApiError | None = None
+    try:
+        while True:
+            step = plan.throw(error) if error else plan.send(result)
+            try:
+                result, error = (yield from perform(step)), None
+            except ApiError as failure:
+                error = failure
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
 def send(call: Sendable) -> Plan[Any]:
     """Send one call until it is answered: eight times, or while the server refuses it, until the retry timeout.
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from airflow_provider_workflows.rest.address import split_address
+
 #: Seconds that a server may have a call wait at most, whatever it says: no documented block lasts longer.
 LONGEST_WAIT = 600.0
 #: Characters that are kept of a text in a reply.
@@ -54,6 +56,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         # The server's clock counts, not ours.
         seconds = (then - (_date(headers.get("Date", "")) or datetime.now(UTC))).total_seconds()
     return min(max(0.0, seconds), LONGEST_WAIT) if isfinite(seconds) else None
+
+
+def redirected_to(headers: Mapping[str, str]) -> str:
+    """Return where a server redirects to: only the host, as the rest of the address may repeat a credential.
+
+    :param headers: the reply's headers.
+    """
+    try:
+        host = split_address(headers.get("Location", "")).hostname
+    except ValueError:
+        host = None
+    return f"redirected to {host or 'an unnamed host'}"
 
 
 def _date(said: str) -> datetime | None:

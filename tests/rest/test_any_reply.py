@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls as bitrix24_calls
-from airflow_provider_workflows.bitrix24.batches import fit_batch_size
+from airflow_provider_workflows.bitrix24.batches import Batches
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
-from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
@@ -133,10 +132,10 @@ def test_whatever_the_portal_says_the_rate_is_one_to_live_with(said: list[tuple[
 
 @given(st.lists(responses, max_size=10))
 def test_whatever_the_portal_says_a_batch_has_a_size(said: list[Response]) -> None:
-    size = BatchSize(BATCH)
+    batches = Batches()
     for response in said:
-        fit_batch_size(size, 2, outcome_of(BITRIX24, BOTH, response))
-        assert 1 <= size.now <= BATCH
+        batches.learn(2, outcome_of(BITRIX24, BOTH, response))
+        assert 1 <= batches.next_size(200, trial=False) <= BATCH
 
 
 @given(st.lists(responses, min_size=1, max_size=5), st.integers(1, 4))

@@ -17,11 +17,10 @@ from airflow_provider_workflows.rest.errors import (
     ApiError,
     AuthenticationError,
     InvalidCallError,
-    RateLimitError,
     RedirectedError,
     RejectedError,
-    ServerError,
     UnreadableReplyError,
+    class_by_status,
 )
 from airflow_provider_workflows.rest.protocol import Request, Response
 from airflow_provider_workflows.rest.replies import LONGEST_TEXT, read_json, read_text, retry_after
@@ -112,7 +111,7 @@ def _read(call: TokenCall | LicenceCall, response: Response) -> TokenReply | str
         return RejectedError(str(call), http_status=status, text="the token server takes no POST request")
     if status != 200 or not isinstance(content, Mapping):
         wait = retry_after(response.headers)
-        return _by_status(status)(str(call), http_status=status, text="no tokens came", retry_after=wait)
+        return class_by_status(status)(str(call), http_status=status, text="no tokens came", retry_after=wait)
     if isinstance(call, LicenceCall):
         result = content.get("result")
         told = result if isinstance(result, Mapping) else {}
@@ -127,7 +126,7 @@ def _read(call: TokenCall | LicenceCall, response: Response) -> TokenReply | str
 def _refusal(call: TokenCall | LicenceCall, content: Mapping[str, Any], response: Response) -> ApiError:
     code, status = str(content["error"])[:LONGEST_TEXT], response.http_status
     # A no is a no with any status: WRONG_CLIENT comes with 200.
-    kind = CODES.get(code.lower()) or (AuthenticationError if status < 300 else _by_status(status))
+    kind = CODES.get(code.lower()) or (AuthenticationError if status < 300 else class_by_status(status))
     return kind(
         str(call),
         code=code,
@@ -135,11 +134,3 @@ def _refusal(call: TokenCall | LicenceCall, content: Mapping[str, Any], response
         text=read_text(content.get("error_description")),
         retry_after=retry_after(response.headers),
     )
-
-
-def _by_status(status: int) -> type[ApiError]:
-    if status >= 500:
-        return ServerError
-    if status < 300:
-        return UnreadableReplyError
-    return {401: AuthenticationError, 429: RateLimitError}.get(status, RejectedError)
