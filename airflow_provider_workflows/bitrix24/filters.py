@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Self
@@ -115,20 +115,21 @@ class Condition:
         """Return the value as it is sent."""
         return self.value.isoformat() if isinstance(self.value, datetime) else self.value
 
-    def matches(self, workflow: Workflow) -> bool:
-        """Return whether the workflow meets the condition.
+    def matching(self, workflows: Iterable[Workflow]) -> list[Workflow]:
+        """Return those workflows that meet the condition.
 
         :raises FilterError: if the portal gave the field in a form that cannot be compared.
         """
-        found = workflow.get(self.field)
-        if found is None:
-            return self.operator == "!"
-        if isinstance(self.value, datetime) and not (isinstance(found, datetime) and found.tzinfo):
-            raise FilterError(
-                f"filters: the portal sends {self.field} as {found!r}, which is no ISO 8601 date with time zone, "
-                f"so the rows cannot be checked against {self.key!r}"
-            )
-        return OPERATORS[self.operator](found, self.value)
+        meets, value, blank_meets = OPERATORS[self.operator], self.value, self.operator == "!"
+        values = [(workflow, workflow.get(self.field)) for workflow in workflows]
+        if isinstance(value, datetime):
+            for _, found in values:
+                if found is not None and not (isinstance(found, datetime) and found.tzinfo):
+                    raise FilterError(
+                        f"filters: the portal sends {self.field} as {found!r}, which is no ISO 8601 date with time "
+                        f"zone, so the rows cannot be checked against {self.key!r}"
+                    )
+        return [one for one, found in values if (blank_meets if found is None else meets(found, value))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,15 +228,22 @@ class WorkflowFilter:
         others = (one for one in self.conditions if one.key != key)
         return replace(self, conditions=(*others, Condition.parse(key, tighter([moment, *given]))))
 
+    def matching(self, workflows: Iterable[Workflow]) -> list[Workflow]:
+        """Return those workflows that meet every condition.
+
+        :raises FilterError: if the portal gave a field in a form that cannot be compared.
+        """
+        found = list(workflows)
+        for condition in self.conditions:
+            found = condition.matching(found)
+        return found
+
     def matches(self, workflow: Workflow) -> bool:
         """Return whether the workflow meets every condition.
 
         :raises FilterError: if the portal gave a field in a form that cannot be compared.
         """
-        for condition in self.conditions:  # noqa: SIM110 Each row comes here, and all() takes twice as long.
-            if not condition.matches(workflow):
-                return False
-        return True
+        return bool(self.matching([workflow]))
 
 
 def _typed(name: str, key: str, value: Any) -> datetime | int | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +16,7 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.batches import Batches, read_again, read_all
 from airflow_provider_workflows.bitrix24.calls import BATCH, WORKFLOW_FIELDS, Call, Reply
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.models import Workflow, WorkflowFields
+from airflow_provider_workflows.bitrix24.models import Workflow, WorkflowFields, date_or_text
 from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 QUICK = 0.0
 #: This order never changes, and what is started comes last.
 OLDEST_FIRST = {"STARTED": "asc", "ID": "asc"}
+#: Where the offset stands in an ISO 8601 date, of which Bitrix24 sends whole seconds.
+OFFSET = slice(19, None)
 #: After so long nothing is added that was started before: a portal may have several servers, and writes take a moment.
 SETTLING = timedelta(seconds=5)
 #: Seconds by which the portal's clock may differ from this machine's.
@@ -108,7 +110,8 @@ def watch_workflows(
     if first.total is None:
         raise UnreadableReplyError("bizproc.workflow.instances", text="the reply has no total")
     count = first.total
-    if not all(wanted.matches(workflow) for workflow in workflows_of(first)):
+    rows = workflows_of(first)
+    if len(wanted.matching(rows)) < len(rows):
         # The portal does not filter as asked, so its count is of something else.
         count = len((yield from _read_on(first, wanted, _nothing, None, select)))
     if count not in in_range:
@@ -255,17 +258,19 @@ def _read_on(
     """
     unwanted: set[str] = set()
     totals: set[int | None] = set()
-    started: dict[str, Any] = {}
+    started: dict[str, str] = {}
 
     def read(reply: Reply) -> Rows[K]:
-        workflows = {workflow.id: workflow for workflow in workflows_of(reply)}
-        matching = {one: workflow for one, workflow in workflows.items() if wanted.matches(workflow)}
-        started.update({one: workflow.started for one, workflow in matching.items()})
+        workflows = workflows_of(reply)
+        matching = wanted.matching(workflows)
+        ids = frozenset([workflow.fields["ID"] for workflow in workflows])
+        kept = {workflow.fields["ID"]: keep(workflow) for workflow in matching}
+        started.update({workflow.fields["ID"]: workflow.fields.get("STARTED") or "" for workflow in matching})
         if len(matching) < len(workflows):
-            unwanted.update(workflows.keys() - matching.keys())
+            unwanted.update(ids - kept.keys())
         if reply is not first:
             totals.add(reply.total)
-        return Rows(frozenset(workflows), {one: keep(workflow) for one, workflow in matching.items()})
+        return Rows(ids, kept)
 
     what = "pages of workflows"
     # One page is whole by itself.
@@ -287,9 +292,23 @@ def _read_on(
         found |= yield from read_pages(first, partial(_page, newer, select), read, what=what, limit=rest)
     if unwanted and asked == wanted:
         log.warning("Left out %d workflows: they do not match the filter", len(unwanted))
-    if all(map(_is_moment, started.values())):
-        found = dict(sorted(found.items(), key=lambda item: started[item[0]]))
-    return dict(islice(found.items(), limit))
+    found = _oldest_first(found, started)
+    return found if limit is None else dict(islice(found.items(), limit))
+
+
+def _oldest_first(found: dict[str, K], started: Mapping[str, str]) -> dict[str, K]:
+    """Return what was found in the order of the starts, if the portal sends moments.
+
+    :param found: by id.
+    :param started: by id, when each started, as the portal sends it.
+    """
+    # With one offset the texts are in the order of the moments, and compare ten times as fast.
+    one_offset = len({text[OFFSET] for text in started.values()}) == 1
+    moments = {one: date_or_text(text) for one, text in islice(started.items(), 1 if one_offset else None)}
+    if not all(map(_is_moment, moments.values())):
+        return found
+    order: Mapping[str, Any] = started if one_offset else moments
+    return {one: found[one] for one in sorted(found, key=order.__getitem__)}
 
 
 def _all_started_before(moment: datetime, page: Reply) -> bool:

@@ -20,7 +20,7 @@ _Blank = Annotated[
     GetPydanticSchema(lambda *_: no_info_after_validator_function(lambda _: None, literal_schema([""]))),
 ]
 #: What a portal may leave blank.
-_Text = Annotated[_Blank | str | None, Field(union_mode="left_to_right")]
+_Text = Annotated[Annotated[str, Field(min_length=1)] | _Blank | None, Field(union_mode="left_to_right")]
 _Number = Annotated[int | _Blank | None, Field(union_mode="left_to_right")]
 
 
@@ -50,71 +50,71 @@ class Workflow:
     :param fields: its row.
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("fields",)
 
     def __init__(self, fields: WorkflowFields) -> None:
-        self._fields = fields
+        self.fields = fields
 
     @property
     def id(self) -> str:
         """Its id, e.g. ``66e412fdc9bd44.36306599``."""
-        return self._fields["ID"]
+        return self.fields["ID"]
 
     @property
     def modified(self) -> datetime | str | None:
         """Last modification."""
-        return _date_or_text(self._fields.get("MODIFIED"))
+        return date_or_text(self.fields.get("MODIFIED"))
 
     @property
     def owned_until(self) -> datetime | str | None:
         """End of the lock; a workflow is stuck when this is minutes ago."""
-        return _date_or_text(self._fields.get("OWNED_UNTIL"))
+        return date_or_text(self.fields.get("OWNED_UNTIL"))
 
     @property
     def module_id(self) -> str | None:
         """Module of the document, e.g. ``crm``."""
-        return self._fields.get("MODULE_ID")
+        return self.fields.get("MODULE_ID")
 
     @property
     def entity(self) -> str | None:
         """Class of the document."""
-        return self._fields.get("ENTITY")
+        return self.fields.get("ENTITY")
 
     @property
     def document_id(self) -> str | None:
         """The document, e.g. ``DEAL_1633``."""
-        return self._fields.get("DOCUMENT_ID")
+        return self.fields.get("DOCUMENT_ID")
 
     @property
     def started(self) -> datetime | str | None:
         """Start."""
-        return _date_or_text(self._fields.get("STARTED"))
+        return date_or_text(self.fields.get("STARTED"))
 
     @property
     def started_by(self) -> int | None:
         """Id of the user who started it; 0 for automatic starts."""
-        return self._fields.get("STARTED_BY")
+        return self.fields.get("STARTED_BY")
 
     @property
     def template_id(self) -> int | None:
         """Id of its template."""
-        return self._fields.get("TEMPLATE_ID")
+        return self.fields.get("TEMPLATE_ID")
 
     def get(self, field: str) -> Any:
         """Return a field by Bitrix24's name."""
-        value = self._fields.get(field)
-        return _date_or_text(value) if field in DATE_FIELDS else value  # type: ignore[arg-type]
+        value = self.fields.get(field)
+        return date_or_text(value) if field in DATE_FIELDS else value  # type: ignore[arg-type]
 
     def row(self) -> dict[str, Any]:
         """Return it as JSON, under Bitrix24's field names."""
-        return {**_NOTHING, **self._fields}
+        return {**_NOTHING, **self.fields}
 
 
 _NOTHING = dict.fromkeys(WORKFLOW_FIELDS)
 DATE_FIELDS = frozenset({"MODIFIED", "OWNED_UNTIL", "STARTED"})
 
 
-def _date_or_text(value: str | None) -> datetime | str | None:
+def date_or_text(value: str | None) -> datetime | str | None:
     """Read an ISO date; older self-hosted portals send other texts, which are kept."""
     try:
         return datetime.fromisoformat(value) if value else None

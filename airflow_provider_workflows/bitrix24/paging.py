@@ -166,12 +166,15 @@ def _read_on(reader: _Reader[K], pages: list[_Page[K]], limit: int | None, only_
     :param pages: the first page.
     """
     first = pages[0]
-    ids, kept = set(first.rows.ids), set(first.rows.kept)
-    while not pages[0].is_last and (limit is None or len(kept) < limit):
+    while not pages[0].is_last:
         start = pages[0].offset + PAGE
         ahead = max(PAGES_AHEAD, TIMES_AHEAD * len(pages))
         if limit is not None:
+            kept = set[str]().union(*(one.rows.kept for one in pages))
             ahead = min(ahead, -(-(limit - len(kept)) // PAGE))
+            if ahead <= 0:
+                return
+        ids = set[str]().union(*(one.rows.ids for one in pages))
         end = min(max(pages[0].total or 0, start + 1), start + ahead * PAGE)
         offsets = [*range(start, end, PAGE)][::-1]
         again = [0] if pages[0] is first and not only_shrinks else []
@@ -182,9 +185,6 @@ def _read_on(reader: _Reader[K], pages: list[_Page[K]], limit: int | None, only_
             return
         if all(one.rows.ids <= ids for one in new):
             raise UnreadableReplyError(str(reader.page(start)), text="the pages do not go on")
-        for one in new:
-            ids |= one.rows.ids
-            kept.update(one.rows.kept)
 
 
 def _join(reader: _Reader[K], pages: list[_Page[K]], only_shrinks: bool) -> Plan[None]:

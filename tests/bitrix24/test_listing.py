@@ -102,6 +102,26 @@ class TestListWorkflows:
         assert ids(found) == ids(portal.rows)
         assert len(portal.requests) == 1 + math.ceil(max(math.ceil(count / 50) - 1, 0) / 50)
 
+    @pytest.mark.parametrize(
+        "started",
+        [
+            ["2026-10-25T00:10:00Z", "2026-10-25T01:00:00Z"],
+            # The hour that comes twice when summer ends.
+            ["2026-10-25T02:30:00+02:00", "2026-10-25T02:10:00+01:00"],
+            ["2026-10-25T00:10:00Z", "2026-10-25T00:10:00.5Z"],
+        ],
+    )
+    def test_the_oldest_come_first_whatever_the_order_and_the_offsets_that_the_portal_sends(
+        self, started: list[str]
+    ) -> None:
+        rows = [row(number, STARTED=text) for number, text in enumerate(started)]
+        assert ids(run(list_workflows(EVERYTHING), Listing(rows[::-1]))) == ids(rows)
+
+    @pytest.mark.parametrize("unknown", [None, "", "02.01.2026 00:00:00", "2026-01-02"])
+    def test_rows_whose_start_cannot_be_told_stay_where_they_are(self, unknown: str | None) -> None:
+        rows = [row(3, STARTED=unknown), row(2), row(1)]
+        assert ids(run(list_workflows(EVERYTHING), Listing(rows))) == ids(rows)
+
     def test_the_oldest_are_asked_for_first(self) -> None:
         portal = Listing([row(1)])
         run(list_workflows(WorkflowFilter.parse({"=template_id": "2"})), portal)
