@@ -71,8 +71,10 @@ def simulator() -> Any:
 @contextmanager
 def worker(simulator: Simulator, code: str) -> Iterator[subprocess.Popen[str]]:
     """Run a worker."""
-    connections = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(it) for name, it in simulator.connections().items()}
-    environment = {**os.environ, **connections, "TMPDIR": tempfile.gettempdir()}
+    connections = simulator.connections()
+    connections["bitrix24_default"]["extra"] = {"in_flight": 4}
+    variables = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(it) for name, it in connections.items()}
+    environment = {**os.environ, **variables, "TMPDIR": tempfile.gettempdir()}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
     try:
         yield process
