@@ -196,26 +196,6 @@ class TestMeanwhile:
 
 
 class TestAtTheLimits:
-    def test_many_are_ended_at_the_buckets_rate_and_never_refused(
-        self, control: Control, context: Any, clock: VirtualTime
-    ) -> None:
-        control.generate_workflows(6000, templates=1)
-        control.configure(bucket_capacity=50)
-        began = clock.monotonic()
-        report = clean_up(context, filters={">TEMPLATE_ID": 0})
-        took = clock.monotonic() - began
-        assert (report["ended"], report["refusals"]) == (6000, 0)
-        assert took <= 1.05 * (report["requests"] - 50) / 2 + 5, "at most 5 % more, and what this machine computes"
-
-    def test_another_application_that_uses_half_of_the_bucket_is_given_way(
-        self, control: Control, context: Any
-    ) -> None:
-        control.generate_workflows(6000, templates=1)
-        control.configure(bucket_capacity=50, bucket_other=1.0)
-        report = clean_up(context, filters={">TEMPLATE_ID": 0})
-        assert report["ended"] == 6000
-        assert report["refusals"] < 0.1 * report["requests"]
-
     @pytest.mark.parametrize("model", ["documented", "ban"])
     def test_a_method_whose_running_time_is_used_up_is_paused_with_the_time_it_goes_on(
         self, control: Control, context: Any, clock: VirtualTime, caplog: pytest.LogCaptureFixture, model: str
