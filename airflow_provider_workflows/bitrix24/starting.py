@@ -16,7 +16,7 @@ from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, find_
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, send
-from airflow_provider_workflows.rest.start_once import Candidate, ForeignIdError
+from airflow_provider_workflows.rest.start_once import Candidate, ForeignIdError, check_inputs
 
 #: What Bitrix24's workflow runtime reads for itself out of a workflow's parameters, in exactly this case: who starts
 #: it, which id it has, whether it goes beyond the limit of workflows on a document, and the like.
@@ -36,17 +36,15 @@ RUNTIME_KEYS = frozenset(
 DOCUMENT_LIMIT = 2
 
 
-def check_parameters(parameters: Any, argument: str = "parameters") -> None:
-    """Check a template's parameters.
+def check_names(parameters: Iterable[str]) -> None:
+    """Check the names of a template's parameters.
 
-    :raises ArgumentError: if they have no names, or one is the runtime's own.
+    :raises ArgumentError: if one is the runtime's own.
     """
-    if not isinstance(parameters, Mapping):
-        raise ArgumentError(f"{argument} must be a mapping of names to values, not {type(parameters).__name__}")
     for name in parameters:
         if name in RUNTIME_KEYS:
             raise ArgumentError(
-                f"{argument}: {name!r} is no parameter of a template; Bitrix24's workflow runtime reads it for itself. "
+                f"parameters: {name!r} is no parameter of a template; Bitrix24's workflow runtime reads it for itself. "
                 "Leave it out, or give the template's parameter another name"
             )
 
@@ -58,7 +56,7 @@ class StartRequest:
     :param template_id: id of the template.
     :param document_id: module, document type and element, e.g. ``("crm", "CCrmDocumentLead", "LEAD_1")``.
     :param parameters: the template's parameters.
-    :raises ArgumentError: if a parameter has a name that the portal's runtime reads for itself.
+    :raises ArgumentError: if a parameter has a name that the portal's runtime reads for itself, or is no JSON.
     """
 
     template_id: int
@@ -67,7 +65,8 @@ class StartRequest:
 
     def __post_init__(self) -> None:
         if self.parameters is not None:
-            check_parameters(self.parameters)
+            check_inputs(self.parameters, "parameters")
+            check_names(self.parameters)
 
     @property
     def name(self) -> str:

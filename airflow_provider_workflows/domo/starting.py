@@ -15,7 +15,7 @@ from airflow_provider_workflows.domo.models import CANCELED, FAILED, Instance
 from airflow_provider_workflows.domo.watching import instance_of, read_instance
 from airflow_provider_workflows.rest.errors import ArgumentError, UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
-from airflow_provider_workflows.rest.start_once import Candidate, ForeignIdError
+from airflow_provider_workflows.rest.start_once import Candidate, ForeignIdError, check_inputs
 
 #: Instances to a page of a list.
 PAGE = 100
@@ -32,7 +32,7 @@ def check_start(model_id: Any, version: Any, message_name: Any, data: Any) -> No
     check_version(version)
     check_message_name(message_name)
     if data is not None:
-        check_data(data)
+        check_inputs(data, "data")
 
 
 def check_model_id(model_id: Any, argument: str = "model_id") -> None:
@@ -66,15 +66,6 @@ def check_message_name(message_name: Any, argument: str = "message_name") -> Non
         )
 
 
-def check_data(data: Any, argument: str = "data") -> None:
-    """Check input values.
-
-    :raises ArgumentError: if they have no names.
-    """
-    if not isinstance(data, Mapping):
-        raise ArgumentError(f"{argument} must be a mapping of input names to values, not {type(data).__name__}")
-
-
 def start_instance(
     model_id: str, version: str, message_name: str, data: Mapping[str, Any] | None = None
 ) -> Plan[Instance]:
@@ -102,6 +93,7 @@ class StartRequest:
     :param version: a deployed and active version, e.g. ``1.1.0``.
     :param message_name: title of the Start shape.
     :param data: input values.
+    :raises ArgumentError: if one of them cannot be right.
     """
 
     model_id: str
@@ -110,6 +102,9 @@ class StartRequest:
     data: Mapping[str, Any] | None = field(default=None, repr=False)
     #: The instance, as it was last seen.
     instance: Instance | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        check_start(self.model_id, self.version, self.message_name, self.data)
 
     @property
     def name(self) -> str:

@@ -111,9 +111,8 @@ def encode_body(call: str, request: Request) -> tuple[dict[str, str], bytes | No
         return headers, None
     try:
         body = json.dumps(request.body, allow_nan=False).encode()
-    except ValueError:
-        text = "the arguments hold a number that JSON does not have (NaN or infinity)"
-        raise InvalidCallError(call, text=text) from None
+    except (TypeError, ValueError) as error:
+        raise InvalidCallError(call, text=f"the arguments hold what JSON does not have: {error}") from None
     return {**headers, "Content-Type": "application/json"}, body
 
 

@@ -16,13 +16,14 @@ The one procedure for all vendors, and for all tries of a task:
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from airflow_provider_workflows.rest.errors import ApiError, RejectedError, UnknownOutcomeError
+from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, RejectedError, UnknownOutcomeError
 from airflow_provider_workflows.rest.plans import Count, Pause, Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
 
@@ -34,6 +35,25 @@ SETTLING_DELAYS = (1, 2, 4, 8, 15, 30)
 NAMED = 10
 #: How many candidates a note keeps.
 NOTED = 100
+
+
+def check_inputs(values: Any, argument: str) -> None:
+    """Check what is given to something that is to be started.
+
+    :param values: names and their values.
+    :param argument: its name, for the error.
+    :raises ArgumentError: if they have no names, or one cannot be sent as JSON.
+    """
+    if not isinstance(values, Mapping):
+        raise ArgumentError(f"{argument} must be a mapping of names to values, not {type(values).__name__}")
+    for name, value in values.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ArgumentError(
+                f"{argument}: {name!r} cannot be sent as JSON ({error}); give texts, numbers, booleans, lists and "
+                "mappings of these, and a date or a decimal as a text"
+            ) from None
 
 
 class StartUnclearError(UnknownOutcomeError):

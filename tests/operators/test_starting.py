@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -107,7 +108,7 @@ class Bitrix24:
     """Starts on a portal."""
 
     name = "bitrix24"
-    method, ending = "bizproc.workflow.start", "bizproc.workflow.terminate"
+    method, ending, inputs = "bizproc.workflow.start", "bizproc.workflow.terminate", "parameters"
     forbidden = ("error", {"status": 403, "code": "ACCESS_DENIED"})
 
     def __init__(self, control: Control) -> None:
@@ -150,7 +151,7 @@ class Domo:
     """Starts on an account."""
 
     name = "domo"
-    method, ending = "start", "cancel"
+    method, ending, inputs = "start", "cancel", "data"
     forbidden = ("error", {"status": 403})
 
     def __init__(self, control: Control) -> None:
@@ -259,6 +260,10 @@ class TestStart:
             ({"parameters": ["a"]}, "parameters"),
             ({"parameters": {"user": "user_5", "PreGeneratedWorkflowId": "a.1"}}, "parameters: 'PreGenerated"),
             ({"parameters": {"IgnoreSimultaneousProcessesLimit": "{{ params.all }}"}}, "parameters: 'IgnoreSimul"),
+            (
+                {"parameters": {"user": "user_5", "until": datetime(2026, 1, 1)}},
+                "parameters: 'until'.*a date",
+            ),
         ],
     )
     def test_what_cannot_be_started_is_refused_before_anything_is_sent(
@@ -273,6 +278,16 @@ class TestStart:
         operator = Bitrix24(control).operator(parameters="{{ params.given }}")
         operator.parameters = {"TargetUser": "user_5"}  # as a task before it left it in XCom
         with refused(ArgumentError, match="'TargetUser' is no parameter of a template.*another name"):
+            operator.execute(context)
+        assert control.requests() == []
+
+    @pytest.mark.parametrize("value", [Decimal("3.5"), float("nan"), {1, 2}, [b"x"], {("a", 1): 1}])
+    def test_what_json_does_not_have_is_refused_before_anything_is_sent(
+        self, system: Any, control: Control, context: Any, value: Any
+    ) -> None:
+        operator = system.operator(**{system.inputs: "{{ params.given }}"})
+        setattr(operator, system.inputs, {"amount": 1, "price": value})  # as a task before it left it in XCom
+        with refused(ArgumentError, match=f"{system.inputs}: 'price' cannot be sent as JSON .*a decimal as a text"):
             operator.execute(context)
         assert control.requests() == []
 

@@ -456,17 +456,13 @@ class TestNoReply:
         assert type(error) is NotConnectedError
         assert "TLS certificate is not trusted" in str(error)
 
-    @pytest.mark.parametrize("word", [float("nan"), float("inf"), [1, {"x": float("-inf")}]])
+    @pytest.mark.parametrize("word", [float("nan"), float("inf"), [1, {"x": float("-inf")}], {1}])
     def test_an_argument_that_json_cannot_hold_is_not_sent(self, world: World, word: Any) -> None:
         with loopback(lambda request: http()) as server:
             error = self.failure(world, at(server), word)
             assert server.requests == []
         assert type(error) is InvalidCallError
-        assert "NaN" in str(error)
-
-    def test_an_argument_that_is_no_json_at_all(self, world: World) -> None:
-        with pytest.raises(TypeError, match="not JSON serializable"):
-            world.run(say(object()), f"http://127.0.0.1:{closed_port()}/{SECRET}")
+        assert "what JSON does not have" in str(error)
 
 
 class TestBounds:

@@ -164,8 +164,3 @@ class TestAnythingElse:
         assert frames[-1] == "hidden"
         assert "interrupt" not in frames
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-
-    def test_an_argument_that_is_no_json_at_all(self) -> None:
-        with pytest.raises(TypeError, match="not JSON serializable") as caught:
-            client_of(Wire()).run(say(object()))
-        assert not [frame for frame in traceback.extract_tb(caught.tb) if "requests" in frame.filename]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
 from airflow_provider_workflows.bitrix24.listing import running_workflows
-from airflow_provider_workflows.bitrix24.starting import StartRequest, check_parameters
+from airflow_provider_workflows.bitrix24.starting import StartRequest, check_names
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan
-from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int, check_final, is_final
+from airflow_provider_workflows.rest.start_once import check_inputs
+from airflow_provider_workflows.tasks.arguments import as_document_id, as_positive_int, check_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
@@ -98,9 +99,11 @@ class StartWorkflowOperator(Bitrix24Task, StartOperator):
 
     def _check(self) -> None:
         super()._check()
+        if self.parameters is not None:
+            check_final(self.parameters, "parameters", check_inputs)
         # Airflow renders no keys, so these are known also where a value is a template.
-        if self.parameters is not None and (isinstance(self.parameters, Mapping) or is_final(self.parameters)):
-            check_parameters(self.parameters)
+        if isinstance(self.parameters, Mapping):
+            check_names(self.parameters)
         check_final(self.document_id, "document_id", as_document_id)
         check_final(self.template_id, "template_id", as_positive_int)
 

@@ -9,7 +9,6 @@ from airflow_provider_workflows.domo.cancelling import cancel_instances, check_i
 from airflow_provider_workflows.domo.models import COMPLETED, Instance
 from airflow_provider_workflows.domo.starting import (
     StartRequest,
-    check_data,
     check_message_name,
     check_model_id,
     check_version,
@@ -20,6 +19,7 @@ from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import TOLERANCE, Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
+from airflow_provider_workflows.rest.start_once import check_inputs
 from airflow_provider_workflows.tasks.arguments import check_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE
@@ -112,7 +112,7 @@ class DomoStartOperator(DomoTask, StartOperator):
         check_final(self.version, "version", check_version)
         check_final(self.message_name, "message_name", check_message_name)
         if self.data is not None:
-            check_final(self.data, "data", check_data)
+            check_final(self.data, "data", check_inputs)
 
     @property
     def _request(self) -> StartRequest:
