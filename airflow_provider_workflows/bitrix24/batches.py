@@ -9,7 +9,7 @@ from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
 from airflow_provider_workflows.rest.errors import ApiError, ReplyLostError, ServerError
-from airflow_provider_workflows.rest.plans import Pause, Plan, exponential_backoff, send
+from airflow_provider_workflows.rest.plans import Plan, RetryState, send
 
 K = TypeVar("K")
 
@@ -22,19 +22,19 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
     :raises ApiError: if one of them cannot be had.
     """
     replies: dict[int, Reply] = {}
-    for delay in (*exponential_backoff(), None):
+    retries = RetryState()
+    while True:
         left = [nth for nth in range(len(reads)) if nth not in replies]
         call = make_batch([reads[nth] for nth in left])
         outcomes = _outcomes(left, (yield from send(call)))
         failures = [outcome for outcome in outcomes.values() if isinstance(outcome, ApiError)]
         replies |= {nth: outcome for nth, outcome in outcomes.items() if isinstance(outcome, Reply)}
         if not failures:
-            break
+            return [replies[nth] for nth in range(len(reads))]
         worst = min(failures, key=lambda error: error.retry_helps)
-        if delay is None or not worst.retry_helps:
+        if not worst.retry_helps:
             raise worst
-        yield Pause(max(delay, worst.retry_after or 0), reason=worst.message)
-    return [replies[nth] for nth in range(len(reads))]
+        yield from retries.wait_out(worst)
 
 
 def read_again(errors: Mapping[K, ApiError]) -> Plan[list[K]]:

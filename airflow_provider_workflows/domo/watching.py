@@ -21,14 +21,13 @@ from airflow_provider_workflows.rest.errors import (
     RejectedError,
 )
 from airflow_provider_workflows.rest.plans import (
-    ATTEMPTS,
     Collect,
     Collected,
     MaxInFlight,
     Pause,
     Plan,
+    RetryState,
     Submit,
-    exponential_backoff,
     read_as,
     send,
 )
@@ -85,28 +84,35 @@ class Watch:
     answered: bool = False
 
 
-def poll_instances(watch: Watch, *, attempts: int = ATTEMPTS) -> Plan[None]:
+def poll_instances(watch: Watch, *, once: bool = False) -> Plan[None]:
     """Read the instances that are left, several at once. What is learnt is kept, whatever comes after it.
 
     :param watch: the instances.
-    :param attempts: how often one is read at most whose read fails in passing; it stays left after that.
+    :param once: send no read again that fails in passing; what was not read stays left.
     :raises ApiError: if none could be read, or the account lets none be read.
     """
     polled = unread = list(watch.left)
-    for delay in (*exponential_backoff(attempts), None):
+    retries = RetryState()
+    while True:
+        before = len(unread)
         unread, failure = yield from _read_each(watch, unread)
         watch.failure, watch.answered = failure, len(unread) < len(polled)
         if failure is None:
             return
-        if delay is not None:
-            yield Pause(max(delay, failure.retry_after or 0), reason=failure.message)
-        elif not watch.answered:
-            raise failure
-        else:
-            # The next poll begins with them.
-            watch.left.sort(key=lambda instance_id: instance_id not in unread)
-            if failure.retry_after:
-                yield Pause(failure.retry_after, reason=failure.message)
+        if once:
+            break
+        if len(unread) < before:
+            retries = RetryState()
+        try:
+            yield from retries.wait_out(failure)
+        except ApiError:
+            break
+    if not watch.answered:
+        raise failure
+    # The next poll begins with them.
+    watch.left.sort(key=lambda instance_id: instance_id not in unread)
+    if failure.retry_after:
+        yield Pause(failure.retry_after, reason=failure.message)
 
 
 def _read_each(watch: Watch, instance_ids: Sequence[str]) -> Plan[tuple[list[str], ApiError | None]]:

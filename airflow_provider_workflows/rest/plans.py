@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import cache
 from math import inf
@@ -167,10 +167,8 @@ def backoff_delay(nth: int) -> float:
     return random.uniform(0.5, 1.0) * min(LONGEST_DELAY, 2.0 ** min(max(0, nth - 1), 10))  # noqa: S311
 
 
-def exponential_backoff(attempts: int = ATTEMPTS) -> Iterator[float]:
-    """Return the delays between so many attempts."""
-    for nth in range(1, attempts):
-        yield backoff_delay(nth)
+class _OutOfTimeError(Exception):
+    """A poll would go on for longer than is to be waited."""
 
 
 def poll_until(
@@ -186,7 +184,8 @@ def poll_until(
     :param poll: polls once; returns ``None`` while nothing is there.
     :param delays: seconds between the polls; after the last of them it polls once more.
     :param reason: what is waited for, for the log.
-    :param wait_for: seconds by the clock, from now on, after which it polls no more: the time that polls take counts.
+    :param wait_for: seconds by the clock, from now on, after which it polls no more: the time that polls take counts,
+        and a poll that waits out refusals is given up then. With 0 it polls once, for as long as that takes.
     :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
     :returns: what was found; ``None`` if nothing was.
     :raises ApiError: the failure of a poll, if it is final or goes on for too long.
@@ -194,9 +193,18 @@ def poll_until(
     answered = yield Now()
     deadline = answered + wait_for
     following = iter(delays)
+
+    def perform(step: Step) -> Plan[Any]:
+        if wait_for and isinstance(step, Pause) and (left := deadline - (yield Now())) < step.seconds:
+            yield Pause(max(0.0, left), step.reason, step.kind)
+            raise _OutOfTimeError
+        return (yield step)
+
     while True:
         try:
-            found = yield from poll()
+            found = yield from intercept(poll(), perform)
+        except _OutOfTimeError:
+            return None
         except ApiError as error:
             now = yield Now()
             if not error.retry_helps or now - answered >= tolerance:

@@ -40,6 +40,11 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
         self.deferrable = deferrable
         self.tolerance = tolerance.total_seconds() if isinstance(tolerance, timedelta) else tolerance
 
+    @property
+    def _retry_timeout(self) -> float:
+        """Seconds for which calls that are refused are sent again: no longer than the sensor waits."""
+        return min(super()._retry_timeout, self.timeout)
+
     def _check(self) -> None:
         if self.deferrable:
             check_poll_interval(self.poke_interval, "poke_interval")

@@ -57,7 +57,7 @@ class InstancesTrigger(PollTrigger):
     async def _poll(self, client: AsyncDomoClient) -> Mapping[str, Any] | None:
         try:
             # The next poll is the next attempt.
-            await client.run(poll_instances(self._watch, attempts=1), longest_pause=0)
+            await client.run(poll_instances(self._watch, once=True), longest_pause=0)
         finally:
             if self._watch.answered:
                 self._failing_since = None

@@ -329,6 +329,10 @@ class TestWait:
         host = running(1, takes=1, read_fates=[ServerError("x"), None, RateLimitError("x")])
         assert cancel(host, instance_ids(1), wait_for=600).ended == instance_ids(1)
 
+    def test_reads_that_are_refused_are_repeated_for_as_long_as_any_call_is(self) -> None:
+        host = running(3, takes=1, read_fates=[RateLimitError("x")] * 60)
+        assert cancel(host, instance_ids(3), wait_for=3600).ended == instance_ids(3)
+
     @pytest.mark.parametrize("error", [AuthenticationError("x"), ServerError("x"), RateLimitError("x")])
     def test_those_whose_end_cannot_be_seen_have_failed(self, error: ApiError) -> None:
         host = running(3, takes=4, read_fates=[None] * 5 + [error] * 9999)

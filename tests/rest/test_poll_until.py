@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
@@ -10,8 +10,20 @@ from typing import Any
 import pytest
 
 from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError, RateLimitError, ReplyLostError
-from airflow_provider_workflows.rest.plans import Pause, Plan, poll_until
+from airflow_provider_workflows.rest.plans import Pause, Plan, poll_until, send
 from tests.plan_runner import run
+
+
+@dataclass(frozen=True)
+class Read:
+    """A call that may be repeated."""
+
+    repeatable = True
+
+
+def poll_once() -> Plan[Any]:
+    """Poll, and fail as the call does."""
+    return (yield Read())
 
 
 @dataclass
@@ -24,17 +36,14 @@ class Server:
     polls: int = 0
     pauses: list[Pause] = field(default_factory=list)
 
-    def answer(self, call: str) -> Any:
+    def answer(self, call: Read) -> Any:
         self.polls += 1
         self.now += self.takes
         answer, *later = self.answers
         self.answers = later or [answer]
         return answer
 
-    def wait(self, **how: Any) -> Any:
-        def poll() -> Plan[Any]:
-            return (yield "poll")  # type: ignore[misc]
-
+    def wait(self, poll: Callable[[], Plan[Any]] = poll_once, **how: Any) -> Any:
         plan = poll_until(poll, repeat(5.0), "it is running", **how)
         return run(plan, self.answer, self.pauses, now=lambda: self.now)
 
@@ -53,6 +62,17 @@ def test_the_time_that_polls_take_counts(takes: float) -> None:
     server = Server([None], takes)
     assert server.wait(wait_for=60) is None
     assert 60 <= server.waited <= 60 + takes
+
+
+def test_a_poll_that_is_refused_for_longer_is_given_up_then() -> None:
+    server = Server([RateLimitError("x")])
+    assert server.wait(lambda: send(Read()), wait_for=60) is None
+    assert server.waited == pytest.approx(60)
+
+
+def test_without_any_time_one_poll_is_waited_for() -> None:
+    server = Server([*[RateLimitError("x")] * 30, "there"])
+    assert server.wait(lambda: send(Read()), wait_for=0) == "there"
 
 
 def test_it_polls_once_more_at_the_very_end() -> None:

@@ -9,7 +9,8 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferr
 
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.watching import NotCompletedError
-from airflow_provider_workflows.rest.errors import AuthenticationError
+from airflow_provider_workflows.rest.errors import AuthenticationError, RateLimitError
+from airflow_provider_workflows.rest.plans import LONGEST_DELAY
 from airflow_provider_workflows.sensors.domo import DomoWorkflowSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers import polling
@@ -53,6 +54,15 @@ class TestEnd:
         one = add(control, status=status)
         result, _ = run_through(lambda: sensor(one, deferrable=deferrable, wanted_statuses=[status]), context)
         assert result["status"] == status
+
+    def test_an_account_that_refuses_every_poll_is_not_waited_for_much_longer_than_the_timeout(
+        self, control: Control, context: Any, clock: VirtualTime, deferrable: bool
+    ) -> None:
+        one = add(control)
+        control.inject("refused", vendor="domo", times=None)
+        with pytest.raises(RateLimitError):
+            run_through(lambda: sensor(one, deferrable=deferrable, timeout=60), context)
+        assert 60 <= sum(clock.naps) < 60 + LONGEST_DELAY
 
     def test_one_that_does_not_end_times_out(self, control: Control, context: Any, deferrable: bool) -> None:
         one = add(control)
