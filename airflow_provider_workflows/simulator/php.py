@@ -125,7 +125,10 @@ def integer(value: Any) -> int:
 
     :param value: anything
     """
-    if isinstance(value, (bool, int, float)):
+    number: int | float
+    if isinstance(value, int):  # a bool is one, too
+        number = value
+    elif isinstance(value, float):
         number = value if math.isfinite(value) else 0
     else:
         match = _INTEGER.match(value) if isinstance(value, str) else None

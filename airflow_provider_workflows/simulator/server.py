@@ -82,7 +82,8 @@ async def _whatever_happens(request: web.Request, handler: Handler) -> web.Strea
 
 @web.middleware
 async def _called_by_loopback_name(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if not NAMES.fullmatch(request.headers.get("Host", "")):
+    # Who sends no name at all is an old client, and no browser.
+    if not NAMES.fullmatch(request.headers.get("Host", LOOPBACK)):
         return web.Response(status=421, text="The simulator answers to 127.0.0.1 and localhost only.\n")
     return await handler(request)
 

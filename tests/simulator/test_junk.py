@@ -36,6 +36,7 @@ scalars = st.one_of(
     st.floats(),
     st.text(max_size=8),
     st.sampled_from(["a", "²", "-5", "9" * 30, "9" * 5000, "Y", "2025-13-45", "0001-01-01", "@99999999999999"]),
+    st.just(10**400),
 )
 values = st.recursive(
     scalars,
@@ -65,6 +66,7 @@ def something(control):
 @MANY
 @given(methods, params)
 @example("bizproc.workflow.instances", {"FILTER": {"STARTED": "0001-01-01"}})
+@example("bizproc.workflow.instances", {"start": 10**400})
 @example("batch", {"cmd": {"a": "scope", "b": "user.get?ID=$result[a][0]&NAME=$next[a]"}})
 def test_any_parameters_as_json(simulator, method, params):
     headers = {"Content-Type": "application/json"}
@@ -150,6 +152,13 @@ def test_what_the_control_path_cannot_use_is_told(control, action, given):
     with contextlib.suppress(SimulatorError):  # what fails otherwise fails the test
         control._do(action, given)
     control.reset()
+
+
+def test_an_old_client_that_names_no_host_is_answered(simulator):
+    with socket.create_connection(("127.0.0.1", int(simulator.host.split(":")[1]))) as connection:
+        connection.sendall(f"GET /{PATH}/scope HTTP/1.0\r\n\r\n".encode())
+        with connection.makefile("rb") as reply:
+            assert b'{"result": ["bizproc"' in reply.read()
 
 
 @pytest.mark.parametrize("path", [f"{PATH}/{KILL}?ID=a", "api/workflow/v1/instances/message", "oauth/token/"])
