@@ -6,13 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator, TaskDeferred
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow.triggers.base import BaseTrigger
 from pydantic import ImportString, TypeAdapter
 
@@ -72,7 +73,7 @@ def run_task(
     operator: BaseOperator,
     *,
     params: Mapping[str, Any] | None = None,
-    logical_date: datetime | None = None,
+    logical_date: datetime | Literal["now"] | None = "now",
     returned: Mapping[str, Any] | None = None,
     **variables: Any,
 ) -> Any:
@@ -80,7 +81,7 @@ def run_task(
 
     :param operator: the task, which stays as it is.
     :param params: differ from the defaults of the Dag and the task.
-    :param logical_date: of the run; default: now.
+    :param logical_date: of the run; ``None`` for a run by hand, which has none in Airflow 3.
     :param returned: what the tasks before it have returned, by task id.
     :param variables: further variables for templates.
     :returns: what the task returns.
@@ -119,28 +120,37 @@ def run_through(make: Callable[[], BaseOperator], context: Any) -> tuple[Any, in
 
 
 def _variables(
-    operator: BaseOperator, params: Mapping[str, Any] | None, logical_date: datetime | None
+    operator: BaseOperator, params: Mapping[str, Any] | None, logical_date: datetime | Literal["now"] | None
 ) -> dict[str, Any]:
     """Return what templates may use."""
-    date = pendulum.instance(logical_date or datetime.fromtimestamp(AccountHook.clock.time(), UTC))
+    now = pendulum.from_timestamp(AccountHook.clock.time())
+    date = pendulum.instance(logical_date) if isinstance(logical_date, datetime) else now
     # The Dag's are among them.
     given: Any = deepcopy(operator.params)
     given.update(dict(params or {}))
-    run = SimpleNamespace(run_id="run", run_type="manual", conf=dict(params or {}), logical_date=date, start_date=date)
-    return {
+    run = SimpleNamespace(run_id="run", run_type="manual", conf=dict(params or {}), logical_date=date, start_date=now)
+    if AIRFLOW_V_3_0_PLUS:
+        run.run_after = date
+    variables = {
         "dag": operator.get_dag(),
         "task": operator,
         "params": given.validate(),
         "dag_run": run,
         "run_id": run.run_id,
+        # Airflow 2 asks for it to resolve the result of another task.
+        "expanded_ti_count": None,
+    }
+    if AIRFLOW_V_3_0_PLUS and logical_date is None:
+        run.logical_date = None
+        return variables
+    return {
+        **variables,
         "logical_date": date,
         "data_interval_start": date,
         "data_interval_end": date,
         "ds": date.strftime("%Y-%m-%d"),
         "ds_nodash": date.strftime("%Y%m%d"),
         "ts": date.isoformat(),
-        # Airflow 2 asks for it to resolve the result of another task.
-        "expanded_ti_count": None,
     }
 
 

@@ -15,6 +15,8 @@ from airflow.providers.common.compat.sdk import (
     Param,
     ParamValidationError,
 )
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from jinja2 import UndefinedError
 
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24 import (
@@ -51,6 +53,19 @@ class TestTemplates:
         run_task(end, returned={"old": [second]}, params={"why": "unused"}, author="Bob", ds="today")
         texts = [row["status_text"] for row in bitrix24_simulator.workflows.values()]
         assert texts == ["too old, 2026-05-04, Ann", "unused, today, Bob"]
+
+    def test_a_run_by_hand_has_no_logical_date_in_airflow_3(
+        self, bitrix24_simulator: Bitrix24Simulator, run_task: RunTask, end: TerminateWorkflowOperator
+    ) -> None:
+        ids = bitrix24_simulator.add_workflows()
+        if AIRFLOW_V_3_0_PLUS:
+            with pytest.raises(UndefinedError, match="'ds' is undefined"):
+                run_task(end, returned={"old": ids}, logical_date=None, author="Ann")
+            assert bitrix24_simulator.running == ids
+        end.status = "{{ (dag_run.logical_date or dag_run.run_after) | ds }}"
+        run_task(end, returned={"old": ids}, logical_date=None)
+        today = datetime.fromtimestamp(Bitrix24Hook.clock.time(), UTC).date()
+        assert bitrix24_simulator.workflows[ids[0]]["status_text"] == str(today)
 
     def test_a_parameter_that_must_be_given_is_checked_as_in_a_run(
         self, domo_simulator: DomoSimulator, run_task: RunTask

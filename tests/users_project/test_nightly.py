@@ -1,5 +1,7 @@
 """The tests of a Dag as docs/testing.md shows them."""
 
+from datetime import UTC, datetime
+
 from nightly import dag, end
 
 
@@ -17,7 +19,7 @@ def test_a_cancellation_that_takes_five_minutes_is_waited_for(domo_simulator, ru
     domo_simulator.control.configure(cancel_delay=300.0)
     one, other = domo_simulator.add_instances(2)
 
-    run = run_dag(dag, conf={"instances": [one]})
+    run = run_dag(dag, conf={"instances": [one]}, logical_date=None)
 
     assert run.tasks == {"old": "success", "end": "success", "cancel": "success"}
     assert run.returned["cancel"]["ended_ids"] == [one]
@@ -27,7 +29,7 @@ def test_a_cancellation_that_takes_five_minutes_is_waited_for(domo_simulator, ru
 def test_one_task(bitrix24_simulator, run_task):
     first, second = bitrix24_simulator.add_workflows(2)
 
-    run_task(end, returned={"old": [first]}, ds="2026-05-04")
+    run_task(end, returned={"old": [first]}, logical_date=datetime(2026, 5, 4, tzinfo=UTC))
 
     assert bitrix24_simulator.terminated == [first]
     assert bitrix24_simulator.workflows[first]["status_text"] == "Ended by night, 2026-05-04"
