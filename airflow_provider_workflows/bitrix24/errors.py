@@ -37,6 +37,16 @@ class TokenExpiredError(AuthenticationError):
     )
 
 
+class RenewedTokenRefusedError(TokenExpiredError):
+    """A local application's access token was renewed, and the portal refuses the new ones as well."""
+
+    retry_helps = True
+    advice = (
+        "Nothing was done, and a retry renews the token again; if that is refused too, see whether the application "
+        "is still installed on this portal."
+    )
+
+
 class AuthorizeAgainError(AuthenticationError):
     """There are no tokens that work, and only a person can have new ones."""
 

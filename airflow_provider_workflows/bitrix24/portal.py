@@ -20,11 +20,13 @@ class Portal:
     :param base_url: e.g. ``https://acme.bitrix24.com``.
     :param user_id: the webhook's user; ``None`` with an access token.
     :param secret: the webhook's code, or the access token; ``None`` if that is to be had before the first call.
+    :param renewed: whether the access token is a local application's, which is renewed when it is refused.
     """
 
     base_url: str
     user_id: int | None
     secret: str | None = field(repr=False)
+    renewed: bool = False
 
     def __post_init__(self) -> None:
         if self.base_url != base_url(self.base_url):

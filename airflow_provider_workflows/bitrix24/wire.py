@@ -13,7 +13,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from airflow_provider_workflows import __version__
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.errors import PortalMovedError, TokenExpiredError, error_class
+from airflow_provider_workflows.bitrix24.errors import (
+    PortalMovedError,
+    RenewedTokenRefusedError,
+    TokenExpiredError,
+    error_class,
+)
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
 from airflow_provider_workflows.rest.protocol import Request, Response
@@ -36,10 +41,11 @@ class Bitrix24Wire:
     def request(self, call: Call) -> Request:
         """Return the HTTP request that makes the call.
 
-        :raises TokenExpiredError: if no access token is known yet.
+        :raises RenewedTokenRefusedError: if no access token is known yet.
         """
         if self.portal.secret is None:
-            raise TokenExpiredError(str(call), text="no access token is known yet")
+            # Renewing fetches one.
+            raise RenewedTokenRefusedError(str(call), text="no access token is known yet")
         body = dict(call.params)
         if call.method == "batch":
             commands = {key: f"{command.method}?{php_query(command.params)}" for key, command in call.commands.items()}
@@ -54,6 +60,10 @@ class Bitrix24Wire:
         :raises ApiError: if the portal did not do the call, or it cannot be told.
         """
         outcome = _read(call, response)
+        if isinstance(outcome, TokenExpiredError) and self.portal.renewed:
+            outcome = RenewedTokenRefusedError(
+                outcome.call, code=outcome.code, http_status=outcome.http_status, text=outcome.text
+            )
         if isinstance(outcome, ApiError):
             raise outcome
         return outcome

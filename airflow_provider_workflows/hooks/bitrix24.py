@@ -314,7 +314,7 @@ def portal_of(connection: Connection, extra: Bitrix24Extra) -> Portal:
         if len(given) > 1:
             raise FieldError("access_token", "does not go together with client_id; give one of them")
         if is_application:
-            return Portal(base_url(host, scheme, port), None, None)
+            return Portal(base_url(host, scheme, port), None, None, renewed=True)
         if urls:
             fields = {"host": host, "login": connection.login or "", "password": code}
             return Portal.from_webhook(_webhook_of(urls, fields, Address(scheme, port=port)))

@@ -174,7 +174,7 @@ class PollTrigger(BaseTrigger):
                     self._refused_since = now
                 if now - self._refused_since >= REFUSED_SECONDS:
                     message = f"{error} (The connection was read again, and what it holds now is refused as well.)"
-                    return _error(message, retry_helps=False)
+                    return _error(message, retry_helps=error.retry_helps)
                 log.warning("The credential is refused, and the connection will be read again: %s", error.message)
             except ProviderError as error:
                 return _error(str(error), retry_helps=error.retry_helps)

@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import terminate_workflow
 from airflow_provider_workflows.bitrix24.ending import end_workflows
-from airflow_provider_workflows.bitrix24.errors import AuthorizeAgainError, TokenStoreError
+from airflow_provider_workflows.bitrix24.errors import AuthorizeAgainError, RenewedTokenRefusedError, TokenStoreError
 from airflow_provider_workflows.bitrix24.oauth.application import Application
 from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
 from airflow_provider_workflows.hooks import oauth
@@ -174,6 +174,26 @@ class TestInTheWorker:
         for secret in (SECRET, stored.access_token, stored.refresh_token):
             assert secret not in repr(failed.value) + repr(failed.value.__cause__)
 
+    def test_a_call_that_meets_three_expiries_fails_with_no_word_of_pasted_tokens_and_a_retry_goes_on(
+        self, authorized: Variables, control: Control, context: Any
+    ) -> None:
+        ids = control.add_workflows([{}] * 2)
+        end = TerminateWorkflowOperator(task_id="end", workflow_id=ids)
+        control.inject("error", method="batch", status=401, code="expired_token", times=3)
+        # No AirflowFailException, which would forbid the retry.
+        with pytest.raises(RenewedTokenRefusedError, match="a retry renews the token again") as failed:
+            end.execute(context)
+        assert "into the connection" not in str(failed.value)
+        assert (control.journal("terminate"), statuses(control, "oauth.token")) == ([], [200, 200, 200])
+        assert end.execute(context)["ended"] == 2
+
+    def test_so_does_one_that_reads(self, authorized: Variables, control: Control) -> None:
+        control.inject("error", method=LIST.method, status=401, code="INVALID_TOKEN", times=3)
+        with pytest.raises(RenewedTokenRefusedError) as refused:
+            listed()
+        assert refused.value.retry_helps
+        assert (refused.value.code, refused.value.http_status) == ("INVALID_TOKEN", 401)
+
     def test_an_authorised_one_anew_goes_on_by_itself(self, authorized: Variables, control: Control) -> None:
         hook = Bitrix24Hook()
         listed(hook)
@@ -239,6 +259,12 @@ class TestInTheTriggerer:
             asyncio.run(work())
 
 
+def waiting_for(workflow_ids: list[str]) -> WorkflowsEndedTrigger:
+    return WorkflowsEndedTrigger(
+        bitrix24_conn_id="bitrix24_default", workflow_ids=workflow_ids, poll_interval=10, deadline=None
+    )
+
+
 class TestWaiting:
     """A trigger whose application a person has to authorise again."""
 
@@ -247,9 +273,7 @@ class TestWaiting:
         ids = control.add_workflows([{}])
         control.expire_tokens()
         control.revoke_refresh_tokens()
-        return WorkflowsEndedTrigger(
-            bitrix24_conn_id="bitrix24_default", workflow_ids=ids, poll_interval=10, deadline=None
-        )
+        return waiting_for(ids)
 
     def event(self, trigger: WorkflowsEndedTrigger) -> dict[str, Any]:
         async def work() -> dict[str, Any]:
@@ -278,6 +302,15 @@ class TestWaiting:
         assert (event["status"], event["retry_helps"]) == ("error", False)
         assert "authorize <connection id>" in event["message"]
         assert statuses(control, "oauth.token").count(400) == 1
+
+    def test_tokens_that_are_refused_for_a_time_leave_the_task_its_retries(
+        self, authorized: Variables, control: Control
+    ) -> None:
+        ids = control.add_workflows([{}])
+        for method in ("batch", LIST.method):
+            control.inject("error", method=method, status=401, code="invalid_token", times=None)
+        event = self.event(waiting_for(ids))
+        assert (event["status"], event["retry_helps"]) == ("error", True)
 
 
 def use_key(monkeypatch: pytest.MonkeyPatch, key: bytes | None) -> None:
