@@ -56,6 +56,8 @@ class TooManyWorkflowsError(ProviderError):
     :param ended: how many this task had ended before it saw that.
     """
 
+    advice = "Narrow the filter, or raise max_workflows."
+
     def __init__(self, found: int, allowed: int, ended: int = 0) -> None:
         super().__init__(found, allowed, ended)
         self.found = found
@@ -63,13 +65,10 @@ class TooManyWorkflowsError(ProviderError):
         self.ended = ended
 
     @property
-    def message(self) -> str:
+    def what(self) -> str:
         """What went wrong."""
         ended = f"{self.ended} of them were ended, and no more are" if self.ended else "none was ended"
-        return (
-            f"{self.found} workflows match, more than max_workflows={self.allowed}; {ended}. "
-            "Narrow the filter, or raise max_workflows"
-        )
+        return f"{self.found} workflows match, more than max_workflows={self.allowed}; {ended}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from airflow_provider_workflows.rest.redaction import escape_controls
 class EmployeeError(ProviderError, ValueError):
     """The employee cannot be told for sure, or has not left; nothing is ended then."""
 
+    advice = "Give the user_id of one who is dismissed in the portal."
+
 
 def _bool(value: Any) -> Any:
     return {"Y": True, "N": False}.get(value, value) if isinstance(value, str) else value
@@ -70,7 +72,7 @@ def find_employee(*, user_id: int | None = None, name: str | None = None, last_n
     if fitting and not left:
         raise EmployeeError(f"the user with {who} is active; only the workflows of dismissed employees are ended")
     ids = ", ".join(str(user.id) for user in left)
-    raise EmployeeError(f"{len(left)} dismissed employees have the {who}{f': {ids}; give user_id' if left else ''}")
+    raise EmployeeError(f"{len(left)} dismissed employees have the {who}{f': {ids}' if left else ''}")
 
 
 def waiting_for(user_id: int, *, recorded: bool = False) -> Selector:

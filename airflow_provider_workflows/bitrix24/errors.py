@@ -125,6 +125,8 @@ class HttpsRequiredError(InvalidCallError):
 class WorkflowIdError(InvalidCallError):
     """ERROR_WRONG_WORKFLOW_ID: an empty or malformed workflow or template id."""
 
+    advice = "Compare the id with those that ListWorkflowsOperator returns, or with the template's in the portal."
+
 
 class WorkflowError(RejectedError):
     """HTTP 400 with an empty code: bizproc refused; the text, in the portal's language, is the only cause given."""
@@ -150,6 +152,8 @@ class FlowError(RejectedError):
 
 class BatchError(InvalidCallError):
     """The portal did not take a command as part of a batch."""
+
+    advice = "Report this: no operator sends such a command."
 
 
 CODES: dict[str, type[ApiError]] = {

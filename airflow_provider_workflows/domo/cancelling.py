@@ -113,7 +113,7 @@ def cancel_instances(
         again = []
         for instance_id, error in errors.items():
             if instance_id in watch.unreadable:
-                unreadable = watch.unreadable[instance_id]
+                unreadable = watch.unreadable[instance_id].message
                 report.failed[instance_id] = f"{error.reason} Its status cannot be read either: {unreadable}"
             elif instance_id in watch.seen and watch.seen[instance_id].status in OVER:
                 answered(instance_id, watch.seen[instance_id])

@@ -38,7 +38,7 @@ def _rights(model_id: str, user_id: str) -> Plan[Finding]:
     except NotFoundError as error:
         return Finding("model", "defect", text_of(error))
     except AccessDeniedError as error:
-        return Finding("model", "warning", f"its rights may not be read: {error}")
+        return Finding("model", "warning", f"its rights may not be read: {error.message}")
     rows = rights.get("USER")
     own = {
         str(right)
@@ -56,6 +56,6 @@ def _runs(model_id: str) -> Plan[Finding]:
     try:
         yield calls.list_instances(model_id, limit=1)
     except (AccessDeniedError, NotFoundError) as error:
-        text = f"its runs may not be listed, so a start whose reply is lost cannot be looked for: {error}"
+        text = f"its runs may not be listed, so a start whose reply is lost cannot be looked for: {error.message}"
         return Finding("runs", "warning", text)
     return Finding("runs", "ok", "the model's runs can be listed")

@@ -46,16 +46,17 @@ class NotCompletedError(ProviderError):
     :param retry_helps: whether the task's retry starts another one.
     """
 
+    advice = "See its execution in Domo."
+
     def __init__(self, instance: Instance, *, retry_helps: bool = True) -> None:
         super().__init__(instance)
         self.instance = instance
         self.retry_helps = retry_helps
 
     @property
-    def message(self) -> str:
+    def what(self) -> str:
         """What went wrong."""
-        status = escape_controls(str(self.instance.status))
-        return f"Workflow instance {self.instance.id} is {status}; see its execution in Domo"
+        return f"workflow instance {self.instance.id} is {escape_controls(str(self.instance.status))}"
 
 
 def read_instance(instance_id: str) -> Plan[Instance]:

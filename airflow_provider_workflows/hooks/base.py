@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Hashable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -157,6 +157,13 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     def _read_connection(self) -> Settings:
         return self.read_settings(self.get_connection(self._conn_id))
+
+    @property
+    def where(self) -> str:
+        """How errors name the account; by the connection's id alone, if that cannot be read now."""
+        with suppress(Exception):
+            return self.named(_host(self._read_connection().account))
+        return f"Connection {self._conn_id!r}"
 
     def named(self, host: str) -> str:
         """Return how errors name an account: by the connection's id and the host.

@@ -29,7 +29,7 @@ class ConnectionFieldError(ProviderError, ValueError):
         self.fault = fault
 
     @property
-    def message(self) -> str:
+    def what(self) -> str:
         """What went wrong."""
         return f"Connection {self.conn_id!r}: {self.fault}"
 

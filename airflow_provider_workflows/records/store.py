@@ -45,7 +45,7 @@ class RecordStoreError(ProviderError, OSError):
         self.why = escape_controls(why.strip().partition("\n")[0])
 
     @property
-    def message(self) -> str:
+    def what(self) -> str:
         """What went wrong."""
         return f"{self.store}: {self.why}"
 

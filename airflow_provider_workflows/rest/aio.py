@@ -16,7 +16,7 @@ from airflow_provider_workflows.rest.base_client import BaseClient
 from airflow_provider_workflows.rest.certificates import named_certificates, trusting
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
-from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
+from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ProviderError, ReplyLostError
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import (
     MOST_IN_FLIGHT,
@@ -58,7 +58,7 @@ class AsyncClient(BaseClient[C]):
         """
         try:
             return await self._driver.run(plan, longest_pause=longest_pause, retry_timeout=retry_timeout)
-        except ApiError as error:
+        except ProviderError as error:
             error.where = self.where
             raise
 

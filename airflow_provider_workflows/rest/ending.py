@@ -36,15 +36,18 @@ class NotAllEndedError(ProviderError):
     ) -> None:
         super().__init__(failures, failed, requested)
         self.retry_helps = retry_helps
+        self.advice = "See the report in XCom return_value; " + (
+            "a retry tries again what is left." if retry_helps else "a retry does not help before that is mended."
+        )
         self.failures = failures
         self.failed = failed
         self.requested = requested
 
     @property
-    def message(self) -> str:
+    def what(self) -> str:
         """What went wrong."""
         first = "; ".join(f"{_who(failure)}: {failure['reason']}" for failure in self.failures[:3])
-        more = "; see the report in XCom for more" if len(self.failures) > 3 else ""
+        more = "; and for other reasons" if len(self.failures) > 3 else ""
         return f"{self.failed} of {self.requested} could not be ended: {first}{more}"
 
 

@@ -7,8 +7,6 @@ Every other error is the server's final word.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from airflow_provider_workflows import docs_link
 from airflow_provider_workflows.rest.redaction import escape_controls, redact
 
@@ -18,25 +16,39 @@ class ProviderError(Exception):
 
     #: Whether the same can succeed later with nothing changed by a person.
     retry_helps: bool = False
+    #: What the reader can do about it.
+    advice: str = ""
+    #: Which connection was used, and which host it leads to; said by hooks and operators.
+    where: str = ""
 
     def __str__(self) -> str:
-        stop = "" if self._told.endswith((".", "!", "?")) else "."
+        where = f"{self.where}, " if self.where else ""
+        told = _sentence(f"{self.advice}\n{where}{self._happened}".strip())
         # At the end, with nothing after it: Airflow's log view makes a link of all that follows an address.
-        return f"{self._told}{stop} See {self.docs}"
+        return f"{told} See {self.docs}"
 
     @property
-    def _told(self) -> str:
-        return self.message
+    def what(self) -> str:
+        """What went wrong."""
+        return super().__str__()
+
+    @property
+    def _happened(self) -> str:
+        return self.what
 
     @property
     def message(self) -> str:
-        """What went wrong, without where the docs tell of it."""
-        return super().__str__()
+        """What went wrong and what to do about it, in one line, for use within other texts."""
+        return f"{_sentence(self._happened)} {self.advice}" if self.advice else self._happened
 
     @property
     def docs(self) -> str:
         """Where the docs tell what it means, and what to do."""
         return docs_link(f"errors.md#{type(self).__name__.lower()}")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 class ArgumentError(ProviderError, ValueError):
@@ -53,11 +65,6 @@ class ApiError(ProviderError):
     :param trace: Domo's ``toe`` code, to be quoted to Domo's support.
     :param retry_after: seconds to wait before the call is sent again, where the server said so.
     """
-
-    #: What the reader can do about it.
-    advice: ClassVar[str] = ""
-    #: Which connection the call was made with, and to which host; said by hooks.
-    where: str = ""
 
     def __init__(
         self,
@@ -78,14 +85,8 @@ class ApiError(ProviderError):
         self.retry_after = retry_after
 
     @property
-    def _told(self) -> str:
-        where = f"{self.where}, " if self.where else ""
-        return f"{self.advice}\n{where}{self.call}: {self.what}".strip()
-
-    @property
-    def message(self) -> str:
-        """What went wrong and what to do about it, in one line, for use within other texts."""
-        return f"{self.call}: {self.reason}"
+    def _happened(self) -> str:
+        return f"{self.call}: {self.what}"
 
     @property
     def reason(self) -> str:
@@ -101,8 +102,7 @@ class ApiError(ProviderError):
             self.text or "",
             f"trace code (toe) {self.trace}" if self.trace else "",
         ]
-        what = ", ".join(part for part in parts if part) or type(self).__name__
-        return what if what.endswith((".", "!", "?")) else f"{what}."
+        return _sentence(", ".join(part for part in parts if part) or type(self).__name__)
 
 
 class NotProcessedError(ApiError):
@@ -146,6 +146,8 @@ class ServerError(UnknownOutcomeError):
 class UnreadableReplyError(UnknownOutcomeError):
     """The reply was not what the API promises: HTML, cut JSON, or a missing field."""
 
+    advice = "Check that the host in the connection answers by itself, and no proxy or sign-in page in its place."
+
 
 class RejectedError(ApiError):
     """The server looked at the call and said no."""
@@ -159,6 +161,8 @@ class AuthenticationError(RejectedError):
 
 class AccessDeniedError(RejectedError):
     """The credential's user may not do this."""
+
+    advice = "Give the credential's user the right to do this, or use another's credential."
 
 
 class InvalidCallError(RejectedError):

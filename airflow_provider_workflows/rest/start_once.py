@@ -61,11 +61,13 @@ class StartUnclearError(UnknownOutcomeError):
 
     :param call: the start.
     :param candidates: ids of what may be it.
-    :param details: what is known, and what to do, as for any ``ApiError``.
+    :param advice: what to do.
+    :param details: what is known, as for any ``ApiError``.
     """
 
-    def __init__(self, call: str, *, candidates: Iterable[str] = (), **details: Any) -> None:
+    def __init__(self, call: str, *, candidates: Iterable[str] = (), advice: str = "", **details: Any) -> None:
         super().__init__(call, **details)
+        self.advice = advice
         self.candidates = tuple(candidates)
 
 
@@ -207,11 +209,11 @@ class StartOnce:
             log.info("Started %s", escape_controls(self.id))
             return self.id
         log.warning("The reply to the start was lost, and it is looked for: %s", failure)
-        found = self._find(note, failure.reason)
+        found = self._find(note, failure.what)
         if found is None:
             self.notes.forget()
-            text = f"{failure.reason} Nothing new goes on there a minute later. A retry starts it again."
-            raise StartUnclearError(self.request.name, text=text)
+            text = f"{failure.what} Nothing new goes on there a minute later."
+            raise StartUnclearError(self.request.name, text=text, advice="A retry starts it again.")
         log.warning("The reply to the start was lost; %s is new since, and is taken for it", found)
         return found
 
@@ -224,13 +226,13 @@ class StartOnce:
         :raises StartUnclearError: if one or more may be it.
         """
         if note.known is None:
-            text = f"{reason} What is new may not be listed, so it cannot be looked for. {_TO_DO}"
-            raise StartUnclearError(self.request.name, text=text)
+            text = f"{reason} What is new may not be listed, so it cannot be looked for."
+            raise StartUnclearError(self.request.name, text=text, advice=_TO_DO)
         try:
             found: dict[str, Candidate] = self.run(self._search(note.known, settled=note.candidates is not None))
         except ApiError as error:
-            text = f"{reason} It could not be looked for: {error.message}"
-            raise StartUnclearError(self.request.name, text=text) from None
+            text = f"{reason} It could not be looked for: {error.call}: {error.what}"
+            raise StartUnclearError(self.request.name, text=text, advice="A retry looks for it first.") from None
         # What was seen and has ended since was perhaps the start all the same.
         seen = {id: Candidate(id, f"{about}, not shown any more") for id, about in (note.candidates or {}).items()}
         candidates = [one for one in (seen | found).values() if not one.failed]
@@ -246,8 +248,8 @@ class StartOnce:
         self.notes.write(StartNote(known=note.known, candidates=noted))
         named = ", ".join(f"{one.id} ({one.about})" for one in candidates[:NAMED])
         more = f" and {len(candidates) - NAMED} more" if len(candidates) > NAMED else ""
-        text = f"{reason} Each of these is new and may be it, or another's: {named}{more}. {_TO_DO}"
-        raise StartUnclearError(self.request.name, text=text, candidates=[one.id for one in candidates])
+        text = f"{reason} Each of these is new and may be it, or another's: {named}{more}."
+        raise StartUnclearError(self.request.name, text=text, advice=_TO_DO, candidates=[one.id for one in candidates])
 
     def _search(self, known: list[str], *, settled: bool) -> Plan[dict[str, Candidate]]:
         """Search for what is new: once, or for as long as the start may still be worked on."""

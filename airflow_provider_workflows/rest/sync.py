@@ -18,7 +18,7 @@ from airflow_provider_workflows.rest.base_client import BaseClient
 from airflow_provider_workflows.rest.certificates import named_certificates
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
-from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ReplyLostError
+from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ProviderError, ReplyLostError
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import (
     MOST_IN_FLIGHT,
@@ -92,7 +92,7 @@ class Client(BaseClient[C]):
                 if running.done():
                     return running.result()
         except BaseException as error:
-            if isinstance(error, ApiError):
+            if isinstance(error, ProviderError):
                 error.where = self.where
             if running is None or not running.done():
                 self.stop(f"the task was interrupted by {type(error).__name__}")

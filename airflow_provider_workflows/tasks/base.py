@@ -108,6 +108,9 @@ class ProviderTask(BaseOperator):
     cause is the typed error.
     """
 
+    #: The hook of the account that is worked on.
+    hook: Any
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have whatever Airflow calls in a task fail it for good where a retry cannot help."""
         super().__init_subclass__(**kwargs)
@@ -155,6 +158,9 @@ def _failing_for_good(entry: Callable[..., R]) -> Callable[..., R]:
             return entry(self, *args, **kwargs)
         except ProviderError as error:
             failure = _without_frames(error)
+        # Bad input, a ValueError, is not the account's.
+        if not failure.where and not isinstance(failure, ValueError):
+            failure.where = self.hook.where
         # Airflow shows an error further right than most screens are wide.
         for told in str(failure).splitlines():
             for line in wrap(told, LINE, break_long_words=False, break_on_hyphens=False):

@@ -54,8 +54,6 @@ class EndingTask(ProviderTask):
         ``s3://aws_default@bucket/record.jsonl``.
     """
 
-    #: The hook of the account that is worked on.
-    hook: Any
     _client: Any = None
     _killed = False
     #: Pushes what is known so far; there while the work goes on.

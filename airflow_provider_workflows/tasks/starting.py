@@ -32,6 +32,7 @@ class StillRunningError(ProviderError):
     """What a task started did not end in time."""
 
     retry_helps = True
+    advice = "A retry goes on with what still runs; if this is how long it takes, raise wait_timeout."
 
 
 class StartOperator(ProviderTask):
@@ -46,8 +47,6 @@ class StartOperator(ProviderTask):
     :param sole_starter: nothing else starts the same meanwhile.
     """
 
-    #: The vendor's.
-    hook: Any
     _start_once: StartOnce | None = None
     _killed = False
 

@@ -16,7 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_workflows import docs_link
 from airflow_provider_workflows.hooks.base import AccountHook
-from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, AuthenticationError, ProviderError
+from airflow_provider_workflows.rest.errors import ArgumentError, AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 
 log = logging.getLogger(__name__)
@@ -55,13 +55,15 @@ class WaitFailedError(ProviderError):
     :param retry_helps: whether waiting again can help.
     """
 
+    advice = "Clear the task to wait again."
+
     def __init__(self, message: str, *, retry_helps: bool = True) -> None:
         super().__init__(message)
         self.retry_helps = retry_helps
 
     def __str__(self) -> str:
         # A trigger's message is mostly that of another error, with its own place in the docs.
-        return self.message if docs_link("errors.md#") in self.message else super().__str__()
+        return self.what if docs_link("errors.md#") in self.what else super().__str__()
 
 
 def validate_event(event: Any) -> Literal["success", "timeout"]:
@@ -173,8 +175,8 @@ class PollTrigger(BaseTrigger):
                 if self._refused_since is None:
                     self._refused_since = now
                 if now - self._refused_since >= REFUSED_SECONDS:
-                    message = f"{error} (The connection was read again, and what it holds now is refused as well.)"
-                    return _error(message, retry_helps=error.retry_helps)
+                    error.advice += " The connection was read again, and what it holds now is refused as well."
+                    return _error(str(error), retry_helps=error.retry_helps)
                 log.warning("The credential is refused, and the connection will be read again: %s", error.message)
             except ProviderError as error:
                 return _error(str(error), retry_helps=error.retry_helps)
@@ -214,7 +216,7 @@ class PollTrigger(BaseTrigger):
     async def _poll_named(self, client: Any) -> Mapping[str, Any] | None:
         try:
             return await self._poll(client)
-        except ApiError as error:
+        except ProviderError as error:
             error.where = self._hook().named(error.where)
             raise
 

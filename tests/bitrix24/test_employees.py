@@ -176,7 +176,7 @@ class TestWhoIsMeant:
             run(find_employee(user_id=9), lambda call: Reply([row], total=1))
 
     def test_is_refused_if_two_have_the_name(self) -> None:
-        with pytest.raises(EmployeeError, match="2 dismissed employees have the name Bob Gone: 9, 12; give user_id"):
+        with pytest.raises(EmployeeError, match="2 dismissed employees have the name Bob Gone: 9, 12"):
             run(
                 find_employee(name="Bob", last_name="Gone"),
                 lambda call: Reply([GONE, {**GONE, "ID": "12"}], total=2),
@@ -188,7 +188,7 @@ class TestWhoIsMeant:
 
     def test_is_refused_if_more_users_than_one_page_were_found(self) -> None:
         # A namesake may stand on the next page.
-        with pytest.raises(EmployeeError, match="give user_id"):
+        with pytest.raises(EmployeeError, match="Give the user_id"):
             run(find_employee(name="Bob", last_name="Gone"), lambda call: Reply([GONE], total=51, next=50))
 
     @pytest.mark.parametrize("users", [[], [HERE], [{**GONE, "ID": "90"}]])

@@ -81,4 +81,4 @@ class TestWhereAMessageLeads:
     def test_what_a_trigger_reports_leads_to_what_happened_there(self) -> None:
         happened = str(RateLimitError("batch"))
         assert str(WaitFailedError(happened)) == happened
-        assert str(WaitFailedError("no event")) == "no event. See docs/errors.md#waitfailederror"
+        assert str(WaitFailedError("no event")).endswith("\nno event. See docs/errors.md#waitfailederror")

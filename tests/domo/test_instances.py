@@ -180,7 +180,7 @@ class TestCancel:
         host = running(2, fates=[AccessDeniedError("cancel", http_status=403, text="Access is denied")])
         report = cancel(host, instance_ids(2))
         assert (report.ended, report.stopped_by) == (instance_ids(2)[1:], None)
-        assert report.failed == {instance_ids(1)[0]: "HTTP 403, Access is denied."}
+        assert report.failed == {instance_ids(1)[0]: f"HTTP 403, Access is denied. {AccessDeniedError.advice}"}
 
     @pytest.mark.parametrize(
         "error", [AuthenticationError("x", http_status=401), RedirectedError("x", text="elsewhere")]

@@ -281,7 +281,7 @@ class TestEmployee:
             ({"name": "Eve", "last_name": "Here"}, "0 dismissed employees have the name Eve Here"),
             (
                 {"name": "Tom", "last_name": "Twin"},
-                "2 dismissed employees have the name Tom Twin: 11, 12; give user_id",
+                "2 dismissed employees have the name Tom Twin: 11, 12",
             ),
         ],
     )

@@ -73,7 +73,10 @@ class TestReasons:
         for nth, id in enumerate("abc"):
             report.fail(id, AccessDeniedError("cancel", http_status=403, text="no", trace=f"TOE{nth}"))
         (failure,) = report.failures
-        assert (failure["count"], failure["reason"]) == (3, "HTTP 403, no, trace code (toe) TOE0.")
+        assert (failure["count"], failure["reason"]) == (
+            3,
+            f"HTTP 403, no, trace code (toe) TOE0. {AccessDeniedError.advice}",
+        )
 
     def test_the_tasks_error_names_one_of_each(self) -> None:
         failed = dict.fromkeys(IDS[:7], "often") | {"x": "rare", "y": "other", "z": "another"}
@@ -81,7 +84,7 @@ class TestReasons:
         assert failure is not None
         assert failure.message == (
             f"10 of 20 could not be ended: {IDS[0]} and 6 more: often; x: rare; y: other; "
-            "see the report in XCom for more"
+            "and for other reasons. See the report in XCom return_value; a retry tries again what is left."
         )
 
     def test_without_any_there_is_no_error(self) -> None:

@@ -195,12 +195,12 @@ class TestReadAs:
 
     @pytest.mark.parametrize("result", [None, True, "a", [], {}, {"id": ""}, {"id": None}, {"id": "a", "count": "x"}])
     def test_anything_else_leaves_the_outcome_unknown(self, result: Any) -> None:
-        with pytest.raises(UnreadableReplyError, match=r"^get: .*not the documented result"):
+        with pytest.raises(UnreadableReplyError, match=r"\nget: .*not the documented result"):
             read_as(Thing, result, "get")
 
     def test_a_list_is_read_whole_or_not_at_all(self) -> None:
         assert [thing.id for thing in read_list(Thing, [{"id": "a"}, {"id": "b"}], "list")] == ["a", "b"]
-        with pytest.raises(UnreadableReplyError, match=r"^list: .*not the documented result: 1.id: "):
+        with pytest.raises(UnreadableReplyError, match=r"\nlist: .*not the documented result: 1.id: "):
             read_list(Thing, [{"id": "a"}, {"id": ""}], "list")
 
     @pytest.mark.parametrize("result", [None, True, "a", {}, {"id": "a"}])

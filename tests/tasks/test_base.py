@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 import traceback
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,18 +19,25 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_workflows.bitrix24.clean_up import TooManyWorkflowsError
 from airflow_provider_workflows.bitrix24.filters import FilterError
 from airflow_provider_workflows.domo.errors import NotFoundError
+from airflow_provider_workflows.domo.models import Instance
+from airflow_provider_workflows.domo.watching import NotCompletedError
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError
 from airflow_provider_workflows.operators.bitrix24 import ListWorkflowsOperator
-from airflow_provider_workflows.rest.ending import EndReport
+from airflow_provider_workflows.records.store import RecordStoreError
+from airflow_provider_workflows.rest.ending import EndReport, NotAllEndedError
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     AuthenticationError,
+    ProviderError,
     RateLimitError,
     ReplyLostError,
     StoppedError,
 )
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.tasks.base import ProviderTask
+
+REFERENCE = runpy.run_path(str(Path(__file__).parents[2] / "docs/make_reference.py"))
 
 FINAL = [
     AccessDeniedError("call", text="not for you"),
@@ -43,6 +52,8 @@ PASSING = [RateLimitError("call"), ReplyLostError("call"), StoppedError("call"),
 
 class Failing(ProviderTask):
     """A task in which an error comes up."""
+
+    hook = Bitrix24Hook("portal")
 
     def __init__(self, *, error: BaseException, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -120,6 +131,37 @@ def test_a_map_index_that_is_wrong_is_told_by_its_task_and_not_tried_again() -> 
     with pytest.raises(AirflowFailException, match="did you mean STARTED") as failed:
         mapped.unmap({"filters": {"STARTD": "x"}}).execute({})
     assert isinstance(failed.value.__cause__, FilterError)
+
+
+def made(kind: Any) -> Any:
+    """Return an error of this class."""
+    special: dict[Any, tuple[Any, ...]] = {
+        TooManyWorkflowsError: (5, 3),
+        NotAllEndedError: ([{"reason": "no", "count": 1, "ids": ["7"]}], 1, 2),
+        NotCompletedError: (Instance(id="7", status="FAILED"),),
+        RecordStoreError: ("Redis", "away"),
+    }
+    return kind(*special.get(kind, ("that",)))
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in REFERENCE["errors"]() if not issubclass(kind, ValueError)], ids=lambda kind: kind.__name__
+)
+def test_an_error_of_an_account_says_what_to_do_and_then_where_it_was_and_where_the_docs_tell_of_it(
+    run: Any, kind: type[ProviderError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PORTAL", "bitrix24://1:code@acme.bitrix24.com")
+    with pytest.raises((kind, AirflowFailException)) as failed:
+        run(error := made(kind))
+    *advice, told = str(failed.value).splitlines()
+    assert advice == ([error.advice] if error.advice else [])
+    assert told.startswith("Connection 'portal' (acme.bitrix24.com), ")
+    assert told.endswith(f". See docs/errors.md#{kind.__name__.lower()}")
+
+
+def test_without_a_connection_that_can_be_read_it_names_the_id_alone(run: Any) -> None:
+    with pytest.raises(AirflowFailException, match=r"^Narrow .*\nConnection 'portal', 5 workflows match"):
+        run(TooManyWorkflowsError(5, 3))
 
 
 class TestSensors:
