@@ -69,7 +69,9 @@ class Failing(ProviderTask):
 
 
 @pytest.fixture(params=["execute", "execute_complete"])
-def run(request: pytest.FixtureRequest) -> Any:
+def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("AIRFLOW_CONN_PORTAL", "bitrix24://1:code@acme.bitrix24.com")
+
     def run(error: BaseException) -> None:
         task = Failing(task_id="task", error=error)
         return task.execute({}) if request.param == "execute" else task.execute_complete({}, {})
@@ -148,9 +150,8 @@ def made(kind: Any) -> Any:
     "kind", [kind for kind in REFERENCE["errors"]() if not issubclass(kind, ValueError)], ids=lambda kind: kind.__name__
 )
 def test_an_error_of_an_account_says_what_to_do_and_then_where_it_was_and_where_the_docs_tell_of_it(
-    run: Any, kind: type[ProviderError], monkeypatch: pytest.MonkeyPatch
+    run: Any, kind: type[ProviderError]
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_PORTAL", "bitrix24://1:code@acme.bitrix24.com")
     with pytest.raises((kind, AirflowFailException)) as failed:
         run(error := made(kind))
     *advice, told = str(failed.value).splitlines()
@@ -159,7 +160,8 @@ def test_an_error_of_an_account_says_what_to_do_and_then_where_it_was_and_where_
     assert told.endswith(f". See docs/errors.md#{kind.__name__.lower()}")
 
 
-def test_without_a_connection_that_can_be_read_it_names_the_id_alone(run: Any) -> None:
+def test_without_a_connection_that_can_be_read_it_names_the_id_alone(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PORTAL", "http://elsewhere.example")
     with pytest.raises(AirflowFailException, match=r"^Narrow .*\nConnection 'portal', 5 workflows match"):
         run(TooManyWorkflowsError(5, 3))
 
