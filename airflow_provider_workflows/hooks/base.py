@@ -131,8 +131,11 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         :param model_id: Domo: a workflow model whose rights are looked at too.
         """
 
-    def _check_here(self) -> list[Finding]:
-        """Return what is well and what is not with this machine, after the plan was run."""
+    def _check_here(self, settings: Settings) -> list[Finding]:  # noqa: ARG002 Bitrix24's.
+        """Return what is well and what is not with this machine, after the plan was run.
+
+        :param settings: what the connection says.
+        """
         return []
 
     @property
@@ -141,11 +144,11 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @cached_property
     def _client(self) -> SomeClient:
-        return self._client_of(self.get_connection(self._conn_id))
+        return self._client_of(self._read_connection())
 
     @hide_frames
-    def _client_of(self, connection: Connection) -> SomeClient:
-        settings = self._with_stored_credential(self.read_settings(connection))
+    def _client_of(self, settings: Settings) -> SomeClient:
+        settings = self._with_stored_credential(settings)
         try:
             client = self._make_client(settings)
         except ValueError as error:
@@ -237,23 +240,26 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """
         return self.get_conn().run(plan, retry_timeout=self.retry_timeout)
 
-    def check(self, model_id: str | None = None) -> list[Finding]:
+    def check(self, model_id: str | None = None, connection: Connection | None = None) -> list[Finding]:
         """Return what is well and what is not with the connection, without asking for rights that it need not have.
 
         Reads only, and sends each request once.
 
         :param model_id: Domo: a workflow model whose rights are looked at too.
+        :param connection: the connection, if it was read already.
         """
         try:
-            address = self._read_connection().account.base_url
-            found = self.run(self._check_plan(model_id))
+            settings = self.read_settings(connection) if connection else self._read_connection()
+            client = self._client_of(settings)
+            found = client.run(self._check_plan(model_id), retry_timeout=self.retry_timeout)
         except ConnectionFieldError as error:
             return [Finding("connection", "defect", error.fault)]
         except AirflowNotFoundException as error:
             return [Finding("connection", "defect", f"{error}. Make it, or mend the id.")]
         except ApiError as error:
             return [defect_of(error)]
-        return [Finding("address", "ok", f"{address} answers"), *found, *self._check_here()]
+        address = f"{settings.account.base_url} answers"
+        return [Finding("address", "ok", address), *found, *self._check_here(settings)]
 
     def test_connection(self) -> tuple[bool, str]:
         """Return whether :meth:`check` finds no defect, and what it finds, in a line."""

@@ -206,9 +206,11 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
         :raises ConnectionFieldError: if a connection cannot be used, with the field's name.
         """
+        return self._store_of(self._read_connection())
+
+    def _store_of(self, settings: PortalSettings) -> RecordStore:
         from airflow_provider_workflows.hooks.stores import record_store
 
-        settings = self._read_connection()
         return record_store(settings.shared_store, self.clock.time)
 
     def application_tokens(self) -> ApplicationTokens:
@@ -227,32 +229,33 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
         return check_portal()
 
-    def _check_here(self) -> list[Finding]:
+    def _check_here(self, settings: PortalSettings) -> list[Finding]:
         from airflow_provider_workflows.hooks.deployment import check_pace
 
-        settings = self._read_connection()
-        found = check_pace(self.record_store(), shared=settings.shared_store is not None)
-        if settings.application is None:
+        found = check_pace(self._store_of(settings), shared=settings.shared_store is not None)
+        kept = self._tokens_of(settings)
+        if kept is None:
             return found
         several_hosts = any(one.check == "pace" and one.level != "ok" for one in found)
-        return [*found, self._check_tokens(several_hosts=several_hosts)]
+        return [*found, self._check_tokens(kept, several_hosts=several_hosts)]
 
-    def _check_tokens(self, *, several_hosts: bool) -> Finding:
+    def _check_tokens(self, kept: ApplicationTokens, *, several_hosts: bool) -> Finding:
         """Tell where an application's tokens are; they were used just now.
 
+        :param kept: the tokens.
         :param several_hosts: whether there are hosts that do not share a store.
         """
-        kept = self.application_tokens()
         try:
             tokens, _ = kept.stored()
         except ApiError as error:
             return defect_of(error)
         found = f"pair {tokens.generation} is in {kept.chain.store}"
         if several_hosts:
-            advice = (
-                "workers on several hosts may renew it at once, and lose it: name a connection in extra.shared_store"
+            text = (
+                f"{found}, which no host can lock: two hosts may renew it at once, and should the token server end "
+                "both for that, a person has to authorise again. Name a connection in extra.shared_store"
             )
-            return Finding("tokens", "warning", f"{found}; {advice}")
+            return Finding("tokens", "warning", text)
         return Finding("tokens", "ok", found)
 
 

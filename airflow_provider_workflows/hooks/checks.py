@@ -24,4 +24,4 @@ def check_connection(conn_id: str, model_id: str | None = None) -> list[Finding]
         ]
     # A webhook's URL may also come as a connection of type http or https.
     hook = DomoHook(conn_id) if connection.conn_type == DomoHook.conn_type else Bitrix24Hook(conn_id)
-    return hook.check(model_id)
+    return hook.check(model_id, connection)

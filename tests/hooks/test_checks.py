@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_workflows.__main__ import main
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
@@ -66,6 +67,19 @@ class TestBitrix24:
         check_connection("bitrix24_default")
         assert [entry["method"] for entry in control.requests()] == ["batch", "bizproc.workflow.instances"]
         assert control.journal() == []
+
+    def test_it_reads_the_connection_once(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+        read = []
+        found = BaseHook.get_connection
+
+        def counted(conn_id: str) -> Any:
+            read.append(conn_id)
+            return found(conn_id)
+
+        monkeypatch.setattr(BaseHook, "get_connection", counted)
+        check_connection("bitrix24_default")
+        check_connection("domo_default")
+        assert read == ["bitrix24_default", "domo_default"]
 
     def test_the_flows_creator_needs_no_more_than_the_scope_for_flows(self, control: Control) -> None:
         control.configure(scopes=["task"], is_admin=False)
