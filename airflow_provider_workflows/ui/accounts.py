@@ -17,7 +17,7 @@ from airflow.models.connection import Connection
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from airflow_provider_workflows.bitrix24.limits.limiter import read_pace
+from airflow_provider_workflows.bitrix24.limits.pace import read_pace
 from airflow_provider_workflows.bitrix24.overview import look_over
 from airflow_provider_workflows.bitrix24.portal import budget_name
 from airflow_provider_workflows.domo.models import Instance

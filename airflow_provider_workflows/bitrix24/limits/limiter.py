@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
 from airflow_provider_workflows.bitrix24.errors import OperatingTimeLimitError
-from airflow_provider_workflows.bitrix24.limits.bucket import LONGEST_PERIOD, Bucket, Limits
+from airflow_provider_workflows.bitrix24.limits.bucket import Limits
 from airflow_provider_workflows.bitrix24.limits.budget import Answer, Budget, methods_of
 from airflow_provider_workflows.bitrix24.limits.operating_time import UNDER_WAY
+from airflow_provider_workflows.bitrix24.limits.shared_budget import SharedBudget
 from airflow_provider_workflows.bitrix24.portal import Portal, budget_name
 from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
 from airflow_provider_workflows.rest.errors import ApiError
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 #: Seconds that are not worth waiting for, and after which a wait is computed anew: the rate may have changed.
 NEGLIGIBLE, RECHECK = 0.01, 10.0
-#: Seconds after which an unused budget may be forgotten: nothing of it counts any more then.
-KEEP = 6 * 3600.0
-#: Seconds after which the budget that was kept while the store was away is one of an earlier time.
-STALE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +50,9 @@ class PortalRateLimiter:
     it is sent; what its answer tells goes along with the next one, unless others must know at once.
 
     :param limits: the portal's limits.
-    :param store: where the budget is kept; default: in this object. While it cannot be used, another one is kept, which
-        is careful: errors of the store cost speed, never work.
-    :param away: makes the store of that other one, given the time; default: in this object.
+    :param store: where the budget is kept; default: in this object.
+    :param away: makes the store of the budget that is kept while that one cannot be had, given the time; default: in
+        this object.
     :param name: the record's name in the store, of :func:`~airflow_provider_workflows.bitrix24.portal.budget_name`.
     :param credential: what tells the credential from others, and is none: each has its own running time.
     :param clock: returns the Unix time; for tests.
@@ -75,17 +69,10 @@ class PortalRateLimiter:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._limits = limits or Limits()
-        self._store = store or MemoryRecordStore(clock)
-        self._name = name
+        self._budget = SharedBudget(self._limits, store or MemoryRecordStore(clock), name, away=away, clock=clock)
         self._credential = credential
-        self._clock = clock
-        self._ahead = 0.0
         self._lock = threading.Lock()
-        self._away, self._own = away(self._now), MemoryRecordStore(self._now)
-        self._shared = True
-        #: The record as it was when it was had last.
-        self._seen: bytes | None = None
-        #: What was learnt since.
+        #: What was learnt since the budget was changed last.
         self._answers: list[Answer] = []
         #: The places of the calls under way, by the calls' identity.
         self._places: dict[int, _Place] = {}
@@ -132,16 +119,12 @@ class PortalRateLimiter:
         :param outcome: its reply or error.
         """
         place = self._places.pop(id(call), _Place())
-        answer = Answer.of(call, outcome, place.under_way_until, self._now())
+        answer = Answer.of(call, outcome, place.under_way_until, self._budget.now())
         if answer.is_urgent(self._limits):
             self._change(lambda *_: None, answer)
         else:
             with self._lock:
                 self._answers.append(answer)
-
-    def _now(self) -> float:
-        """Return the store's time, as far as it is known."""
-        return self._clock() + self._ahead
 
     def _refuse_if_held(self, call: Call, place: _Place) -> None:
         if place.held > 0:
@@ -149,134 +132,23 @@ class PortalRateLimiter:
             raise OperatingTimeLimitError(str(call), text=text, retry_after=place.held)
 
     def _change(self, step: Callable[[Budget, float, bool], T], urgent: Answer | None = None) -> T:
-        """Change the budget that is shared, or while that cannot be had the one of this object.
+        """Change the budget, after it has taken in what was learnt since the last change.
 
-        :param step: changes a budget, and is told the time and whether it is the one that is shared; it may be called
-            several times, with another one.
+        :param step: as for :meth:`.SharedBudget.change`.
         :param urgent: what was learnt just now.
         """
         with self._lock:
             answers, self._answers = [*self._answers, *([urgent] if urgent else [])], []
-        was_shared = self._shared
 
-        def common(content: bytes | None, now: float) -> tuple[_Changed[T], bytes]:
-            # One that was there before has only been lost, and one that comes back knows nothing of what was sent
-            # meanwhile: the portal's bucket is not empty for that.
-            budget = Budget.read(content) or Budget(self._new_bucket(now, careful=self._seen is not None))
-            if not was_shared and self._seen is not None:
-                budget.bucket = budget.bucket.filled(now, self._limits)
-            return changed(budget, now, shared=True)
+        def learn_first(budget: Budget, now: float, shared: bool) -> tuple[T, list[list[float | None]]]:
+            waits = [answer.learn(budget, self._credential, self._limits, now) for answer in answers]
+            return step(budget, now, shared), waits
 
-        def own(content: bytes | None, now: float) -> tuple[_Changed[T], bytes]:
-            known = Budget.read(content)
-            if known is None or now - known.bucket.at > STALE:
-                seen = Budget.read(self._seen)
-                known = Budget(self._new_bucket(now, careful=True), seen.operating if seen else {})
-            elif was_shared:
-                # It was kept when the store was away before, and knows nothing of what was sent since.
-                known.bucket = known.bucket.filled(now, self._limits)
-            return changed(known, now, shared=False)
-
-        def changed(budget: Budget, now: float, *, shared: bool) -> tuple[_Changed[T], bytes]:
-            blocks = [answer.learn(budget, self._credential, self._limits, now) for answer in answers]
-            result = step(budget, now, shared)
-            record = budget.dump(now)
-            return _Changed(result, blocks, record, now), record
-
-        try:
-            done = self._store.change(self._name, common, keep_for=KEEP)
-        except OSError as error:
-            self._say_if_away(error)
-            try:
-                done = self._away.change(f"{self._name}-away", own)
-            except OSError:
-                done = self._own.change(self._name, own)
-        else:
-            self._ahead, self._seen = done.at - self._clock(), done.record
-            # What another thread began before the store failed does not show that it works again.
-            if not was_shared and not self._shared:
-                self._shared, self._own = True, MemoryRecordStore(self._now)
-                log.info("The rate limit is shared again: %s", self._store)
-        for answer, waits in zip(answers, done.blocks, strict=True):
-            for (_, blocked, _), wait in zip(answer.blocked, waits, strict=True):
+        result, waits = self._budget.change(learn_first)
+        for answer, told in zip(answers, waits, strict=True):
+            for (_, blocked, _), wait in zip(answer.blocked, told, strict=True):
                 blocked.retry_after = wait
-        return done.result
-
-    def _say_if_away(self, error: OSError) -> None:
-        if self._shared:
-            self._shared = False
-            text = "The rate limit is kept by %s alone, at half the rate, until it can be shared: %s"
-            log.warning(text, "this process" if isinstance(self._away, MemoryRecordStore) else "this host", error)
-
-    def _new_bucket(self, now: float, *, careful: bool) -> Bucket:
-        """Return a bucket to begin with: empty, or if others may just have filled it full and with half the drain."""
-        limits = self._limits
-        if not careful:
-            return Bucket(level=0.0, drain=limits.bucket_drain, at=now)
-        return Bucket(limits.bucket_capacity, limits.bucket_drain / 2, now, period=LONGEST_PERIOD, slowed_at=now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed(Generic[T]):
-    """What came of a change.
-
-    :param result: what the step returned.
-    :param blocks: for how long the methods are blocked that the answers told of.
-    :param record: the record as it is now.
-    :param at: the store's time.
-    """
-
-    result: T
-    blocks: list[list[float | None]]
-    record: bytes
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast requests go to a portal now.
-
-    :param waiting: requests that wait for their turn.
-    :param used: how many of those that may go at once are used up.
-    :param capacity: how many may go at once.
-    :param rate: requests a second that go after that.
-    :param full_rate: the same when the portal refuses nothing.
-    :param held_for: seconds for which the portal told to send nothing.
-    """
-
-    waiting: float
-    used: float
-    capacity: float
-    rate: float
-    full_rate: float
-    held_for: float
-
-
-def read_pace(store: RecordStore, name: str, limits: Limits) -> Pace:
-    """Return how fast requests go to a portal, and change nothing.
-
-    :param store: where the budget is kept.
-    :param name: the record's name.
-    :param limits: the portal's limits.
-    :raises OSError: if the record cannot be had now.
-    """
-
-    def look(content: bytes | None, now: float) -> tuple[Pace, None]:
-        budget = Budget.read(content)
-        bucket = (budget.bucket if budget else Bucket(0.0, limits.bucket_drain, now)).drained(now, limits)
-        return (
-            Pace(
-                waiting=round(max(0.0, bucket.level - limits.bucket_capacity)),
-                used=round(min(bucket.level, limits.bucket_capacity), 1),
-                capacity=limits.bucket_capacity,
-                rate=round(bucket.rate(now, limits), 2),
-                full_rate=limits.bucket_drain,
-                held_for=round(max(0.0, bucket.held_until - now), 1),
-            ),
-            None,
-        )
-
-    return store.change(name, look)
+        return result
 
 
 def host_limiter(portal: Portal, clock: Callable[[], float] = time.time) -> PortalRateLimiter:

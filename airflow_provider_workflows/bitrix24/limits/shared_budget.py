@@ -1,0 +1,113 @@
+"""A portal's budget where all workers find it, and what stands in for it while it cannot be had."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from airflow_provider_workflows.bitrix24.limits.bucket import LONGEST_PERIOD, Bucket, Limits
+from airflow_provider_workflows.bitrix24.limits.budget import Budget
+from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds after which an unused budget may be forgotten: nothing of it counts any more then.
+KEEP = 6 * 3600.0
+#: Seconds after which the budget that was kept while the store was away is one of an earlier time.
+STALE = 60.0
+
+
+class SharedBudget:
+    """A portal's budget, one record in a store. Safe for threads.
+
+    While the store cannot be used, another budget is kept, which is careful: errors of the store cost speed, never
+    work.
+
+    :param limits: the portal's limits.
+    :param store: where it is kept.
+    :param name: the record's name.
+    :param away: makes the store of the other one, given the time.
+    :param clock: returns the Unix time.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        store: RecordStore,
+        name: str,
+        *,
+        away: Callable[[Callable[[], float]], RecordStore],
+        clock: Callable[[], float],
+    ) -> None:
+        self._limits = limits
+        self._store = store
+        self._name = name
+        self._clock = clock
+        self._ahead = 0.0
+        self._away, self._own = away(self.now), MemoryRecordStore(self.now)
+        self._shared = True
+        #: The record as it was when it was had last.
+        self._seen: bytes | None = None
+
+    def now(self) -> float:
+        """Return the store's time, as far as it is known."""
+        return self._clock() + self._ahead
+
+    def change(self, step: Callable[[Budget, float, bool], T]) -> T:
+        """Change the budget that is shared, or while that cannot be had the host's, or this object's own.
+
+        :param step: changes a budget, and is told the time and whether it is the one that is shared; it may be called
+            several times, with another one.
+        :returns: what the step returns.
+        """
+        was_shared = self._shared
+
+        def common(content: bytes | None, now: float) -> tuple[tuple[T, bytes, float], bytes]:
+            # One that was there before has only been lost, and one that comes back knows nothing of what was sent
+            # meanwhile: the portal's bucket is not empty for that.
+            budget = Budget.read(content) or Budget(self._new_bucket(now, careful=self._seen is not None))
+            if not was_shared and self._seen is not None:
+                budget.bucket = budget.bucket.filled(now, self._limits)
+            result, record = step(budget, now, True), budget.dump(now)
+            return (result, record, now), record
+
+        def own(content: bytes | None, now: float) -> tuple[T, bytes]:
+            budget = Budget.read(content)
+            if budget is None or now - budget.bucket.at > STALE:
+                seen = Budget.read(self._seen)
+                budget = Budget(self._new_bucket(now, careful=True), seen.operating if seen else {})
+            elif was_shared:
+                # It was kept when the store was away before, and knows nothing of what was sent since.
+                budget.bucket = budget.bucket.filled(now, self._limits)
+            return step(budget, now, False), budget.dump(now)
+
+        try:
+            result, record, now = self._store.change(self._name, common, keep_for=KEEP)
+        except OSError as error:
+            self._say_if_away(error)
+            try:
+                return self._away.change(f"{self._name}-away", own)
+            except OSError:
+                return self._own.change(self._name, own)
+        self._ahead, self._seen = now - self._clock(), record
+        # What another thread began before the store failed does not show that it works again.
+        if not was_shared and not self._shared:
+            self._shared, self._own = True, MemoryRecordStore(self.now)
+            log.info("The rate limit is shared again: %s", self._store)
+        return result
+
+    def _say_if_away(self, error: OSError) -> None:
+        if self._shared:
+            self._shared = False
+            text = "The rate limit is kept by %s alone, at half the rate, until it can be shared: %s"
+            log.warning(text, "this process" if isinstance(self._away, MemoryRecordStore) else "this host", error)
+
+    def _new_bucket(self, now: float, *, careful: bool) -> Bucket:
+        """Return a bucket to begin with: empty, or if others may just have filled it full and with half the drain."""
+        limits = self._limits
+        if not careful:
+            return Bucket(level=0.0, drain=limits.bucket_drain, at=now)
+        return Bucket(limits.bucket_capacity, limits.bucket_drain / 2, now, period=LONGEST_PERIOD, slowed_at=now)
