@@ -211,7 +211,9 @@ class TestModels:
         assert domo("GET", "workflow/v2/models?limit=1&offset=1").json() == shown[1:]
         assert domo("GET", f"workflow/v1/models/{model}").json() == shown[1]
         assert domo("GET", f"workflow/v2/models/{model}/versions").json() == shown[1]["versions"]
-        assert domo("GET", f"workflow/v1/models/{model}/versions/2.0.0").json()["active"] is True
+        version = domo("GET", f"workflow/v1/models/{model}/versions/2.0.0").json()
+        assert (version["version"], version["active"], version["deployedOn"]) == ("2.0.0", True, shown[1]["createdOn"])
+        assert version["manualTriggerId"]
 
     def test_say_by_which_message_they_start_and_what_they_want(self, domo, model):
         [start] = domo("GET", f"workflow/v1/models/{model}/versions/1.0.0/starts").json()

@@ -42,7 +42,21 @@ def test_an_administrator_sees_all_others_their_own_and_heads_their_peoples_if_t
     assert ids(by(1, LIST)) == ["3", "2", "1"]
     assert ids(by(7, LIST)) == ["1"]
     assert ids(by(7, LIST, {"FILTER": {"USER_ID": 8}})) == ["2"]
-    assert ids(by(8, LIST, {"FILTER": {"USER_ID": 7}})) == []
+    assert ids(by(1, LIST, {"FILTER": {"USER_ID": 8}})) == ["2"]
+    reply = by(8, LIST, {"FILTER": {"USER_ID": 7}})
+    assert (reply.status_code, reply.json()["error"]) == (403, "ACCESS_DENIED")
+
+
+def test_a_selection_that_is_no_list_is_refused(by):
+    reply = by(1, LIST, {"SELECT": "ID"})
+    assert (reply.status_code, reply.json()["error"]) == (400, "ERROR_SELECT_VALIDATION_FAILURE")
+
+
+def test_they_are_known_for_a_day_after_their_workflows_end(by, control):
+    by(1, "bizproc.workflow.terminate", {"ID": "w1"})
+    assert ids(by(1, LIST)) == ["3", "2", "1"]
+    control.advance(86_401)
+    assert ids(by(1, LIST)) == ["3"]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +66,7 @@ def test_an_administrator_sees_all_others_their_own_and_heads_their_peoples_if_t
         ({"FILTER": {"USER_STATUS": 0}, "ORDER": {"id": "ASC"}}, ["1", "2", "3"]),
         ({"filter": {"STATUS": 1}}, []),
         ({"ORDER": {"PARAMETERS": "desc"}}, ["2", "1", "3"]),
+        ({"ORDER": {"ID": "up"}}, ["1", "2", "3"]),
     ],
 )
 def test_they_are_filtered_and_sorted_by_any_field(by, params, found):
@@ -84,6 +99,29 @@ def test_an_answer_that_is_not_in_order(by, control, params, code):
     reply = by(1, COMPLETE, params)
     assert (reply.status_code, reply.json()["error"]) == (400, code)
     assert control.journal() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken", "refused"),
+    [
+        ("ApproveActivity", ("yes", "no"), ("ok", "cancel")),
+        ("ReviewActivity", ("ok",), ("yes", "no", "cancel")),
+        ("RequestInformationActivity", ("ok",), ("yes", "no", "cancel")),
+        ("RequestInformationOptionalActivity", ("ok", "cancel"), ("yes", "no")),
+    ],
+)
+def test_each_kind_of_task_has_its_own_answers(by, control, kind, taken, refused):
+    for id, answer in enumerate(taken, 10):
+        control.add_tasks([{"ID": id, "USER_ID": 1, "WORKFLOW_ID": "w1", "ACTIVITY": kind}])
+        for other in refused:
+            assert by(1, COMPLETE, {"TASK_ID": id, "STATUS": other}).json()["error"] == "ERROR_TASK_EXECUTION"
+        assert by(1, COMPLETE, {"TASK_ID": id, "STATUS": answer}).json()["result"] is True
+    assert len(control.journal("complete")) == len(taken)
+
+
+def test_another_kind_of_task_cannot_be_answered(by, control):
+    control.add_tasks([{"ID": 10, "USER_ID": 1, "WORKFLOW_ID": "w1", "ACTIVITY": "SocNetMessageActivity"}])
+    assert by(1, COMPLETE, {"TASK_ID": 10, "STATUS": 1}).json()["error"] == "ERROR_TASK_TYPE"
 
 
 def test_tasks_are_handed_over_as_far_as_may_be(by, control):
@@ -122,6 +160,10 @@ def test_a_workflow_that_is_killed_takes_its_tasks_along(by):
 
 def test_an_activity_that_waits_is_answered_once(by, control):
     control.add_event_tokens(["t1"])
+    line = {"EVENT_TOKEN": "t1", "LOG_MESSAGE": "Under way"}
+    assert by(8, "bizproc.activity.log", line).json()["result"] is True
+    assert by(8, "bizproc.activity.log", {"EVENT_TOKEN": "t1"}).json()["error"] == "ERROR_EMPTY_LOG_MESSAGE"
+    assert by(8, "bizproc.activity.log", {**line, "EVENT_TOKEN": "t2"}).json()["error"] == "ACCESS_DENIED"
     params = {"EVENT_TOKEN": "t1", "RETURN_VALUES": {"ok": "Y"}}
     assert by(8, "bizproc.event.send", params).json()["result"] is True
     assert [(effect["id"], effect["values"]) for effect in control.journal("event")] == [("t1", {"ok": "Y"})]

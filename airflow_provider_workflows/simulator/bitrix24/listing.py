@@ -114,10 +114,9 @@ def ordering(given: Any, columns: dict[str, Column], default: tuple[str, bool]) 
     :param columns: the fields there are
     :param default: used if nothing in ORDER is understood
     """
+    # Whatever is not said to descend, ascends.
     understood = tuple(
-        (key.upper(), str(value).lower() == "desc")
-        for key, value in php.entries(given)
-        if key.upper() in columns and str(value).lower() in ("asc", "desc")
+        (key.upper(), str(value).lower() == "desc") for key, value in php.entries(given) if key.upper() in columns
     )
     return understood or (default,)
 
@@ -154,5 +153,5 @@ def selection(given: Any, columns: dict[str, Column], default: tuple[str, ...]) 
     :param columns: the fields there are
     :param default: used if nothing in SELECT is understood
     """
-    names = [str(name).upper() for name in php.values(given)]
-    return [name for name in names if name in columns] or list(default)
+    names = [str(name).upper() for _, name in php.entries(given)]
+    return [name for name in dict.fromkeys(names) if name in columns] or list(default)

@@ -58,7 +58,7 @@ def _is_registered(name: str, world: World) -> bool:
     """Whether the portal's plan has a method; what robots need comes with automation alone, too."""
     if METHODS[name].scope != "bizproc" or world.settings.has_bizproc:
         return True
-    return name == "bizproc.event.send" and world.settings.has_automation
+    return name in FOR_ROBOTS and world.settings.has_automation
 
 
 def scope(call: Call) -> Answer:
@@ -79,6 +79,7 @@ METHODS: dict[str, Method] = {
     "bizproc.task.complete": Method(task_methods.complete, "bizproc"),
     "bizproc.task.delegate": Method(task_methods.delegate, "bizproc"),
     "bizproc.event.send": Method(task_methods.send_event, "bizproc"),
+    "bizproc.activity.log": Method(task_methods.log_activity, "bizproc"),
     "tasks.flow.Flow.get": Method(flow_methods.get, "task", exact=True),
     "tasks.flow.Flow.activate": Method(flow_methods.activate, "task", exact=True),
     "tasks.flow.Flow.update": Method(flow_methods.update, "task", exact=True),
@@ -101,6 +102,8 @@ METHODS: dict[str, Method] = {
     "methods": Method(methods),
     "method.get": Method(method_get),
 }
+#: What robots need, which come with the automation of CRM and tasks, too.
+FOR_ROBOTS = ("bizproc.event.send", "bizproc.activity.log")
 _ANY_CASE = {name.lower(): name for name in METHODS}
 
 

@@ -10,18 +10,30 @@ from airflow_provider_workflows.simulator.bitrix24.call import Answer, ApiError,
 from airflow_provider_workflows.simulator.bitrix24.texts import text
 
 DEFAULTS = ("ENTITY", "DOCUMENT_ID", "ID", "WORKFLOW_ID", "DOCUMENT_NAME", "NAME", "DOCUMENT_URL")
-#: What may be answered; a task that was cancelled is one that was rejected.
-ANSWERS = {"1": 1, "yes": 1, "2": 2, "no": 2, "3": 3, "ok": 3, "4": 2, "cancel": 2}
+#: What may be answered.
+ANSWERS = {"1": 1, "yes": 1, "2": 2, "no": 2, "3": 3, "ok": 3, "4": 4, "cancel": 4}
+CANCELLED, REJECTED = 4, 2
+#: Which of these each kind of task takes; others cannot be completed through REST.
+KINDS = {
+    "ApproveActivity": (1, 2),
+    "ReviewActivity": (3,),
+    "RequestInformationActivity": (3,),
+    "RequestInformationOptionalActivity": (3, CANCELLED),
+}
 
 
 def task_list(call: Call) -> Answer:
-    """List tasks; who is no administrator sees their own, and those of the departments they head."""
-    rows = call.world.directory.tasks
+    """List tasks; who is no administrator sees their own, or says of whom in the departments they head."""
+    select = call.upper("SELECT")
+    if php.truth(select) and not isinstance(select, (list, dict)):
+        raise ApiError(400, "ERROR_SELECT_VALIDATION_FAILURE", "Invalid data in SELECT parameter")
+    rows = [row for row in call.world.directory.tasks if call.world.workflows.has_tasks(str(row.get("WORKFLOW_ID")))]
     if not call.caller.admin:
-        seen = call.world.directory.team(call.caller.user)
-        if "USER_ID" not in {key.lstrip("=").upper() for key, _ in php.entries(call.upper("FILTER"))}:
-            seen = {call.caller.user}
-        rows = [row for row in rows if php.integer(row.get("USER_ID")) in seen]
+        wanted = {key.lstrip("=").upper(): value for key, value in php.entries(call.upper("FILTER"))}
+        user = php.integer(wanted.get("USER_ID", call.caller.user))
+        if user not in call.world.directory.team(call.caller.user):
+            raise ApiError(403, "ACCESS_DENIED", "Access denied!")
+        rows = [row for row in rows if php.integer(row.get("USER_ID")) == user]
     return list_methods.dictionaries(call, rows, directory.TASK_FIELDS, DEFAULTS, ("ID", True))
 
 
@@ -35,6 +47,12 @@ def complete(call: Call) -> Answer:
         raise ApiError(400, "ERROR_TASK_NOT_FOUND", text("task_unknown", call.world.settings.language))
     if php.integer(task.get("USER_STATUS")):
         raise ApiError(400, "ERROR_TASK_COMPLETED", "Task already completed")
+    kind = task.get("ACTIVITY")
+    if kind is not None and kind not in KINDS:
+        raise ApiError(400, "ERROR_TASK_TYPE", "Incorrect task type")
+    if kind is not None and answer not in KINDS[kind]:
+        raise ApiError(400, "ERROR_TASK_EXECUTION", text("task_answer", call.world.settings.language))
+    answer = REJECTED if answer == CANCELLED else answer
     task.update(STATUS=answer, USER_STATUS=answer)
     call.world.record("bitrix24", "complete", task["ID"], status=answer)
     return Answer(True)
@@ -64,13 +82,26 @@ def delegate(call: Call) -> Answer:
 
 def send_event(call: Call) -> Answer:
     """Answer an activity that waits for something from outside, once."""
-    token = call.upper("EVENT_TOKEN")
-    tokens = call.world.directory.event_tokens
-    if not isinstance(token, str) or token not in tokens:
-        raise ApiError(403, "ACCESS_DENIED", "Access denied!")
-    tokens.discard(token)
+    token = _event_token(call)
+    call.world.directory.event_tokens.discard(token)
     call.world.record("bitrix24", "event", token, values=call.upper("RETURN_VALUES"), text=call.upper("LOG_MESSAGE"))
     return Answer(True)
+
+
+def log_activity(call: Call) -> Answer:
+    """Write a line into the log of an activity that waits."""
+    line = call.upper("LOG_MESSAGE")
+    if not php.truth(line):
+        raise ApiError(400, "ERROR_EMPTY_LOG_MESSAGE", "Empty log message!")
+    call.world.record("bitrix24", "log", _event_token(call), text=line)
+    return Answer(True)
+
+
+def _event_token(call: Call) -> str:
+    token = call.upper("EVENT_TOKEN")
+    if not isinstance(token, str) or token not in call.world.directory.event_tokens:
+        raise ApiError(403, "ACCESS_DENIED", "Access denied!")
+    return token
 
 
 def _task(call: Call, id: Any) -> dict[str, Any]:

@@ -18,6 +18,11 @@ TEXTS = {
         "ru": "Для этого элемента уже запущено максимальное число процессов.",
         "en": "As many workflows as may run at once are running on this item.",
     },
+    "task_answer": {
+        "de": "Diese Antwort passt nicht zur Aufgabe",
+        "ru": "Такой ответ не подходит заданию",
+        "en": "This answer does not suit the task",
+    },
     "task_unknown": {"de": "Aufgabe nicht gefunden", "ru": "Задание не найдено", "en": "Task not found"},
     "flow_access_denied": {
         "de": "Zugriff verweigert oder Flow nicht gefunden",

@@ -109,7 +109,7 @@ def kill(call: Call) -> Answer:
 def _end(call: Call, state: str, status: str | None) -> Answer:
     world = call.world
     id = call.upper("ID")
-    if not id or not isinstance(id, str):
+    if not php.truth(id) or not isinstance(id, str):
         raise ApiError(400, "ERROR_WRONG_WORKFLOW_ID", "Empty workflow instance ID")
     row = world.workflows.running(id)
     if row is None:

@@ -21,6 +21,7 @@ from airflow_provider_workflows.simulator.clock import Clock
 
 STUCK_SECONDS = 300
 PAUSE_SECONDS = 7 * 86_400
+TASK_SECONDS = 86_400
 VIEWS = 16
 DOCUMENTS = (
     ("crm", "CCrmDocumentDeal", "DEAL_{}"),
@@ -226,6 +227,15 @@ class Workflows:
                 rows = [row for row in rows if row.state == "running"]
         self._views[key] = (self._ended, rows)
         return rows
+
+    def has_tasks(self, id: str) -> bool:
+        """
+        Whether the portal still knows the tasks of a workflow: for a day after its end.
+
+        :param id: the workflow's ID; one that nobody has put there counts as running
+        """
+        row = self.rows.get(id)
+        return row is None or row.state in ("running", "waiting") or row.modified > self._clock.time() - TASK_SECONDS
 
     def paused_too_long(self, now: float) -> list[Workflow]:
         """

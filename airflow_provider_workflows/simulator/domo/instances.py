@@ -34,6 +34,7 @@ class Model:
     :param inactive: those that are turned off
     :param inputs: what a start wants to know: ``paramName``, ``dataType``, ``isList``, ``required`` of each
     :param permissions: what was said of users' and groups' permissions, by their ids
+    :param created: when it was made, and its versions deployed
     """
 
     id: str
@@ -43,6 +44,7 @@ class Model:
     inactive: set[str] = field(default_factory=set)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     permissions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    created: float = 0.0
 
     def active(self) -> list[str]:
         """Return the versions that can be started."""
@@ -175,6 +177,7 @@ class Instances:
             message_name=fields.get("message_name") or f"Start {name}",
             versions=list(fields.get("versions", ["1.0.0"])),
             inputs=[dict(wanted) for wanted in fields.get("inputs", [])],
+            created=self._clock.time(),
         )
         self.models[model.id] = model
         return model

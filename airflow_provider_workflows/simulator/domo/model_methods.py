@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from airflow_provider_workflows.simulator.domo.call import Call, DomoError
-from airflow_provider_workflows.simulator.domo.instances import Model
+from airflow_provider_workflows.simulator.domo.instances import Model, stamp
 
 PERMISSIONS = ("ADMIN", "SHARE", "DELETE", "WRITE", "READ", "EXPORT", "EXECUTE", "UPDATE_CONTENT")
 
@@ -97,5 +98,14 @@ def _shown(call: Call, model: Model) -> dict[str, Any]:
         "id": model.id,
         "name": model.name,
         "owner": call.world.settings.domo_user,
-        "versions": [{"version": version, "active": version in active, "deployed": True} for version in model.versions],
+        "createdOn": stamp(model.created),
+        "versions": [
+            {
+                "version": version,
+                "active": version in active,
+                "deployedOn": stamp(model.created),
+                "manualTriggerId": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{model.id} {version} trigger")),
+            }
+            for version in model.versions
+        ],
     }

@@ -96,6 +96,7 @@ class Task:
                 # The engine's own numbers, which lead nowhere in this API.
                 "taskKey": _engine_key(self.id),
                 "workflowInstanceId": _engine_key(self.instance.id),
+                "elementInstanceKey": _engine_key(f"{self.id} element"),
             },
             "displayType": "ENIGMA_FORM",
             "inputVariables": {},
