@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -15,8 +14,8 @@ from airflow_provider_workflows.bitrix24.listing import check_workflows, running
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.rest.errors import ApiError, ArgumentError, UnknownOutcomeError
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Plan, Progress, Step, intercept
+from airflow_provider_workflows.rest.errors import ApiError, ArgumentError
+from airflow_provider_workflows.rest.plans import Now, Plan, Progress, Step, intercept
 
 #: Seconds for which what was seen of a workflow is taken to be so.
 FRESH = 60.0
@@ -123,7 +122,6 @@ def _part(plan: Plan[T], done: int, total: int, *, counts: bool = True) -> Plan[
 
 def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport, batches: Batches) -> Plan[None]:
     doubtful: list[str] = []
-    tries: Counter[str] = Counter()
 
     def answered(workflow_id: str, reply: Reply) -> None:
         if reply.result is True:
@@ -133,19 +131,12 @@ def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport, 
             report.unknown.add(workflow_id)
 
     def settle(errors: Mapping[str, ApiError]) -> Plan[list[str]]:
-        unknown = {workflow_id for workflow_id, error in errors.items() if isinstance(error, UnknownOutcomeError)}
-        report.unknown.update(unknown)
-        tries.update(unknown)
+        report.lose(errors)
         running = yield from running_workflows(errors)
-        again = []
-        for workflow_id, error in errors.items():
+        for workflow_id in errors:
             if workflow_id not in running:
                 report.gone(workflow_id)
-            elif workflow_id in unknown and tries[workflow_id] < ATTEMPTS:
-                again.append(workflow_id)
-            else:
-                report.fail(workflow_id, error)
-        return again
+        return [one for one, error in errors.items() if one in running and report.is_to_end_again(one, error)]
 
     yield from send_each(ids, end, answered, settle, what="workflows", batching=batches)
     running = yield from running_workflows(doubtful)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
@@ -21,10 +20,9 @@ from airflow_provider_workflows.rest.errors import (
     ArgumentError,
     AuthenticationError,
     RedirectedError,
-    UnknownOutcomeError,
     UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Now, Plan, poll_until, read_as
+from airflow_provider_workflows.rest.plans import Now, Plan, poll_until, read_as
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +85,6 @@ def cancel_instances(
     """
     ids = check_instance_ids(instance_ids)
     report = report or EndReport(requested=len(ids))
-    tries: Counter[str] = Counter()
 
     def answered(instance_id: str, instance: Instance) -> None:
         report.statuses[instance_id] = instance.status
@@ -102,26 +99,21 @@ def cancel_instances(
         for error in errors.values():
             if isinstance(error, (AuthenticationError, RedirectedError, BlockedError)):
                 raise error
-        unknown = [instance_id for instance_id, error in errors.items() if isinstance(error, UnknownOutcomeError)]
-        report.unknown.update(unknown)
-        tries.update(unknown)
+        report.lose(errors)
         for instance_id, error in errors.items():
             if isinstance(error, NotFoundError):
                 report.fail(instance_id, error)
         watch = Watch([instance_id for instance_id in errors if instance_id not in report.failed])
         yield from poll_instances(watch)
+        for instance_id, unreadable in watch.unreadable.items():
+            reason = f"{errors[instance_id].reason} Its status cannot be read either: {unreadable.message}"
+            report.failed[instance_id] = reason
         again = []
-        for instance_id, error in errors.items():
-            if instance_id in watch.unreadable:
-                unreadable = watch.unreadable[instance_id].message
-                report.failed[instance_id] = f"{error.reason} Its status cannot be read either: {unreadable}"
-            elif instance_id in watch.seen and watch.seen[instance_id].status in OVER:
-                answered(instance_id, watch.seen[instance_id])
-            elif instance_id in watch.seen:
-                if error.retry_helps and tries[instance_id] < ATTEMPTS:
-                    again.append(instance_id)
-                else:
-                    report.fail(instance_id, error)
+        for instance_id, instance in watch.seen.items():
+            if instance.status in OVER:
+                answered(instance_id, instance)
+            elif report.is_to_end_again(instance_id, errors[instance_id]):
+                again.append(instance_id)
         if watch.failure is not None:
             raise watch.failure
         return again

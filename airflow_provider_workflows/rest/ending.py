@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from airflow_provider_workflows.rest.errors import ApiError, ProviderError
+from airflow_provider_workflows.rest.errors import ApiError, ProviderError, UnknownOutcomeError
+from airflow_provider_workflows.rest.plans import ATTEMPTS
 from airflow_provider_workflows.rest.redaction import escape_controls
 
 #: Ids that a report shows of those that were ended, or had ended before.
@@ -80,6 +81,7 @@ class EndReport:
     on_ended: Callable[[str], object] | None = field(default=None, repr=False, compare=False)
     _reasons: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False, compare=False)
     _final: set[str] = field(default_factory=set, repr=False, compare=False)
+    _lost: Counter[str] = field(default_factory=Counter, repr=False, compare=False)
 
     @property
     def settled(self) -> set[str]:
@@ -115,6 +117,19 @@ class EndReport:
             self.end(id)
         else:
             self.already_ended.append(id)
+
+    def lose(self, errors: Mapping[str, ApiError]) -> None:
+        """Note those whose call may have been done, out of those whose call failed."""
+        lost = [id for id, error in errors.items() if isinstance(error, UnknownOutcomeError)]
+        self.unknown.update(lost)
+        self._lost.update(lost)
+
+    def is_to_end_again(self, id: str, error: ApiError) -> bool:
+        """Return whether a further call is to end one that still runs; if none is, note that it could not be ended."""
+        again = isinstance(error, UnknownOutcomeError) and self._lost[id] < ATTEMPTS
+        if not again:
+            self.fail(id, error)
+        return again
 
     def fail(self, id: str, error: ApiError, reason: str | None = None) -> None:
         """Note that one could not be ended. Errors that differ in their trace code only are one reason."""
