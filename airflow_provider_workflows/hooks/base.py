@@ -14,7 +14,12 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 
 from airflow_provider_workflows.get_provider_info import field_behaviour
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, field_fault, form_widgets
+from airflow_provider_workflows.hooks.connections import (
+    ConnectionFieldError,
+    ConnectionUnreadableError,
+    field_fault,
+    form_widgets,
+)
 from airflow_provider_workflows.hooks.observers import observer_for
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
@@ -225,11 +230,20 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """Return the asynchronous client that all users of this account in the event loop share.
 
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+        :raises ConnectionUnreadableError: if it cannot be read now.
         """
         return self._shared.use(self._settings, self._conn_id)
 
     async def _settings(self) -> Settings:
-        return self.read_settings(await get_async_connection(self._conn_id, hook=self))
+        try:
+            connection = await get_async_connection(self._conn_id, hook=self)
+        except AirflowNotFoundException as error:
+            # Also if a secrets backend failed: Airflow then asks the next one.
+            raise ConnectionUnreadableError(self._conn_id, str(error)) from None
+        except Exception as error:
+            # Whatever Airflow, its database or a secrets backend raises; its text may hold secrets.
+            raise ConnectionUnreadableError(self._conn_id, type(error).__name__) from None
+        return self.read_settings(connection)
 
     def run(self, plan: Plan[T]) -> T:
         """Run a plan of the vendor's package.

@@ -34,6 +34,26 @@ class ConnectionFieldError(ProviderError, ValueError):
         return f"Connection {self.conn_id!r}: {self.fault}"
 
 
+class ConnectionUnreadableError(ProviderError):
+    """Airflow, or a secrets backend, does not give a connection: there is none, or it is away.
+
+    :param conn_id: id of the connection.
+    :param why: what it said.
+    """
+
+    retry_helps = True
+
+    def __init__(self, conn_id: str, why: str) -> None:
+        super().__init__(conn_id, why)
+        self.conn_id = conn_id
+        self.why = why
+
+    @property
+    def what(self) -> str:
+        """What went wrong."""
+        return f"Connection {self.conn_id!r} cannot be read: {self.why}"
+
+
 def form_widgets(connection_type: str) -> dict[str, Any]:
     """Return the form's fields for ``extra`` as hooks give them to Airflow before 3.2.
 

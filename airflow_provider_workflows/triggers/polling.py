@@ -16,13 +16,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_workflows import docs_link
 from airflow_provider_workflows.hooks.base import AccountHook
+from airflow_provider_workflows.hooks.connections import ConnectionUnreadableError
 from airflow_provider_workflows.rest.errors import ArgumentError, AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which a credential that goes on being refused is refused for good, though the connection was read again
-#: before each poll: who rotates one changes the account first, and the connection after it.
+#: before each poll: who rotates one changes the account first, and the connection after it. So long a connection may be
+#: unreadable, too: a secrets backend may be away.
 REFUSED_SECONDS = 300.0
 #: Seconds between two polls with a credential that is refused.
 REFUSED_PAUSE = 60.0
@@ -112,7 +114,8 @@ class PollTrigger(BaseTrigger):
 
     Fires ``{"status": "success", ...}``, ``{"status": "timeout"}`` at the deadline, or
     ``{"status": "error", "message": ..., "retry_helps": ...}`` for an error that waiting cannot mend, or that went on
-    for too long; but not within its first ten seconds. When the credential is refused, the connection is read again.
+    for too long; but not within its first ten seconds. When the credential is refused, or the connection cannot be
+    read, it is read again.
 
     :param poll_interval: seconds between two polls.
     :param deadline: Unix time after which it polls no more; ``None`` for no end.
@@ -170,14 +173,15 @@ class PollTrigger(BaseTrigger):
                 # Reads the connection.
                 async with self._hook().shared_client() as client:
                     return await self._poll_until_found(client)
-            except AuthenticationError as error:
+            except (AuthenticationError, ConnectionUnreadableError) as error:
                 now = AccountHook.clock.time()
                 if self._refused_since is None:
                     self._refused_since = now
                 if now - self._refused_since >= REFUSED_SECONDS:
-                    error.advice += " The connection was read again, and what it holds now is refused as well."
+                    if isinstance(error, AuthenticationError):
+                        error.advice += " The connection was read again, and what it holds now is refused as well."
                     return _error(str(error), retry_helps=error.retry_helps)
-                log.warning("The credential is refused, and the connection will be read again: %s", error.message)
+                log.warning("The connection will be read again: %s", error.message)
             except ProviderError as error:
                 return _error(str(error), retry_helps=error.retry_helps)
             await self._sleep(REFUSED_PAUSE)

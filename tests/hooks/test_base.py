@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import trustme
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
+from airflow_provider_workflows.hooks import base
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, ConnectionUnreadableError
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.operators.bitrix24 import TerminateWorkflowOperator
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
@@ -118,6 +120,28 @@ def test_the_other_vendors_connection_is_refused_by_its_type(hook_type: Any, mon
 
     with pytest.raises(ConnectionFieldError, match="conn_type"):
         asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(AirflowNotFoundException("The conn_id `account` isn't defined"), "isn't defined"), (OSError(SECRET), "OSError")],
+)
+def test_a_connection_that_cannot_be_read_now_can_be_read_later(
+    hook_with: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    """As when the secrets backend is away while a triggerer takes over a thousand waits."""
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise error
+
+    hook = hook_with()
+    with monkeypatch.context() as while_away:
+        while_away.setattr(base, "get_async_connection", away)
+        with pytest.raises(ConnectionUnreadableError, match=f"Connection 'account' cannot be read: .*{told}") as caught:
+            shared_settings(hook)
+    assert SECRET not in str(caught.value)
+    assert caught.value.retry_helps
+    assert shared_settings(hook) == HttpSettings()
 
 
 def test_a_misspelt_field_of_the_extra_is_told_beside_the_known_ones(hook_with: Any) -> None:

@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
+from airflow_provider_workflows.hooks.connections import ConnectionUnreadableError
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -40,6 +41,8 @@ class Scripted(PollTrigger):
     polls = 0
     open = 0
     opened = 0
+    #: How often the connection cannot be read.
+    unreadable = 0
 
     def _hook(self) -> Any:
         return self
@@ -49,6 +52,9 @@ class Scripted(PollTrigger):
 
     @asynccontextmanager
     async def shared_client(self) -> AsyncIterator[None]:
+        if self.unreadable:
+            self.unreadable -= 1
+            raise ConnectionUnreadableError("scripted", "the secrets backend is away")
         self.open += 1
         self.opened += 1
         try:
@@ -240,6 +246,14 @@ class TestRefusedCredential:
     def test_one_that_is_accepted_again_starts_the_time_anew(self, clock: Clock) -> None:
         refused = [AuthenticationError("poll")] * 2
         assert fire(scripted(*refused, None, *refused, None, {}))["status"] == "success"
+
+    def test_so_it_is_with_a_connection_that_cannot_be_read(self, clock: Clock) -> None:
+        for_a_while, for_long = scripted({"seen": 1}), scripted()
+        for_a_while.unreadable, for_long.unreadable = 4, 50
+        assert fire(for_a_while)["seen"] == 1
+        event = fire(for_long)
+        assert (event["status"], event["retry_helps"], for_long.polls) == ("error", True, 0)
+        assert "Connection 'scripted' cannot be read: the secrets backend is away" in event["message"]
 
     def test_the_deadline_holds_meanwhile(self, clock: Clock) -> None:
         assert fire(scripted(*[AuthenticationError("poll")] * 50, deadline=START + 100)) == {"status": "timeout"}
