@@ -51,7 +51,7 @@ _BITRIX24_FIELDS = {
     "client_secret": _field("Application key", "Client secret of the local application.", format="password"),
     "token_url": _field(
         "Token endpoint",
-        "Where the application's tokens are had. Blank: https://oauth.bitrix.info/oauth/token/, or "
+        "The application's token server. Blank: https://oauth.bitrix.info/oauth/token/, or "
         "the vendor's other server where the portal names that.",
     ),
     "access_token": _field(

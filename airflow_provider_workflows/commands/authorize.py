@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the address that a person has to open, take what the browser is sent to, and store the tokens for it.
 
     :param options: the command line's.
-    :returns: 1 if no tokens could be had.
+    :returns: 1 if there are none.
     """
     # Else Airflow 3 looks for connections in the environment only.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")

@@ -158,7 +158,9 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         try:
             tokens, now = kept.stored()
         except TokenStoreError as error:
-            log.warning("The first call will ask again: %s", error.message)
+            log.warning(
+                "The stored tokens cannot be read yet, and the first call will read them again: %s", error.message
+            )
             return settings
         if settings.plan_sets_bucket and tokens.is_enterprise:
             capacity, drain = settings.limits.bucket_capacity, settings.limits.bucket_drain

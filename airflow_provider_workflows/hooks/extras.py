@@ -50,7 +50,7 @@ class Bitrix24Extra(HttpExtra):
     :param access_token: OAuth access token, instead of a webhook's user id and code; it is not renewed.
     :param client_id: id of a local application, instead of them: its tokens are renewed.
     :param client_secret: the application's secret.
-    :param token_url: where its tokens are had; default: ``https://oauth.bitrix.info/oauth/token/``.
+    :param token_url: its token server; default: ``https://oauth.bitrix.info/oauth/token/``.
     :param bucket_capacity: requests that may go at once; 50, on Enterprise plans 250.
     :param bucket_drain: requests a second after that; 2, on Enterprise plans 5.
     :param operating_limit: seconds that a method may run in ten minutes; 480.

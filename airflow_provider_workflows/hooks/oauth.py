@@ -108,7 +108,7 @@ class AirflowCipher:
         try:
             return bytes(self._fernet.decrypt(content))
         except InvalidToken:
-            log.error("The stored tokens cannot be decrypted: Airflow's [core] fernet_key is another one here")
+            log.error("The stored tokens cannot be decrypted: this host has another [core] fernet_key")
             return None
 
 
@@ -172,7 +172,7 @@ class ApplicationTokens:
         """Return the tokens that are stored, be they good or not, and the store's time.
 
         :raises AuthorizeAgainError: if there are none.
-        :raises TokenStoreError: if the store cannot be had now.
+        :raises TokenStoreError: if the store cannot be reached now.
         """
         tokens, now = self._run(load_tokens(self.chain))
         if warning := tokens.age_warning(now):

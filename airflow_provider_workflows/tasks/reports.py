@@ -125,7 +125,7 @@ class EndingTask(ProviderTask):
         def push_so_far() -> None:
             with lock:
                 if self._push_so_far is not None:
-                    log.warning("Told to end; what is under way is waited for. %s", report)
+                    log.warning("The task was told to end; waiting for the requests under way. %s", report)
                     push()
                     tries.keep(report)
 
@@ -144,7 +144,7 @@ class EndingTask(ProviderTask):
                 error.message if isinstance(error, ProviderError) else f"not tried: ended by {type(error).__name__}"
             )
             report.give_up(reason, ids)
-            log.warning("Ended by %s before it was done. %s", type(error).__name__, report)
+            log.warning("The task was stopped by %s before it was done. %s", type(error).__name__, report)
             push()
             raise
         finally:

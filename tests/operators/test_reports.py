@@ -195,7 +195,7 @@ class TestHoweverTheTaskEnds:
         context["ti"].xcom_push = refuse
         with caplog.at_level(logging.INFO), pytest.raises(AirflowTaskTimeout):
             kill(context, ids)
-        assert "Ended by AirflowTaskTimeout before it was done. Of 1 requested: 1 ended" in caplog.text
+        assert "The task was stopped by AirflowTaskTimeout before it was done. Of 1 requested: 1 ended" in caplog.text
         assert ids[0] in caplog.text
 
 

@@ -193,7 +193,9 @@ class _CleanUpOperator(EndingTask, Bitrix24Task):
                 since = clock.time() if since is None else since
                 self._pause(context, due.pause, work, totals.add(client.stats, due.pause, since))
             if report.appeared:
-                self.log.warning("%d more were started meanwhile, and were not touched", len(report.appeared))
+                self.log.warning(
+                    "%d workflows that match were started after this task, and are left alone", len(report.appeared)
+                )
             if report.end.stopped_by is not None and not report.end.failed:
                 raise report.end.stopped_by
         return finish(context, report.end, told())
@@ -310,7 +312,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator, FilteringTask):
         if self.action == "kill" and known and not any(narrows(*parse_key(key)) for key in self.filters or ()):
             raise FilterError(
                 "filters must name a TEMPLATE_ID, an ID or a date (STARTED, MODIFIED, OWNED_UNTIL) with action 'kill', "
-                "which nobody can take back"
+                "which cannot be undone"
             )
 
     def _selector(self, work: CleanUp) -> Selector:
