@@ -166,7 +166,9 @@ def names_in_the_code() -> set[str]:
     """Return what anything in the package counts."""
     package = ROOT / "airflow_provider_workflows"
     counted = re.compile(r"""(?:\.count|\bCount)\(\s*"(\w+)\"""")
-    return {name for path in package.rglob("*.py") for name in counted.findall(path.read_text())}
+    # The simulator reads numbers in the same words.
+    files = (path for path in package.rglob("*.py") if "simulator" not in path.parts)
+    return {name for path in files for name in counted.findall(path.read_text())}
 
 
 def test_the_page_names_what_is_counted_and_nothing_else() -> None:
