@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Annotated, Any
 from urllib.parse import quote_plus
@@ -22,7 +21,14 @@ from airflow_provider_workflows.bitrix24.errors import (
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
 from airflow_provider_workflows.rest.protocol import Request, Response
-from airflow_provider_workflows.rest.replies import LONGEST_TEXT, read_json, read_text, redirected_to, retry_after
+from airflow_provider_workflows.rest.replies import (
+    LONGEST_TEXT,
+    read_json,
+    read_text,
+    redirected_to,
+    retry_after,
+    sent_at,
+)
 
 HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-workflows/{__version__}"}
 #: More rows than any portal has, and a Unix time later than any: what is above is no count, and no time.
@@ -113,10 +119,10 @@ def _read(call: Call, response: Response) -> Reply | ApiError:
         if not isinstance(parts, Mapping):
             return _by_status(call, response, "the batch's reply has no parts")
         times = _times(envelope.get("time"))
-        at = _portal_time(times, _date(response))
+        at = _portal_time(times, sent_at(response.headers))
         return Reply(_batch_results(call, parts, at), time=times, at=at)
     total, following, time = envelope.get("total"), envelope.get("next"), envelope.get("time")
-    return _reply(str(call), envelope["result"], total, following, time, _date(response))
+    return _reply(str(call), envelope["result"], total, following, time, sent_at(response.headers))
 
 
 def _by_status(call: Call, response: Response, text: str) -> ApiError:
@@ -173,15 +179,6 @@ def _times(part: Any) -> dict[str, float]:
 def _portal_time(times: Mapping[str, float], otherwise: datetime | None) -> datetime | None:
     """Return when the portal began with a call, by its own clock."""
     return datetime.fromtimestamp(times["start"], UTC) if times.get("start") else otherwise
-
-
-def _date(response: Response) -> datetime | None:
-    """Return when the response was sent, by its header."""
-    try:
-        date = parsedate_to_datetime(response.headers.get("Date", ""))
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _seconds(value: Any) -> float | None:

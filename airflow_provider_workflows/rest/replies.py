@@ -54,7 +54,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if then is None:
             return None
         # The server's clock counts, not ours.
-        seconds = (then - (_date(headers.get("Date", "")) or datetime.now(UTC))).total_seconds()
+        seconds = (then - (sent_at(headers) or datetime.now(UTC))).total_seconds()
     return min(max(0.0, seconds), LONGEST_WAIT) if isfinite(seconds) else None
 
 
@@ -68,6 +68,14 @@ def redirected_to(headers: Mapping[str, str]) -> str:
     except ValueError:
         host = None
     return f"redirected to {host or 'an unnamed host'}"
+
+
+def sent_at(headers: Mapping[str, str]) -> datetime | None:
+    """Return when a reply was sent, by the server's clock; ``None`` if it does not tell.
+
+    :param headers: the reply's headers.
+    """
+    return _date(headers.get("Date", ""))
 
 
 def _date(said: str) -> datetime | None:
