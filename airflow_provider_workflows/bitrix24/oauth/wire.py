@@ -111,7 +111,7 @@ def _read(call: TokenCall | LicenceCall, response: Response) -> TokenReply | str
         return RejectedError(str(call), http_status=status, text="the token server takes no POST request")
     if status != 200 or not isinstance(content, Mapping):
         wait = retry_after(response.headers)
-        return class_by_status(status)(str(call), http_status=status, text="no tokens came", retry_after=wait)
+        return _by_status(status)(str(call), http_status=status, text="no tokens came", retry_after=wait)
     if isinstance(call, LicenceCall):
         result = content.get("result")
         told = result if isinstance(result, Mapping) else {}
@@ -126,7 +126,7 @@ def _read(call: TokenCall | LicenceCall, response: Response) -> TokenReply | str
 def _refusal(call: TokenCall | LicenceCall, content: Mapping[str, Any], response: Response) -> ApiError:
     code, status = str(content["error"])[:LONGEST_TEXT], response.http_status
     # A no is a no with any status: WRONG_CLIENT comes with 200.
-    kind = CODES.get(code.lower()) or (AuthenticationError if status < 300 else class_by_status(status))
+    kind = CODES.get(code.lower()) or (AuthenticationError if status < 300 else _by_status(status))
     return kind(
         str(call),
         code=code,
@@ -134,3 +134,8 @@ def _refusal(call: TokenCall | LicenceCall, content: Mapping[str, Any], response
         text=read_text(content.get("error_description")),
         retry_after=retry_after(response.headers),
     )
+
+
+def _by_status(status: int) -> type[ApiError]:
+    # Here is no user who may lack a right, and no argument that anybody gave.
+    return RejectedError if status in (400, 403) else class_by_status(status)
