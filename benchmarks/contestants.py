@@ -23,13 +23,14 @@ def this_provider(job: Job) -> Run:
         end_workflows,
         terminate_workflow,
     )
-    from airflow_provider_workflows.bitrix24.clean_up import clean_up, matching
+    from airflow_provider_workflows.bitrix24.clean_up import clean_up
     from airflow_provider_workflows.bitrix24.limits import operating_time
     from airflow_provider_workflows.bitrix24.limits.bucket import Limits
     from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
     from airflow_provider_workflows.bitrix24.listing import find_workflows
     from airflow_provider_workflows.bitrix24.models import Workflow
     from airflow_provider_workflows.bitrix24.portal import budget_name
+    from airflow_provider_workflows.bitrix24.selecting import matching
     from airflow_provider_workflows.records.files import host_store
 
     # Constants, as Bitrix24 has one window for all.

@@ -11,21 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from airflow_provider_workflows.bitrix24 import calls
-from airflow_provider_workflows.bitrix24.batches import read_all
 from airflow_provider_workflows.bitrix24.calls import PAGE, Call, Reply
-from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS, check_workflow_ids, end_workflows
-from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import (
-    OLDEST_FIRST,
-    check_workflows,
-    find_workflows,
-    running_workflows,
-    workflows_of,
-)
-from airflow_provider_workflows.bitrix24.models import Workflow
+from airflow_provider_workflows.bitrix24.ending import check_workflow_ids, end_workflows
+from airflow_provider_workflows.bitrix24.listing import running_workflows
+from airflow_provider_workflows.bitrix24.selecting import Selector, WorkflowSummary
 from airflow_provider_workflows.rest.ending import SHOWN_IDS, EndReport
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Now, Plan, Step, intercept
@@ -69,88 +60,6 @@ class TooManyWorkflowsError(ProviderError):
         """What went wrong."""
         ended = f"{self.ended} of them were ended, and no more are" if self.ended else "none was ended"
         return f"{self.found} workflows match, more than max_workflows={self.allowed}; {ended}"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowSummary:
-    """What is kept of a workflow until it is ended.
-
-    :param template_id: its template.
-    :param started: its start, as ISO 8601.
-    :param document_id: its document, if that is to be recorded.
-    :param started_by: who started it, if that is to be recorded.
-    """
-
-    template_id: int | None
-    started: str | None
-    document_id: str | None = None
-    started_by: int | None = None
-
-    @classmethod
-    def of(cls, workflow: Workflow) -> WorkflowSummary:
-        """Keep what is needed of a row."""
-        started = workflow.started
-        started = started.isoformat() if isinstance(started, datetime) else started
-        return cls(workflow.template_id, started, workflow.document_id, workflow.started_by)
-
-
-class Selector(Protocol):
-    """Says which workflows are to be ended."""
-
-    def __call__(self, *, since: str | None = None, limit: int | None = None) -> Plan[dict[str, WorkflowSummary]]:
-        """List them, always in the same order.
-
-        :param since: the position at which the list begins; default: at its beginning.
-        :param limit: how many at most; default: all.
-        """
-
-    def position(self, workflow_id: str, summary: WorkflowSummary) -> str | None:
-        """Return the position of one in the list; ``None`` if it is not known."""
-
-    def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
-        """Return which of some workflows run, and of each of these whether it is still to be ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Matching:
-    """The running workflows that match a filter."""
-
-    wanted: WorkflowFilter
-    fields: frozenset[str]
-
-    def __call__(self, *, since: str | None = None, limit: int | None = None) -> Plan[dict[str, WorkflowSummary]]:
-        wanted = self.wanted if since is None else self.wanted.started_since(datetime.fromisoformat(since))
-        select = sorted(self.fields | wanted.fields)
-        return (yield from find_workflows(wanted, WorkflowSummary.of, limit=limit, select=select))
-
-    def position(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002
-        return summary.started if _moment(summary.started) else None
-
-    def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
-        # Those whose turn it is come first in the list, as those before them have gone from it.
-        most = len(workflow_ids) + PAGE
-        listed = set((yield from self(limit=most))) if self.wanted.by_clock else (yield from self._first(most))
-        others = [one for one in workflow_ids if one not in listed]
-        return dict.fromkeys(listed, True) | (yield from check_workflows(others, self.wanted))
-
-    def _first(self, most: int) -> Plan[set[str]]:
-        """Read the first pages with one request. Others may end workflows meanwhile, so it need not be all."""
-        select, filters = sorted(self.wanted.fields), self.wanted.params()
-        pages = [
-            calls.list_workflows(select=select, filters=filters, order=OLDEST_FIRST, start=start)
-            for start in range(0, most, PAGE)
-        ]
-        replies = yield from read_all(pages)
-        return {one.id for reply in replies for one in workflows_of(reply) if self.wanted.matches(one)}
-
-
-def matching(wanted: WorkflowFilter, *, recorded: bool = False) -> Selector:
-    """Select the running workflows that match a filter.
-
-    :param wanted: the filter.
-    :param recorded: whether their documents, and who started them, are read too.
-    """
-    return _Matching(wanted, frozenset(RECORD_FIELDS if recorded else ("STARTED", "TEMPLATE_ID")))
 
 
 @dataclass(slots=True)
@@ -217,7 +126,7 @@ class CleanUpReport:
         self.found += len(shown)
         self.end.requested = self.found
         self.by_template.update(str(one.template_id) for one in shown.values())
-        self.by_age.update(_age(one.started, now) for one in shown.values())
+        self.by_age.update(_age(one, now) for one in shown.values())
         self.by_template, self.by_age = (Counter(dict(some.most_common())) for some in (self.by_template, self.by_age))
         first = list(shown)[: SAMPLE - len(self.sample)]
         self.sample += [
@@ -282,7 +191,7 @@ class CleanUp:
         :param known: what was listed before. That decides where the portal does not tell the start in ISO 8601, and
             for those that were started in the same second as the task, as the portal tells no more than that.
         """
-        started, began = _moment(summary.started), self.began or 0.0
+        started, began = summary.started_at, self.began or 0.0
         if started is None or int(started.timestamp()) == int(began):
             return bool(known) and workflow_id not in known
         return started.timestamp() > began
@@ -375,6 +284,25 @@ def clean_up(
     if dry_run or not (report.found or work.left):
         return report
     report.end.requested = max(report.found, len(work.left))
+    yield from _end_listed(select, end, work, todo, seen, max_workflows, about_to_end)
+    return report
+
+
+def _end_listed(
+    select: Selector,
+    end: Callable[[str], Call],
+    work: CleanUp,
+    todo: dict[str, WorkflowSummary],
+    seen: float | None,
+    max_workflows: int | None,
+    about_to_end: Callable[[Mapping[str, WorkflowSummary]], object],
+) -> Plan[None]:
+    """End what was listed, and list again, until nothing is left that is to be ended.
+
+    :param todo: what was listed.
+    :param seen: Unix time at which that began.
+    """
+    report = work.report
     known: Collection[str] = todo.keys()
     lists = 0
     while True:
@@ -385,7 +313,7 @@ def clean_up(
             about_to_end(todo)
             yield from end_workflows(ids, end, report=report.end, recheck=select.recheck, seen=seen)
             if report.end.stopped_by is not None:
-                return report
+                return
         seen = yield Now()
         # Those that failed stay at the head of the list.
         limit = PART + len(report.end.failed)
@@ -402,7 +330,7 @@ def clean_up(
             todo = {}
         if not todo:
             yield from _conclude(shown, work, known)
-            return report
+            return
 
 
 def _list(select: Selector, work: CleanUp, limit: int | None) -> Plan[dict[str, WorkflowSummary]]:
@@ -473,17 +401,8 @@ def _conclude(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collec
     report.done.moved_on += max(0, report.found - report.settled)
 
 
-def _moment(started: str | None) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(started or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
-
-
-def _age(started: str | None, now: float) -> str:
-    moment = _moment(started)
-    if moment is None:
+def _age(summary: WorkflowSummary, now: float) -> str:
+    if summary.started_at is None:
         return "unknown"
-    age = datetime.fromtimestamp(now, UTC) - moment
+    age = datetime.fromtimestamp(now, UTC) - summary.started_at
     return next((words for words, days in AGES.items() if age > timedelta(days=days)), "up to 7 days")

@@ -12,10 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Reply
-from airflow_provider_workflows.bitrix24.clean_up import Selector, WorkflowSummary
 from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS
 from airflow_provider_workflows.bitrix24.listing import read_workflows, running_workflows
 from airflow_provider_workflows.bitrix24.paging import Rows, read_pages
+from airflow_provider_workflows.bitrix24.selecting import Selector, WorkflowSummary
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Plan, read_list, send
 from airflow_provider_workflows.rest.redaction import escape_controls

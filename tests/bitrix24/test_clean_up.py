@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal, calls
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.clean_up import CleanUpReport, TooManyWorkflowsError, clean_up, matching
+from airflow_provider_workflows.bitrix24.clean_up import CleanUpReport, TooManyWorkflowsError, clean_up
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
+from airflow_provider_workflows.bitrix24.selecting import matching
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.simulator import Simulator

@@ -10,8 +10,9 @@ import pytest
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
-from airflow_provider_workflows.bitrix24.clean_up import WorkflowSummary, clean_up
+from airflow_provider_workflows.bitrix24.clean_up import clean_up
 from airflow_provider_workflows.bitrix24.employees import EmployeeError, User, find_employee, waiting_for
+from airflow_provider_workflows.bitrix24.selecting import WorkflowSummary
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
 from tests.plan_runner import run
 

@@ -17,7 +17,8 @@ from airflow_provider_workflows.bitrix24 import (
     WorkflowFilter,
     terminate_workflow,
 )
-from airflow_provider_workflows.bitrix24.clean_up import clean_up, matching
+from airflow_provider_workflows.bitrix24.clean_up import clean_up
+from airflow_provider_workflows.bitrix24.selecting import matching
 from airflow_provider_workflows.simulator import Simulator
 
 MATCHING, OTHERS = 300, 50

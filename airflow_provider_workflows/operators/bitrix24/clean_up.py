@@ -12,16 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.clean_up import (
-    CleanUp,
-    CleanUpReport,
-    Selector,
-    WorkflowSummary,
-    clean_up,
-    matching,
-)
+from airflow_provider_workflows.bitrix24.clean_up import CleanUp, CleanUpReport, clean_up
 from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
 from airflow_provider_workflows.bitrix24.filters import FilterError, narrows, parse_key
+from airflow_provider_workflows.bitrix24.selecting import Selector, WorkflowSummary, matching
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.rest.errors import ArgumentError
