@@ -22,7 +22,7 @@ from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, ConnectionUnreadableError
 from airflow_provider_workflows.operators.bitrix24 import ListWorkflowsOperator
 from airflow_provider_workflows.records.store import RecordStoreError
 from airflow_provider_workflows.rest.ending import EndReport, NotAllEndedError
@@ -142,6 +142,7 @@ def made(kind: Any) -> Any:
         NotAllEndedError: ([{"reason": "no", "count": 1, "ids": ["7"]}], 1, 2),
         NotCompletedError: (Instance(id="7", status="FAILED"),),
         RecordStoreError: ("Redis", "away"),
+        ConnectionUnreadableError: ("bitrix24_default", "away"),
     }
     return kind(*special.get(kind, ("that",)))
 
