@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import Plan, poll_until
 from airflow_provider_workflows.rest.redaction import escape_controls
 from airflow_provider_workflows.rest.start_once import StartOnce, StartRequest
+from airflow_provider_workflows.rest.sync import GRACE
+from airflow_provider_workflows.rest.threads import in_thread
 from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
 from airflow_provider_workflows.tasks.deferring import deadline_after
@@ -26,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds to wait for the end of what was started: as long as Airflow's sensors wait.
 WEEK = 7 * 24 * 3600.0
+#: Seconds that a signal's handler waits for the end of what was started, before it lets the task go on to its own end.
+HANDLER_SECONDS = 1.0
 
 
 class StillRunningError(ProviderError):
@@ -49,6 +55,9 @@ class StartOperator(ProviderTask):
 
     _start_once: StartOnce | None = None
     _killed = False
+    #: Whether the task is at work, so that it can still wait for what a signal's handler has begun.
+    _works = False
+    _ending: Future[None] | None = None
 
     def __init__(
         self,
@@ -112,18 +121,30 @@ class StartOperator(ProviderTask):
     def execute(self, context: Context) -> Any:
         """Start it, and wait for its end if that is wanted."""
         self._start_once = self._once(context)
-        log.info("Starting %s; see %s", escape_controls(self._about()), self._show(None, context))
+        with self._at_work():
+            log.info("Starting %s; see %s", escape_controls(self._about()), self._show(None, context))
+            try:
+                started = self._start_once.start()
+            finally:
+                # Killed while it was being started, when its id was not known yet.
+                if self._killed:
+                    self.on_kill()
+            log.info("Its page: %s", self._show(started, context))
+            if self.wait_for_completion:
+                log.info("Waiting for its end, with a poll every %g s", self.poll_interval)
+                self._wait(started)
+            return self._result(started, self._start_once.request, context)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Let a kill end what was started before the task ends."""
+        self._works = True
         try:
-            started = self._start_once.start()
+            yield
         finally:
-            # Killed while it was being started, when its id was not known yet.
-            if self._killed:
-                self.on_kill()
-        log.info("Its page: %s", self._show(started, context))
-        if self.wait_for_completion:
-            log.info("Waiting for its end, with a poll every %g s", self.poll_interval)
-            self._wait(started)
-        return self._result(started, self._start_once.request, context)
+            self._works = False
+            if self._ending is not None:
+                wait([self._ending], GRACE)
 
     def _once(self, context: Context) -> StartOnce:
         notes = ExternalIdStore(context, self)
@@ -154,9 +175,10 @@ class StartOperator(ProviderTask):
         started = self._id_in(event)
         self._start_once = self._once(context)
         self._start_once.id = started
-        if status == "timeout" and not self.hook.run(self._over(started)):
-            self._give_up(started)
-        return self._result(started, self._start_once.request, context)
+        with self._at_work():
+            if status == "timeout" and not self.hook.run(self._over(started)):
+                self._give_up(started)
+            return self._result(started, self._start_once.request, context)
 
     def _give_up(self, started: str) -> None:
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.wait_timeout
@@ -170,8 +192,15 @@ class StartOperator(ProviderTask):
             return
         self.hook.get_conn().stop("the task was killed")
         started = self._start_once.id
-        if started is not None:
-            log.warning("The task was killed. It had started %s; %s", started, self._end(started))
+        if started is None:
+            return
+        if self._ending is None:
+            # Not in a signal's handler, which may have struck while the task talked to Airflow: it would wait for itself.
+            self._ending = in_thread(lambda: self._end_killed(started))
+        wait([self._ending], HANDLER_SECONDS if self._works else GRACE)
+
+    def _end_killed(self, started: str) -> None:
+        log.warning("The task was killed. It had started %s; %s", started, self._end(started))
 
     def _end(self, started: str) -> str:
         """Cancel what was started, and return what became of that."""

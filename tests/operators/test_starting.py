@@ -9,11 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, TaskDeferred
 
 from airflow_provider_workflows.bitrix24.errors import DocumentLimitError, NotAdministratorError, WorkflowError
 from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError
@@ -30,6 +31,7 @@ from airflow_provider_workflows.rest.errors import (
 from airflow_provider_workflows.rest.start_once import ForeignIdError, StartUnclearError
 from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control
+from airflow_provider_workflows.tasks import starting
 from airflow_provider_workflows.tasks.starting import StillRunningError
 from airflow_provider_workflows.testing.tasks import revive
 from airflow_provider_workflows.triggers.polling import WaitFailedError
@@ -880,6 +882,31 @@ class TestKill:
         # The request has left already, so a stop does not keep it back.
         monkeypatch.setattr(Client, "stop", lambda self, reason: None)
         store.meanwhile = lambda note: None if note["id"] else operator.on_kill()
+        operator.execute(context)
+        assert len(starts(control)) == 1
+        assert system.ended_by_us() == starts(control)
+        assert store == {}
+
+    def test_one_killed_while_it_talks_to_airflow_ends_what_it_started(
+        self, system: Any, control: Control, context: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Airflow answers one question after the other, and the handler of a signal strikes in the middle of one."""
+        operator, talking = system.operator(), Lock()
+        get_connection = BaseHook.get_connection
+
+        def talk(conn_id: str) -> Any:
+            assert talking.acquire(timeout=300)
+            talking.release()
+            return get_connection(conn_id)
+
+        def killed(note: dict[str, Any]) -> None:
+            if note["id"]:
+                monkeypatch.setattr(BaseHook, "get_connection", staticmethod(talk))
+                with talking:
+                    operator.on_kill()
+
+        monkeypatch.setattr(starting, "HANDLER_SECONDS", 0.05)
+        store.meanwhile = killed
         operator.execute(context)
         assert len(starts(control)) == 1
         assert system.ended_by_us() == starts(control)
