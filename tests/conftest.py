@@ -18,8 +18,10 @@ _home = Path(os.environ.get("AIRFLOW_HOME") or Path(__file__).parents[1] / ".air
 os.environ["AIRFLOW_HOME"] = str(_home / os.environ.get("PYTEST_XDIST_WORKER", "."))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
-# A test trusts what it says, not what the machine does, whose certificates would be read for every client.
-for _name in certificates.VARIABLES:
+# A test trusts what it says, not what the machine does, whose certificates would be read for every client. Nor does a
+# machine's proxy lead to the servers of a test.
+_PROXIES = [f"{kind}_proxy" for kind in ("http", "https", "all", "no")]
+for _name in (*certificates.VARIABLES, *_PROXIES, *map(str.upper, _PROXIES)):
     os.environ.pop(_name, None)
 
 # Airflow's services take minutes: make test-e2e, make test-cluster. So do hundreds of renewals in eight processes: make

@@ -195,7 +195,7 @@ class StartOperator(ProviderTask):
         if started is None:
             return
         if self._ending is None:
-            # Not in a signal's handler, which may have struck while the task talked to Airflow: it would wait for itself.
+            # Not in a signal's handler: if that struck while the task talked to Airflow, it would wait for itself.
             self._ending = in_thread(lambda: self._end_killed(started))
         wait([self._ending], HANDLER_SECONDS if self._works else GRACE)
 
