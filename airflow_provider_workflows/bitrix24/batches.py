@@ -19,7 +19,7 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
 
     :param reads: calls that change nothing.
     :returns: their replies.
-    :raises ApiError: if one of them cannot be had.
+    :raises ApiError: if one of them fails.
     """
     replies: dict[int, Reply] = {}
     retries = RetryState()

@@ -66,7 +66,7 @@ class TokenServerError(NotProcessedError):
 
 
 class TokenStoreError(NotProcessedError):
-    """The store of the tokens cannot be had, so there is no token to call with."""
+    """The store of the tokens is not available, so there is no token to call with."""
 
     advice = "The call was not sent; it will be when the store is back."
 

@@ -19,7 +19,7 @@ class Portal:
 
     :param base_url: e.g. ``https://acme.bitrix24.com``.
     :param user_id: the webhook's user; ``None`` with an access token.
-    :param secret: the webhook's code, or the access token; ``None`` if that is to be had before the first call.
+    :param secret: the webhook's code, or the access token; ``None`` if there is none before the first call.
     :param renewed: whether the access token is a local application's, which is renewed when it is refused.
     """
 

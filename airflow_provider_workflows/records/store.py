@@ -31,7 +31,7 @@ PATIENCE = 30.0
 
 
 class RecordStoreError(ProviderError, OSError):
-    """A record that cannot be had now. It may be had later.
+    """A record that cannot be read or written now. It may be later.
 
     :param store: what the store is called.
     :param why: what happened; the first line of it is shown.
@@ -61,7 +61,7 @@ class RecordStore(Protocol):
             lost, it may be done though an error is raised, or be done twice.
         :param keep_for: seconds for which the record must be kept when nobody changes it; default: for ever.
         :returns: the step's result.
-        :raises OSError: if the record cannot be had now; it may be had later.
+        :raises OSError: if it cannot be read or written now; it may be later.
         """
 
 
@@ -103,14 +103,14 @@ class CompareAndSetStore(ABC):
     def _read(self, name: str) -> tuple[bytes | None, float]:
         """Return a record's content and the server's Unix time.
 
-        :raises RecordStoreError: if it cannot be had now.
+        :raises RecordStoreError: if it cannot be read or written now.
         """
 
     @abstractmethod
     def _write(self, name: str, old: bytes | None, new: bytes, keep_for: float | None) -> bool:
         """Replace a record's content; return whether it was still the old one.
 
-        :raises RecordStoreError: if it cannot be had now.
+        :raises RecordStoreError: if it cannot be read or written now.
         """
 
     def change(self, name: str, step: Step[T], *, keep_for: float | None = None) -> T:

@@ -51,8 +51,8 @@ class PortalRateLimiter:
 
     :param limits: the portal's limits.
     :param store: where the budget is kept; default: in this object.
-    :param away: makes the store of the budget that is kept while that one cannot be had, given the time; default: in
-        this object.
+    :param away: makes the store of the budget that is kept while that one is not available, given the time; default:
+        in this object.
     :param name: the record's name in the store, of :func:`~airflow_provider_workflows.bitrix24.portal.budget_name`.
     :param credential: what tells the credential from others, and is none: each has its own running time.
     :param clock: returns the Unix time; for tests.

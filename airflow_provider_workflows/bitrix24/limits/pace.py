@@ -35,7 +35,7 @@ def read_pace(store: RecordStore, name: str, limits: Limits) -> Pace:
     :param store: where the budget is kept.
     :param name: the record's name.
     :param limits: the portal's limits.
-    :raises OSError: if the record cannot be had now.
+    :raises OSError: if the store is not available now.
     """
 
     def look(content: bytes | None, now: float) -> tuple[Pace, None]:

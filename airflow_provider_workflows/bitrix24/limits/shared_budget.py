@@ -1,4 +1,4 @@
-"""A portal's budget where all workers find it, and what stands in for it while it cannot be had."""
+"""A portal's budget where all workers find it, and what stands in for it while the store is not available."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STALE = 60.0
 class SharedBudget:
     """A portal's budget, one record in a store. Safe for threads.
 
-    While the store cannot be used, another budget is kept, which is careful: errors of the store cost speed, never
+    While the store is not available, another budget is kept, which is careful: errors of the store cost speed, never
     work.
 
     :param limits: the portal's limits.
@@ -49,7 +49,7 @@ class SharedBudget:
         self._ahead = 0.0
         self._away, self._own = away(self.now), MemoryRecordStore(self.now)
         self._shared = True
-        #: The record as it was when it was had last.
+        #: The record as it was last read or written.
         self._seen: bytes | None = None
 
     def now(self) -> float:
@@ -57,7 +57,7 @@ class SharedBudget:
         return self._clock() + self._ahead
 
     def change(self, step: Callable[[Budget, float, bool], T]) -> T:
-        """Change the budget that is shared, or while that cannot be had the host's, or this object's own.
+        """Change the budget that is shared, or while the store is not available the host's, or this object's own.
 
         :param step: changes a budget, and is told the time and whether it is the one that is shared; it may be called
             several times, with another one.

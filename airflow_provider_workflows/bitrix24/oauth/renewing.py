@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The tokens of a connection, each pair of which is had for the one before.
+    """The tokens of a connection, each pair of which replaces the one before.
 
     :param application: whose they are.
     :param store: where they are kept.
@@ -75,7 +75,7 @@ def usable_tokens(chain: Chain, refused: str | None = None) -> Plan[Tokens]:
     :returns: the tokens that are stored then, another worker's perhaps.
     :raises AuthorizeAgainError: if only a person can go on.
     :raises AuthenticationError: if the token server does not accept the application.
-    :raises NotProcessedError: if the token server or the store cannot be had now.
+    :raises NotProcessedError: if the token server or the store is not available now.
     """
     owner = secrets.token_hex(8)
     while True:

@@ -33,7 +33,7 @@ class TokenStore(Protocol):
         """Replace the tokens by what a step makes of them.
 
         :returns: what is stored then, and the store's time.
-        :raises OSError: if the store cannot be had now.
+        :raises OSError: if the store is not available now.
         """
 
 
@@ -124,7 +124,7 @@ class Lease:
 
         :param owner: who asks; the same one may ask again.
         :param fingerprint: of the refresh token that is to be used.
-        :raises OSError: if the store cannot be had now.
+        :raises OSError: if the store is not available now.
         """
 
         def step(content: bytes | None, now: float) -> tuple[Turn, bytes | None]:
@@ -144,7 +144,7 @@ class Lease:
 
         :param owner: who had it; nothing is done if it is another's by now.
         :param refused: the fingerprint of a refresh token that was refused.
-        :raises OSError: if the store cannot be had now.
+        :raises OSError: if the store is not available now.
         """
 
         def step(content: bytes | None, now: float) -> tuple[None, bytes | None]:
