@@ -179,7 +179,7 @@ class TestNoServer:
 
     @pytest.mark.parametrize("credential", CREDENTIALS)
     def test_an_argument_is_no_json(self, credential: str, expect: Expect) -> None:
-        expect("TypeError")
+        expect("InvalidCallError")
         data = {"when": object()}
         with told():
             hook_of(credential, "unreachable").run(
