@@ -149,10 +149,15 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @cached_property
     def _client(self) -> SomeClient:
-        return self._client_of(self._read_connection())
+        return self.client_of(self._read_connection())
 
     @hide_frames
-    def _client_of(self, settings: Settings) -> SomeClient:
+    def client_of(self, settings: Settings) -> SomeClient:
+        """Return a new client.
+
+        :param settings: what the connection says.
+        :raises ConnectionFieldError: if it cannot be used, with the field's name.
+        """
         settings = self._with_stored_credential(settings)
         try:
             client = self._make_client(settings)
@@ -264,7 +269,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """
         try:
             settings = self.read_settings(connection) if connection else self._read_connection()
-            client = self._client_of(settings)
+            client = self.client_of(settings)
             found = client.run(self._check_plan(model_id), retry_timeout=self.retry_timeout)
         except ConnectionFieldError as error:
             return [Finding("connection", "defect", error.fault)]

@@ -208,9 +208,14 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
         :raises ConnectionFieldError: if a connection cannot be used, with the field's name.
         """
-        return self._store_of(self._read_connection())
+        return self.store_of(self._read_connection())
 
-    def _store_of(self, settings: PortalSettings) -> RecordStore:
+    def store_of(self, settings: PortalSettings) -> RecordStore:
+        """Return the store in which a connection's rate limit is kept.
+
+        :param settings: what the connection says.
+        :raises ConnectionFieldError: if the store's connection cannot be used, with the field's name.
+        """
         from airflow_provider_workflows.hooks.stores import record_store
 
         return record_store(settings.shared_store, self.clock.time)
@@ -234,7 +239,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def _check_here(self, settings: PortalSettings) -> list[Finding]:
         from airflow_provider_workflows.hooks.deployment import check_pace
 
-        found = check_pace(self._store_of(settings), shared=settings.shared_store is not None)
+        found = check_pace(self.store_of(settings), shared=settings.shared_store is not None)
         kept = self._tokens_of(settings)
         if kept is None:
             return found

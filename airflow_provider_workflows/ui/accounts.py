@@ -8,31 +8,39 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
+from airflow_provider_workflows.bitrix24.client import Bitrix24Client
 from airflow_provider_workflows.bitrix24.limits.pace import read_pace
 from airflow_provider_workflows.bitrix24.overview import look_over
 from airflow_provider_workflows.bitrix24.portal import budget_name
+from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.starting import read_instances
 from airflow_provider_workflows.hooks.base import AccountHook
-from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook, PortalSettings
+from airflow_provider_workflows.hooks.domo import AccountSettings, DomoHook
 from airflow_provider_workflows.records.store import RecordStore
 from airflow_provider_workflows.rest.errors import ProviderError
+from airflow_provider_workflows.rest.protocol import HttpSettings
 
 log = logging.getLogger(__name__)
 
+S = TypeVar("S", PortalSettings, AccountSettings)
+
 #: Seconds for which what was read is shown.
 FRESH = 60.0
-#: Seconds for which the portal may be waited for while it refuses; a page is not worth more.
+#: Seconds for which the portal may be waited for while it refuses, and for its answer to a request; a page is not worth
+#: more, and holds one of the web server's threads meanwhile.
 PATIENCE = 5.0
 #: How many of Domo's models are read, one request each.
 MODELS = 2
@@ -55,9 +63,24 @@ def known(conn_type: str, may_see: Callable[[str], bool]) -> list[str]:
     ]
 
 
+def team_of(model: type[Connection | DagModel], name: str) -> str | None:
+    """Return the team that a connection or a Dag belongs to; ``None`` if it is everybody's, or Airflow has no teams.
+
+    :param model: which of the two it is.
+    :param name: its id.
+    """
+    return model.get_team_name(name) if conf.getboolean("core", "multi_team", fallback=False) else None
+
+
+def _connection(conn_id: str) -> Connection:
+    team = team_of(Connection, conn_id)
+    # Airflow 3.1 has no such argument, and no teams.
+    return Connection.get_connection_from_secrets(conn_id, **({"team_name": team} if team else {}))
+
+
 def _type_of(conn_id: str) -> str | None:
     try:
-        return Connection.get_connection_from_secrets(conn_id).conn_type
+        return _connection(conn_id).conn_type
     except Exception:
         # There is none, or it cannot be read: then there is nothing to show.
         return None
@@ -71,19 +94,26 @@ def portal(conn_id: str) -> dict[str, Any]:
     hook = Bitrix24Hook(conn_id)
     hook.retry_timeout = 0.0
     try:
-        settings = hook.read_settings(hook.get_connection(conn_id))
-        base_url, store = settings.account.base_url, hook.record_store()
+        settings = _brief(hook.read_settings(_connection(conn_id)))
+        base_url, store = settings.account.base_url, hook.store_of(settings)
         # An application's tokens are each connection's own, perhaps of people who see something else.
         name = f"bitrix24 {base_url} {conn_id} {settings.account.credential_id}"
-        shown = _once_a_minute(store, name, lambda: _overview(hook))
+        shown = _once_a_minute(store, name, lambda: _overview(hook.client_of(settings)))
         pace = asdict(read_pace(store, budget_name(base_url), settings.limits))
     except (ProviderError, OSError, ValueError) as error:
         return {"conn_id": conn_id, "host": "", "error": _told(error)}
     return {"conn_id": conn_id, "host": urlsplit(base_url).netloc, "url": base_url, "pace": pace, **shown}
 
 
-def _overview(hook: Bitrix24Hook) -> dict[str, Any]:
-    seen = hook.get_conn().run(look_over(), longest_pause=PATIENCE, retry_timeout=0.0)
+def _brief(settings: S) -> S:
+    """Return the settings with no more time for a request than a page is worth."""
+    http: HttpSettings = settings.http
+    times = {name: min(PATIENCE, getattr(http, name)) for name in ("connect_timeout", "read_timeout", "total_timeout")}
+    return replace(settings, http=replace(http, **times))
+
+
+def _overview(client: Bitrix24Client) -> dict[str, Any]:
+    seen = client.run(look_over(), longest_pause=PATIENCE, retry_timeout=0.0)
     templates: list[dict[str, Any]] = [
         {"name": seen.names.get(id) or f"Template {id}", "id": id, "ages": list(ages.values())}
         for id, ages in sorted(seen.by_template.items(), key=lambda one: -sum(one[1].values()))
@@ -119,18 +149,22 @@ def domo(conn_id: str, models: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     hook = DomoHook(conn_id)
     hook.retry_timeout = 0.0
     try:
-        base_url = hook.read_settings(hook.get_connection(conn_id)).account.base_url
+        settings = _brief(hook.read_settings(_connection(conn_id)))
+        base_url = settings.account.base_url
         wanted = list(models.get(urlsplit(base_url).netloc, ()))[:MODELS]
-        shown = _once_a_minute(
-            _host_store(), f"domo {base_url} {conn_id}", lambda: {"models": [_statuses(hook, one) for one in wanted]}
-        )
+
+        def statuses() -> dict[str, Any]:
+            client = hook.client_of(settings)
+            return {"models": [_statuses(client, one) for one in wanted]}
+
+        shown = _once_a_minute(_host_store(), f"domo {base_url} {conn_id}", statuses)
     except (ProviderError, OSError, ValueError) as error:
         return {"conn_id": conn_id, "host": "", "error": _told(error)}
     return {"conn_id": conn_id, "host": urlsplit(base_url).netloc, "url": base_url, **shown}
 
 
-def _statuses(hook: DomoHook, model_id: str) -> dict[str, Any]:
-    instances: list[Instance] = hook.get_conn().run(read_instances(model_id), longest_pause=PATIENCE, retry_timeout=0.0)
+def _statuses(client: DomoClient, model_id: str) -> dict[str, Any]:
+    instances: list[Instance] = client.run(read_instances(model_id), longest_pause=PATIENCE, retry_timeout=0.0)
     return {"id": model_id, "statuses": Counter(one.status or "about to start" for one in instances)}
 
 

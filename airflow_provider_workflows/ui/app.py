@@ -8,6 +8,8 @@ from typing import Any
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
 from fastapi import FastAPI, Response
 
 from airflow_provider_workflows.ui import accounts, history
@@ -41,10 +43,11 @@ def data(user: GetUserDep, response: Response) -> dict[str, Any]:
     manager = get_auth_manager()
 
     def may_see_connection(conn_id: str) -> bool:
-        return manager.is_authorized_connection(method="GET", details=ConnectionDetails(conn_id=conn_id), user=user)
+        details = ConnectionDetails(conn_id=conn_id, team_name=accounts.team_of(Connection, conn_id))
+        return manager.is_authorized_connection(method="GET", details=details, user=user)
 
     def may_see_dag(dag_id: str) -> bool:
-        details = DagDetails(id=dag_id)
+        details = DagDetails(id=dag_id, team_name=accounts.team_of(DagModel, dag_id))
         return manager.is_authorized_dag(method="GET", access_entity=DagAccessEntity.XCOM, details=details, user=user)
 
     seen = history.read(may_see_dag)

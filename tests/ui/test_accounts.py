@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.connection import Connection
 
 from airflow_provider_workflows.bitrix24 import overview
 from airflow_provider_workflows.hooks import oauth
@@ -119,6 +120,21 @@ class TestPortal:
         control.inject("refused", vendor="bitrix24", times=None)
         assert "run fewer tasks at once" in accounts.portal("bitrix24_default")["error"]
         assert len(control.requests()) == 1
+
+    def test_one_that_never_answers_is_not_waited_for_as_tasks_do(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(accounts, "PATIENCE", 0.2)
+        control.inject("slow", vendor="bitrix24", seconds=1000.0, times=None)
+        assert "no reply within" in accounts.portal("bitrix24_default")["error"]
+
+    def test_a_teams_is_read_as_the_teams(
+        self, control: Control, connect: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+        monkeypatch.setattr(Connection, "get_team_name", lambda conn_id: "sales")
+        connect("_SALES___PORTAL", conn_type="bitrix24", login="1", password="sim0webhook0code")
+        assert accounts.portal("portal")["running"] == 0
 
     def test_a_connection_that_cannot_be_used_is_told(self, control: Control, connect: Any) -> None:
         connect("BITRIX24_DEFAULT", login="ada", password="sim0webhook0code")

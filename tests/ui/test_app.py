@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from airflow.api_fastapi.core_api.security import get_user
+from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
 from fastapi.testclient import TestClient
 
 from airflow_provider_workflows.ui import accounts, history
@@ -19,13 +21,15 @@ CONNECTIONS = {"bitrix24": ["seen", "hidden"], "domo": ["other"]}
 
 
 class Manager:
-    """Lets the user see one connection and one Dag."""
+    """Lets the user see one connection and one Dag, unless they are another team's."""
 
     def is_authorized_connection(self, *, method: str, details: Any, user: Any) -> bool:
-        return (method, details.conn_id, user.name) == ("GET", "seen", "ada")
+        asked = (method, details.conn_id, user.name) == ("GET", "seen", "ada")
+        return asked and details.team_name in (None, "ours")
 
     def is_authorized_dag(self, *, method: str, access_entity: Any, details: Any, user: Any) -> bool:
-        return (method, access_entity.name, details.id, user.name) == ("GET", "XCOM", "nightly", "ada")
+        asked = (method, access_entity.name, details.id, user.name) == ("GET", "XCOM", "nightly", "ada")
+        return asked and details.team_name in (None, "ours")
 
 
 @pytest.fixture
@@ -63,6 +67,20 @@ def test_who_is_logged_in_sees_what_airflow_lets_them_see(web: TestClient) -> No
         "domo": [],
         "clean_ups": [{"dag": "nightly"}],
     }
+
+
+@pytest.mark.parametrize("team", ["ours", "theirs"])
+def test_what_belongs_to_a_team_is_for_whom_airflow_lets_see_that_teams(
+    web: TestClient, team: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in()
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    for model in (Connection, DagModel):
+        monkeypatch.setattr(model, "get_team_name", lambda name: team)
+    told = web.get("/data").json()
+    assert [*told["portals"], *told["clean_ups"]] == (
+        [{"conn_id": "seen"}, {"dag": "nightly"}] if team == "ours" else []
+    )
 
 
 def test_it_cannot_be_written_to(web: TestClient) -> None:

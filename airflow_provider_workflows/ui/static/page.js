@@ -102,7 +102,7 @@ function portal(one) {
 
 const STATUSES = ["about to start", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED"];
 
-function domo(one) {
+function domo(one, known) {
   const card = element("section", { "data-domo": one.conn_id }, head("domo.svg", one));
   if (one.error) card.append(element("p", { class: "error" }, one.error));
   for (const { id, statuses } of one.models || []) {
@@ -111,7 +111,7 @@ function domo(one) {
     card.append(element("h3", {}, `Latest instances of model ${id} by status`),
       bars(rows.map(([status, count]) => [status, [[count, "age2"]], `${count} ${status}`])));
   }
-  if (one.models && !one.models.length) {
+  if (known && one.models && !one.models.length) {
     card.append(element("p", { class: "note" }, "No task has worked on a workflow of this account yet."));
   }
   return card;
@@ -119,6 +119,10 @@ function domo(one) {
 
 function cleanUps(rows) {
   const card = element("section", { id: "clean-ups" }, element("div", { class: "head" }, element("h2", {}, "Last clean-ups")));
+  if (!rows) {
+    card.append(element("p", { class: "note" }, "What tasks have reported is not available from this Airflow."));
+    return card;
+  }
   const airflow = new URL("../", document.baseURI);
   card.append(rows.length ? table(
     [["When", "time"], ["Task", "id"], ["Ended", "n"], ["Had ended", "n"], ["Moved on", "n"], ["Failed", "n"], ["", "why"]],
@@ -135,7 +139,7 @@ async function show() {
     const answer = await fetch("data", { credentials: "same-origin" });
     if (!answer.ok) throw new Error(answer.status === 401 ? "You are logged out: open Airflow again." : `HTTP ${answer.status}`);
     const told = await answer.json();
-    const cards = [...told.portals.map(portal), ...told.domo.map(domo), cleanUps(told.clean_ups)];
+    const cards = [...told.portals.map(portal), ...told.domo.map((one) => domo(one, told.clean_ups)), cleanUps(told.clean_ups)];
     document.getElementById("page").replaceChildren(...cards);
     // Somebody else has just begun to read them.
     if ([...told.portals, ...told.domo].some((one) => one.pending)) setTimeout(show, SOON);
