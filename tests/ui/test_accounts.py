@@ -13,6 +13,9 @@ from airflow.models.connection import Connection
 
 from airflow_provider_workflows.bitrix24 import overview
 from airflow_provider_workflows.hooks import oauth
+from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.ui import accounts
 from tests.operators.remote import VirtualTime
@@ -121,13 +124,6 @@ class TestPortal:
         assert "run fewer tasks at once" in accounts.portal("bitrix24_default")["error"]
         assert len(control.requests()) == 1
 
-    def test_one_that_never_answers_is_not_waited_for_as_tasks_do(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(accounts, "PATIENCE", 0.2)
-        control.inject("slow", vendor="bitrix24", seconds=1000.0, times=None)
-        assert "no reply within" in accounts.portal("bitrix24_default")["error"]
-
     def test_a_teams_is_read_as_the_teams(
         self, control: Control, connect: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -172,6 +168,24 @@ class TestDomo:
         assert [one["id"] for one in seen["models"]] == models[:2]
         assert seen["models"][0]["statuses"] == {"IN_PROGRESS": 1, "FAILED": 1, "COMPLETED": 2}
         assert len(control.requests()) == 2
+
+
+@pytest.mark.parametrize("hook", [Bitrix24Hook, DomoHook])
+def test_what_never_answers_is_not_waited_for_as_tasks_do(
+    control: Control, hook: type[Bitrix24Hook | DomoHook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[HttpSettings] = []
+    client_of = hook.client_of
+
+    def seen(self: Any, settings: Any) -> Any:
+        waits.append(settings.http)
+        return client_of(self, settings)
+
+    monkeypatch.setattr(hook, "client_of", seen)
+    show = accounts.portal if hook is Bitrix24Hook else lambda conn_id: accounts.domo(conn_id, {})
+    assert "error" not in show(hook.default_conn_name)
+    (http,) = waits
+    assert (http.connect_timeout, http.read_timeout, http.total_timeout) == (accounts.PATIENCE,) * 3
 
 
 @pytest.mark.parametrize("settings", [{}, {"webhook_known": False, "domo_token": "another"}])
