@@ -98,7 +98,8 @@ class _WaitingFor:
         # Not all of them need run.
         while some := list(islice(left, None if limit is None else limit - len(found))):
             found |= yield from read_workflows(some, WorkflowSummary.of, select=self.fields)
-        return found
+        # They come as they are answered.
+        return dict(sorted(found.items()))
 
     def position(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002
         return workflow_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from itertools import count
 from typing import Any
 
@@ -95,6 +96,16 @@ class TestTasks:
         assert list(find(portal)) == ids(tasks)
         lists = [call for call in portal.requests if "bizproc.task.list" in map(str, [call, *call.commands.values()])]
         assert len(lists) == requests
+
+    @pytest.mark.parametrize("chance", range(5))
+    def test_are_each_counted_once_in_a_list_of_several_parts_whichever_reply_comes_first(
+        self, monkeypatch: pytest.MonkeyPatch, chance: int
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_workflows.bitrix24.clean_up.FIRST_PART", 200)
+        portal = Portal([task(one) for one in ids(700)])
+        plan = clean_up(waiting_for(9), calls.terminate_workflow, in_parts=True)
+        report = run(plan, portal, chance=random.Random(chance))
+        assert (report.found, report.sample[0]["id"], len(report.end.ended)) == (700, ids(1)[0], 700)
 
     def test_of_one_workflow_count_once(self) -> None:
         portal = Portal([task(one) for one in ids(60) * 50])
