@@ -104,7 +104,7 @@ class TestTasks:
         monkeypatch.setattr("airflow_provider_workflows.bitrix24.clean_up.FIRST_PART", 200)
         portal = Portal([task(one) for one in ids(700)])
         plan = clean_up(waiting_for(9), calls.terminate_workflow, in_parts=True)
-        report = run(plan, portal, chance=random.Random(chance))
+        report = run(plan, portal, chance=random.Random(chance))  # noqa: S311
         assert (report.found, report.sample[0]["id"], len(report.end.ended)) == (700, ids(1)[0], 700)
 
     def test_of_one_workflow_count_once(self) -> None:
