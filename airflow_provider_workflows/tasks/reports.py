@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.ending import EndReport, NotAllEndedError
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.tasks.arguments import check_final, check_path
@@ -28,15 +29,34 @@ KILLED = "the task was told to end"
 
 
 class Reporting:
-    """What goes with the report of one part of a task's work.
+    """What is told and kept of one part of a task's work.
 
-    :param earlier: what earlier tries of this run of the task have ended.
-    :param record: where it is written down besides.
+    :param context: the task's context.
+    :param report: filled while the work goes on.
+    :param record_path: where the record is kept; ``None``: there is none.
+    :param clock: the time.
+    :param more: returns what the task tells besides the report.
     """
 
-    def __init__(self, earlier: EarlierTries, record: EndRecord | None) -> None:
-        self.earlier = earlier
-        self._record = record
+    def __init__(
+        self,
+        context: Context,
+        report: EndReport,
+        record_path: str | None,
+        clock: Clock,
+        more: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._context = context
+        self._report = report
+        self._more = more
+        self.earlier = EarlierTries(context, clock)
+        self._record = EndRecord(record_path, _place(context)) if record_path else None
+        if self._record is not None:
+            self._record.go_on(report)
+        # What an earlier try has ended runs no more; this one would call it ended by others.
+        report.unknown.update(self.earlier.ended, self.earlier.perhaps_ended)
+        self._is_over = False
+        self._lock = Lock()
 
     def about_to_end(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write down what is about to be ended, before anything is.
@@ -45,6 +65,34 @@ class Reporting:
         """
         if self._record is not None:
             self._record.about_to_end(rows)
+
+    def push(self) -> None:
+        """Push the report, if it tells of anything. An error is logged."""
+        if not self._report.requested:
+            return
+        try:
+            self._context["ti"].xcom_push(key="return_value", value=self._report.json() | self._more())
+        except Exception:
+            log.exception("The report could not be pushed: %s", self._report.json())
+
+    def push_so_far(self) -> None:
+        """Push and keep what is known so far, while the work goes on."""
+        with self._lock:
+            if not self._is_over:
+                log.warning("The task was told to end; waiting for the requests under way. %s", self._report)
+                self.push()
+                self.earlier.keep(self._report)
+
+    def work_is_over(self) -> None:
+        """Let what is pushed from here on be the last word."""
+        with self._lock:
+            self._is_over = True
+
+    def keep(self) -> None:
+        """Keep the record, and what a retry has to know."""
+        self.earlier.keep(self._report)
+        if self._record is not None:
+            self._record.settle(self._report)
 
 
 class EndingTask(ProviderTask):
@@ -56,8 +104,7 @@ class EndingTask(ProviderTask):
 
     _client: Any = None
     _killed = False
-    #: Pushes what is known so far; there while the work goes on.
-    _push_so_far: Callable[[], None] | None = None
+    _reporting: Reporting | None = None
 
     def __init__(self, *, record_path: str | XComArg | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -74,9 +121,9 @@ class EndingTask(ProviderTask):
         self._killed = True
         if self._client is not None:
             self._client.stop(KILLED)
-        if self._push_so_far is not None:
+        if self._reporting is not None:
             # Airflow 3 gives the task five seconds, and what is under way may take longer.
-            Thread(target=self._push_so_far, daemon=True).start()
+            Thread(target=self._reporting.push_so_far, daemon=True).start()
 
     @contextmanager
     def _reported(
@@ -99,44 +146,20 @@ class EndingTask(ProviderTask):
         self._client = self.hook.get_conn()
         if self._killed:
             self._client.stop(KILLED)
-        tries = EarlierTries(context, self.hook.clock)
-        record = EndRecord(self.record_path, _place(context)) if self.record_path else None
-        if record is not None:
-            record.go_on(report)
-        # What an earlier try has ended runs no more; this one would call it ended by others.
-        report.unknown.update(tries.ended, tries.perhaps_ended)
+        reporting = Reporting(context, report, self.record_path, self.hook.clock, more)
         observer = self._client.observer
 
         def ended(id: str) -> None:
-            tries.note(id)
+            reporting.earlier.note(id)
             observer.count("ended")
 
         report.on_ended = ended
-        lock = Lock()
-
-        def push() -> None:
-            if not report.requested:
-                return
-            try:
-                context["ti"].xcom_push(key="return_value", value=report.json() | more())
-            except Exception:
-                log.exception("The report could not be pushed: %s", report.json())
-
-        def push_so_far() -> None:
-            with lock:
-                if self._push_so_far is not None:
-                    log.warning("The task was told to end; waiting for the requests under way. %s", report)
-                    push()
-                    tries.keep(report)
-
-        self._push_so_far = push_so_far
+        self._reporting = reporting
         try:
             try:
-                yield Reporting(tries, record)
+                yield reporting
             finally:
-                # From here on, what is pushed is the last word.
-                with lock:
-                    self._push_so_far = None
+                reporting.work_is_over()
         except TaskDeferred:
             raise
         except BaseException as error:  # also a task's timeout, which strikes anywhere
@@ -145,12 +168,10 @@ class EndingTask(ProviderTask):
             )
             report.give_up(reason, ids)
             log.warning("The task was stopped by %s before it was done. %s", type(error).__name__, report)
-            push()
+            reporting.push()
             raise
         finally:
-            tries.keep(report)
-            if record is not None:
-                record.settle(report)
+            reporting.keep()
 
 
 def _place(context: Context) -> dict[str, Any]:
