@@ -9,8 +9,10 @@ from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.client import PortalClient
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.rest.aio import AsyncClient
-from airflow_provider_workflows.rest.concurrency import FIRST
 from airflow_provider_workflows.rest.driver import Purpose
+
+#: Requests of coalesced reading calls under way at once at most, of all triggers together.
+READS = 4
 
 
 class AsyncBitrix24Client(PortalClient, AsyncClient[Call]):
@@ -26,7 +28,7 @@ class AsyncBitrix24Client(PortalClient, AsyncClient[Call]):
 
     @cached_property
     def _reads(self) -> RequestCoalescer:
-        return RequestCoalescer(self._read, min(self._in_flight, FIRST), delay=self.batch_delay, clock=self._clock)
+        return RequestCoalescer(self._read, min(self._in_flight, READS), delay=self.batch_delay, clock=self._clock)
 
     async def _send(self, call: Call, purpose: Purpose) -> Any:
         if call.repeatable and not call.commands:

@@ -59,9 +59,9 @@ class Batches:
     def __init__(self, each: float | None = None) -> None:
         self._size = BatchSize(BATCH, each=each)
 
-    def next_size(self, left: int, *, trial: bool) -> int:
+    def next_size(self, left: int, *, trial: bool, places: int = 1) -> int:
         """Return how many of the commands left the next batch carries."""
-        return self._size.next_size(left, trial=trial)
+        return self._size.next_size(left, trial=trial, places=places)
 
     def make_batch(self, calls: Sequence[Call]) -> Call:
         """Return one call that does them all; a single one needs no batch around it."""

@@ -22,7 +22,8 @@ from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan
 
 #: Pages that are planned ahead at most, whatever total the portal tells: so many, or so many times those that came.
-PAGES_AHEAD = 1000
+#: They take 12 requests, a quarter of the smallest bucket.
+PAGES_AHEAD = 600
 TIMES_AHEAD = 4
 #: How often as many pages as the list has may be read again, before it is given up.
 TIMES_AGAIN = 20

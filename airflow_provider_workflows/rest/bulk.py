@@ -36,11 +36,12 @@ K = TypeVar("K")
 class Batching(Protocol):
     """How calls go together into requests."""
 
-    def next_size(self, left: int, *, trial: bool) -> int:
+    def next_size(self, left: int, *, trial: bool, places: int = 1) -> int:
         """Return how many of the calls left the next request carries.
 
         :param left: how many are left.
         :param trial: whether it is the one more that was not under way before: a soon answer tells whether that helps.
+        :param places: how many further requests may be under way.
         """
 
     def make_batch(self, calls: Sequence[Any]) -> Sendable:
@@ -56,7 +57,7 @@ class Batching(Protocol):
 class OneByOne:
     """A request for each call."""
 
-    def next_size(self, left: int, *, trial: bool) -> int:  # noqa: ARG002
+    def next_size(self, left: int, *, trial: bool, places: int = 1) -> int:  # noqa: ARG002
         """Return 1."""
         return 1
 
@@ -106,7 +107,8 @@ def send_each(
                 break
             trial = grown and in_flight + 1 == limit
             grown = grown and not trial
-            some = [work.queue.popleft() for _ in range(batching.next_size(len(work.queue), trial=trial))]
+            size = batching.next_size(len(work.queue), trial=trial, places=limit - in_flight)
+            some = [work.queue.popleft() for _ in range(size)]
             yield Submit(batching.make_batch([call_for(item) for item in some]), some, what, len(some))
             in_flight, items_in_flight = in_flight + 1, items_in_flight + len(some)
         try:

@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow_provider_workflows.rest.errors import ApiError, NotProcessedError, UnknownOutcomeError
 
-#: Requests under way before anything is known.
-FIRST = 4
+#: Requests under way before anything is known: TCP's initial window (RFC 6928).
+FIRST = 10
 #: An answer is slow that took so many times the best one's time for each call, and so many seconds more.
 SLOWER, QUICK = 1.5, 1.0
 #: The part of the requests under way that is left after a slow answer.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import calls
+from airflow_provider_workflows.bitrix24.aio import READS as IN_FLIGHT
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
@@ -18,7 +19,6 @@ from airflow_provider_workflows.bitrix24.errors import NotAdministratorError, Op
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.portal import Portal
 from airflow_provider_workflows.rest.clock import Clock
-from airflow_provider_workflows.rest.concurrency import FIRST as IN_FLIGHT
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,

@@ -275,8 +275,8 @@ class TestRepliesWithoutEnd:
         reply = json.dumps({"result": rows, "total": total, "next": 50, "time": {"start": time.time()}})
         control.inject("reply", method=LIST, text=reply)
         assert set(ids(listed(context))) >= set(control.state()["bitrix24"]["workflows"])
-        # A thousand pages are planned ahead, fifty to a request.
-        assert len(control.requests()) <= 24
+        # Six hundred pages are planned ahead, fifty to a request.
+        assert len(control.requests()) <= 16
 
     def test_empty_pages_that_go_on_end_the_list(self, control: Control, context: Any) -> None:
         reply = json.dumps({"result": [], "total": 10**7, "next": 50})

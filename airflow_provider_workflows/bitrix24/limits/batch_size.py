@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 #: Commands of a batch whose answer is to come soon, and seconds that it may take where a command's time is known.
 TRIAL, SOON = 5, 1.0
+#: Seconds that a batch takes at least that is made smaller to have more of them under way: each costs a request.
+LONG = 5.0
 #: Batches left for which one more costs little, also where many workers with such jobs share the portal's bucket.
 FEW = 10
 
@@ -39,15 +41,18 @@ class BatchSize:
         self.each = each = (seconds or 0.0) / max(1, commands)
         self.now = max(1, math.floor(min(grown, self.target / each))) if each else grown
 
-    def next_size(self, left: int, *, trial: bool) -> int:
+    def next_size(self, left: int, *, trial: bool, places: int = 1) -> int:
         """Return how many of the commands left the next batch carries.
 
-        The batches are as few as can be, and carry about as many each: the portal works on several at once.
+        The batches carry about as many each, as the portal works on several at once. They are as few as can be, but
+        as many as there are places if each takes :data:`LONG` even then.
 
         :param left: how many commands are left.
         :param trial: whether its answer is to come soon.
+        :param places: how many further batches may be under way.
         """
-        batches = math.ceil(left / self.now)
+        long_ones = math.floor(left * (self.each or 0.0) / LONG)
+        batches = max(math.ceil(left / self.now), min(places, long_ones))
         size = math.ceil(left / max(1, batches))
         if not trial or size == left or (self.each is None and batches > FEW):
             return size

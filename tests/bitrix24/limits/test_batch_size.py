@@ -29,6 +29,25 @@ class TestTheSizeOfABatch:
         assert len(shares) == -(-commands // most)
         assert max(shares, default=0) - min(shares, default=0) <= 1
 
+    @pytest.mark.parametrize(
+        ("each", "commands", "places", "shares"),
+        [
+            # Ten seconds' worth in each of four places, and not thirty in each of two.
+            (0.5, 80, 4, [20, 20, 20, 20]),
+            # None takes less than five seconds.
+            (0.25, 60, 16, [20, 20, 20]),
+            (0.01, 60, 16, [30, 30]),
+            # What does not fit into the places is not made more for that.
+            (0.5, 200, 3, [50, 50, 50, 50]),
+        ],
+    )
+    def test_slow_commands_are_spread_over_all_places(self, each, commands, places, shares):
+        size, left, seen = BatchSize(50, each=each), commands, list[int]()
+        while left:
+            seen.append(size.next_size(left, trial=False, places=max(1, places - len(seen))))
+            left -= seen[-1]
+        assert seen == shares
+
     def test_halves_at_once_after_a_cut_and_grows_back(self):
         size = BatchSize(50)
         size.halve(50)

@@ -138,7 +138,7 @@ def test_beside_an_application_that_takes_half_a_task_is_hardly_ever_refused(
     assert portal.clock.monotonic() <= 1.05 * (count / 50 - 50) / 1.0
 
 
-@pytest.mark.parametrize(("seconds", "in_flight", "allowed"), [(0.25, 16, 1.25), (0.5, 16, 1.25), (0.25, 4, 3.1)])
+@pytest.mark.parametrize(("seconds", "in_flight", "allowed"), [(0.25, 16, 1.01), (0.5, 16, 1.01), (0.25, 4, 3.1)])
 def test_on_a_slow_portal_as_many_requests_are_soon_under_way_as_help(
     portal: VirtualPortal, seconds: float, in_flight: int, allowed: float
 ) -> None:
@@ -149,7 +149,7 @@ def test_on_a_slow_portal_as_many_requests_are_soon_under_way_as_help(
     portal.run(task.run(plan, longest_pause=None, retry_timeout=RETRY_TIMEOUT))
     assert Counter(effect["id"] for effect in portal.world.journal) == dict.fromkeys(ids, 1)
     assert portal.clock.monotonic() <= allowed * 50 * seconds
-    assert len(portal.world.requests) <= 1.2 * 600 / 50
+    assert len(portal.world.requests) <= 1.5 * 600 / 50
     begins = [request["at"] for request in portal.world.requests]
     ends = [request["at"] + len(request["commands"]) * seconds for request in portal.world.requests]
     assert max(sum(begin <= at < end for begin, end in zip(begins, ends, strict=True)) for at in begins) <= in_flight
