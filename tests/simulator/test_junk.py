@@ -123,6 +123,7 @@ def address(path):
     values,
     st.dictionaries(st.sampled_from(["limit", "offset", "sort", "modelId", "status", "version"]), st.text(max_size=5)),
 )
+@example(PATHS["queue_permissions"], [], {})
 def test_any_call_of_domo(simulator, route, body, query):
     verb, path = route
     headers = {"X-DOMO-Developer-Token": "sim-domo-developer-token", "Content-Type": "application/json"}

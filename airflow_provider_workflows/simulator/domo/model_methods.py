@@ -43,6 +43,7 @@ def set_permissions(call: Call) -> Any:
         raise DomoError(403, "Access is denied")
     found.permissions.update(entries)
     call.world.record("domo", "permissions", found.id, of=list(entries))
+    return permissions(call)
 
 
 def versions(call: Call) -> Any:

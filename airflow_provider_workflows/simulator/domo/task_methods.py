@@ -34,6 +34,7 @@ def set_permissions(call: Call) -> Any:
     entries = call.entries(PERMISSIONS)
     found.permissions.update(entries)
     call.world.record("domo", "queue_permissions", found.id, of=list(entries))
+    return found.full()
 
 
 def queue_tasks(call: Call) -> Any:
