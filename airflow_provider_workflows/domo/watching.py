@@ -111,7 +111,8 @@ def poll_instances(watch: Watch, *, once: bool = False) -> Plan[None]:
     if not watch.answered:
         raise failure
     # The next poll begins with them.
-    watch.left.sort(key=lambda instance_id: instance_id not in unread)
+    first = set(unread)
+    watch.left.sort(key=lambda instance_id: instance_id not in first)
     if failure.retry_after:
         yield Pause(failure.retry_after, reason=failure.message)
 
