@@ -26,12 +26,21 @@ def resume(make: Callable[[], BaseOperator], context: Any, deferred: TaskDeferre
     return make().resume_execution(deferred.method_name, {"event": event}, context)
 
 
-def run_through(make: Callable[[], BaseOperator], context: Any) -> tuple[Any, int]:
+def run_through(
+    make: Callable[[], BaseOperator], context: Any, meanwhile: Callable[[], object] = lambda: None
+) -> tuple[Any, int]:
     """Run a task to its end, in a new worker after each deferral.
 
     :param make: makes the operator.
     :param context: the task's context.
+    :param meanwhile: what happens each time when it has just been deferred.
     :returns: the task's result, and how often it was deferred.
     """
-    with patch.object(polling, "MIN_DEFERRED_SECONDS", 0.0):
+    run_trigger = tasks.run_trigger
+
+    def run(trigger: BaseTrigger) -> Any:
+        meanwhile()
+        return run_trigger(trigger)
+
+    with patch.object(polling, "MIN_DEFERRED_SECONDS", 0.0), patch.object(tasks, "run_trigger", run):
         return tasks.run_through(make, context)

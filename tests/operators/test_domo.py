@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -330,18 +331,21 @@ def test_the_status_is_read_where_the_connection_says(control: Control, connect:
 
 class TestDeferred:
     @staticmethod
-    def cancel(context: Any, instance_id: Any, **how: Any) -> tuple[Any, int]:
+    def cancel(
+        context: Any, instance_id: Any, meanwhile: Callable[[], object] = lambda: None, **how: Any
+    ) -> tuple[Any, int]:
         """Run a task that waits in the triggerer."""
         given = {"wait_for_completion": True, "deferrable": True, "poll_interval": 0.05} | how
-        return run_through(lambda: DomoCancelOperator(task_id="cancel", instance_id=instance_id, **given), context)
+        make = lambda: DomoCancelOperator(task_id="cancel", instance_id=instance_id, **given)  # noqa: E731
+        return run_through(make, context, meanwhile)
 
     @pytest.mark.parametrize("status", [None, "IN_PROGRESS"])
     def test_it_lasts_until_the_cancellation_has_taken_effect(
         self, control: Control, context: Any, status: str | None
     ) -> None:
-        control.configure(cancel_delay=0.3)
+        control.configure(cancel_delay=300.0)
         ids = add(control, 3, status=status)
-        report, deferrals = self.cancel(context, ids)
+        report, deferrals = self.cancel(context, ids, lambda: control.advance(300))
         assert report["by_status"] == {"CANCELED": len(ids)}
         assert (sorted(report["ended_ids"]), report["failed"], deferrals) == (sorted(ids), 0, 1)
         assert len(control.journal("cancel")) == 3
@@ -352,18 +356,18 @@ class TestDeferred:
         assert (sorted(report["ended_ids"]), deferrals) == (sorted(ids), 0)
 
     def test_the_report_keeps_what_was_known_before(self, control: Control, context: Any) -> None:
-        control.configure(cancel_delay=0.3)
+        control.configure(cancel_delay=300.0)
         (running,) = add(control, 1)
         (finished,) = add(control, 1, status="COMPLETED")
         with pytest.raises(NotAllEndedError, match=UNKNOWN):
-            self.cancel(context, [running, finished, UNKNOWN])
+            self.cancel(context, [running, finished, UNKNOWN], lambda: control.advance(300))
         report = context["ti"].xcoms["return_value"]
         assert (report["ended_ids"], report["already_ended_ids"]) == ([running], [finished])
         assert failed_ids(report) == [UNKNOWN]
 
     @pytest.mark.parametrize("edited", [{}, {"ended": [], "failed": {}}, "nonsense"])
     def test_edited_xcoms_change_nothing(self, control: Control, context: Any, edited: Any) -> None:
-        control.configure(cancel_delay=0.3)
+        control.configure(cancel_delay=300.0)
         (mine,) = add(control, 1)
         (foreign,) = add(control, 1)
         with pytest.raises(TaskDeferred) as deferred:
@@ -374,6 +378,7 @@ class TestDeferred:
             edited = {"requested": 1, "ended": [foreign], "already_ended": [], "failed": {}}
         for key in ("checkpoint", "return_value"):
             context["ti"].xcom_push(key, edited)
+        control.advance(300)
         again = DomoCancelOperator(task_id="cancel", instance_id=mine, wait_for_completion=True, deferrable=True)
         report = again.execute_complete(context, fire(deferred.value.trigger))
         assert report["ended_ids"] == [mine]
@@ -385,8 +390,8 @@ class TestDeferred:
         self, control: Control, context: Any, final: str
     ) -> None:
         control.configure(cancel_delay=500.0)
-        (one,) = add(control, 1, finishes_after=0.3, final_status=final)
-        report, _ = self.cancel(context, one)
+        (one,) = add(control, 1, finishes_after=300.0, final_status=final)
+        report, _ = self.cancel(context, one, lambda: control.advance(300))
         assert report["by_status"] == {final: 1}
         assert report["already_ended_ids" if final == "COMPLETED" else "ended_ids"] == [one]
 

@@ -810,7 +810,7 @@ class TestDeferred:
         return make, deferred.value
 
     def test_it_goes_on_when_it_has_ended(self, system: Any, control: Control, context: Any) -> None:
-        control.configure(finishes_after=0.3)
+        control.configure(finishes_after=300.0)
         make, deferred = self.defer(system, context)
         (started,) = starts(control)
         system.finish(started)
