@@ -71,7 +71,7 @@ else
 	@echo "SKIPPED: the tests on Airflow 2.11 need Python 3.11 or 3.12, and PATH has neither."
 endif
 
-test-e2e: $(READY) ## Run tests under Airflow's own services, in two minutes
+test-e2e: $(READY) $(READY_2) ## Run tests under Airflow's own services, in two minutes
 	E2E=1 $(VENV)/bin/pytest tests/e2e
 
 test-cluster: $(VENV_C)/.ready ## Kill parts of a cluster with Celery, Redis and PostgreSQL, in seven minutes

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import SIGKILL
 from subprocess import STDOUT, Popen
@@ -34,6 +34,9 @@ DAGS = [
     "starts_in_the_triggerer",
 ]
 
+#: Where the commands of the Airflows are on which the README's way is gone; `make` makes both if it can.
+AIRFLOWS = {"3.3": Path(sys.executable).parent, "2.11": ROOT / ".venv-2.11" / "bin"}
+
 
 @pytest.fixture(scope="session")
 def simulators() -> Iterator[dict[str, Simulator]]:
@@ -54,9 +57,18 @@ def services(simulators: dict[str, Simulator]) -> Iterator[Services]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def readme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Popen[bytes], Path]]:
-    """Go the README's way beside the other tests, and return the process and its log."""
-    home = tmp_path_factory.mktemp("home")
+def readme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Popen[bytes], Path]]]:
+    """Go the README's way beside the other tests, and return the process and its log, by Airflow's version."""
+    with ExitStack() as stack:
+        yield {
+            version: stack.enter_context(_on_the_way(commands, tmp_path_factory.mktemp("home")))
+            for version, commands in AIRFLOWS.items()
+            if (commands / "airflow").exists()
+        }
+
+
+@contextmanager
+def _on_the_way(commands: Path, home: Path) -> Iterator[tuple[Popen[bytes], Path]]:
     text = (ROOT / "README.md").read_text()
     (dag,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     simulator, way, *_ = re.findall(r"```shell\n(.*?)```", text, re.DOTALL)
@@ -65,7 +77,7 @@ def readme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Popen[byt
     (home / folder).mkdir(parents=True)
     (home / folder / file).write_text(dag)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHONDONT"))}
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{commands}:{os.environ['PATH']}"
     with Simulator() as portal, (home / "log").open("wb") as log:
         seed(portal.control)
         process = Popen(

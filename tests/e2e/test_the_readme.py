@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from subprocess import Popen
 
+import pytest
+
 from tests.e2e.services import PATIENCE
 
 #: What the README says that the two runs log.
@@ -16,8 +18,13 @@ LOGGED = (
 )
 
 
-def test_the_first_dag_shows_what_is_stuck_and_then_ends_it(readme: tuple[Popen[bytes], Path]) -> None:
-    process, log = readme
+@pytest.mark.parametrize("version", ["3.3", "2.11"])
+def test_the_first_dag_shows_what_is_stuck_and_then_ends_it(
+    readme: dict[str, tuple[Popen[bytes], Path]], version: str
+) -> None:
+    if version not in readme:
+        pytest.skip(f"there is no Airflow {version}: `make test-{version}` makes it, where there is a Python for it")
+    process, log = readme[version]
     status = process.wait(PATIENCE)
     text = log.read_text()
     assert status == 0, text
