@@ -45,8 +45,8 @@ _BITRIX24_FIELDS = {
     "verify": _VERIFY,
     "client_id": _field(
         "Application id",
-        "Client id of a local application, instead of a webhook. Run `python -m "
-        "airflow_provider_workflows authorize <connection id>` afterwards.",
+        "Client id of a local application, instead of a webhook. Afterwards run: python -m "
+        "airflow_provider_workflows authorize <connection id>",
     ),
     "client_secret": _field("Application key", "Client secret of the local application.", format="password"),
     "token_url": _field(

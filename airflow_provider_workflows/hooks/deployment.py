@@ -39,6 +39,6 @@ def _check_deployment(*, shared: bool) -> Finding:
     # Kubernetes sets it in every container.
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return Finding("pace", "defect", f"this process runs in a pod and paces by itself. {_SHARE}")
-    if "LocalExecutor" in executor or not executor:
+    if any(local in executor for local in ("LocalExecutor", "SequentialExecutor")) or not executor:
         return Finding("pace", "ok", "this host's processes pace as one")
     return Finding("pace", "warning", f"with {executor}, workers on several hosts pace each by itself. {_SHARE}")

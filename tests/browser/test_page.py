@@ -72,6 +72,31 @@ def test_it_shows_what_runs_and_what_was_cleaned_up(page: Browser, simulator: Si
     page.picture("page", whole=True)
 
 
+DARK = "rgb(15, 22, 29)"
+GROUND = "return getComputedStyle(document.body).backgroundColor"
+
+
+def test_it_is_dark_when_the_browser_is(page: Browser) -> None:
+    assert page.driver.execute_script(GROUND) != DARK
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    assert page.driver.execute_script(GROUND) == DARK
+
+
+def test_in_airflows_frame_it_is_dark_when_airflow_is_and_at_once(page: Browser) -> None:
+    page.driver.execute_script("localStorage.setItem('theme', 'dark')")
+    page.open("plugin/workflows")
+    page.driver.switch_to.frame(page.find("iframe"))
+    page.find(PORTAL)
+    assert page.driver.execute_script(GROUND) == DARK
+    page.driver.execute_script("parent.document.documentElement.classList.remove('dark')")
+    wait_for(lambda: _light(page))
+
+
+def _light(page: Browser) -> None:
+    assert page.driver.execute_script(GROUND) != DARK
+
+
 def test_nothing_is_loaded_from_outside(page: Browser) -> None:
     page.requested()
     page.open("workflows-page/")

@@ -158,6 +158,11 @@ class TestPace:
         monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
         assert "a pod of its own" in defects("bitrix24_default")["pace"]
 
+    @pytest.mark.parametrize("executor", ["LocalExecutor", "SequentialExecutor"])
+    def test_one_host_needs_no_store(self, control: Control, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+        assert "pace" not in {**defects("bitrix24_default"), **warnings("bitrix24_default")}
+
     def test_celery_may_have_workers_on_several_hosts(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
         assert "extra.shared_store" in warnings("bitrix24_default")["pace"]

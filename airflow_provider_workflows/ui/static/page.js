@@ -159,5 +159,15 @@ document.addEventListener("click", (event) => {
   Object.assign(window.parent.document.createElement("a"), { href, target, rel }).click();
 });
 
+// It is also as light or dark as Airflow is, which has a switch for that.
+if (window.parent !== window) {
+  const airflow = window.parent.document.documentElement;
+  const follow = () => {
+    document.documentElement.dataset.theme = airflow.classList.contains("dark") ? "dark" : "light";
+  };
+  follow();
+  new MutationObserver(follow).observe(airflow, { attributeFilter: ["class"] });
+}
+
 show();
 setInterval(() => document.hidden || show(), EVERY);
