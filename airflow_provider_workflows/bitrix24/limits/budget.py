@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,7 +31,7 @@ class Budget:
     def read(cls, content: bytes | None) -> Budget | None:
         """Return what a record holds; ``None`` if it is new, or its writer was killed half-way."""
         try:
-            return _adapter().validate_json(content or b"")
+            return _ADAPTER.validate_json(content or b"")
         except ValidationError:
             return None
 
@@ -46,7 +45,7 @@ class Budget:
             for credential, methods in self.operating.items()
         }
         self.operating = {credential: methods for credential, methods in counting.items() if methods}
-        return _adapter().dump_json(self)
+        return _ADAPTER.dump_json(self)
 
     def operating_time(self, credential: str, limits: Limits, now: float) -> OperatingTime:
         """Return the running time of the methods that a credential calls.
@@ -58,9 +57,8 @@ class Budget:
         return OperatingTime(limits.operating_limit, self.operating.setdefault(credential, {}), now)
 
 
-@cache
-def _adapter() -> TypeAdapter[Budget]:
-    return TypeAdapter(Budget)
+# It takes some milliseconds, for which the first request would have to wait.
+_ADAPTER = TypeAdapter(Budget)
 
 
 def methods_of(call: Call) -> Counter[str]:
