@@ -21,7 +21,7 @@ from airflow_provider_workflows.operators.bitrix24 import (
 )
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.errors import ApiError, ArgumentError
 from airflow_provider_workflows.rest.plans import ATTEMPTS
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks import earlier_tries
@@ -360,6 +360,18 @@ class TestOnlyWhatStillMatches:
         with refused(FilterError, match="filters is empty"):
             task.execute(context)
         assert running(control) == set(stuck)
+
+    @pytest.mark.parametrize("guard", ["max_workflows", "record_path"])
+    def test_nor_does_a_guard_that_was_given_turn_out_to_be_none(
+        self, control: Control, context: Any, guard: str
+    ) -> None:
+        ids = add(control, 2, TEMPLATE_ID=7)
+        given: dict[str, Any] = {"filters": {"TEMPLATE_ID": 7}, "action": "kill", guard: "{{ found }}"}
+        task = CleanUpWorkflowsOperator(task_id="clean_up", **given)
+        setattr(task, guard, None)
+        with refused(ArgumentError, match=f"{guard} must be .* not None"):
+            task.execute(context)
+        assert running(control) == set(ids)
 
     def test_it_costs_one_request_for_each_fifty(self, control: Control, context: Any) -> None:
         ids = add(control, 100, TEMPLATE_ID=7)
