@@ -274,7 +274,7 @@ def clean_up(
     if not work.listed:
         seen = yield Now()
         limit = PART if work.was_paused else (FIRST_PART if in_parts else None)
-        todo = yield from _by_the_portals_clock(_list(select, work, limit), work)
+        todo = yield from _note_begin(_list(select, work, limit), work)
         if work.was_paused:
             # Those that were read before the pause are not known any more, and those that were read first come first.
             todo = {}
@@ -359,7 +359,7 @@ def _list(select: Selector, work: CleanUp, limit: int | None) -> Plan[dict[str, 
             return read
 
 
-def _by_the_portals_clock(plan: Plan[T], work: CleanUp) -> Plan[T]:
+def _note_begin(plan: Plan[T], work: CleanUp) -> Plan[T]:
     """Run a plan, and note when its first call was answered, by the clock by which workflows are started."""
 
     def perform(step: Step) -> Plan[Any]:

@@ -35,7 +35,7 @@ def observer_for(conn_type: str, base_url: str, clock: Clock) -> Observer:
     return AirflowObserver(conn_type, host, _stats() if metrics else None, _tracer() if traces else None, clock)
 
 
-class AirflowObserver:
+class AirflowObserver(Observer):
     """Tells Airflow's metrics and traces what a client does.
 
     :param conn_type: metrics' names begin with it.

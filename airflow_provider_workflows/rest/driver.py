@@ -22,7 +22,7 @@ from airflow_provider_workflows.rest.errors import (
     ReplyLostError,
     StoppedError,
 )
-from airflow_provider_workflows.rest.observer import UNOBSERVED, Observer
+from airflow_provider_workflows.rest.observer import UNOBSERVED
 from airflow_provider_workflows.rest.plans import (
     Blocking,
     Collect,
@@ -38,7 +38,7 @@ from airflow_provider_workflows.rest.plans import (
     Submit,
 )
 from airflow_provider_workflows.rest.progress import PauseLog, ProgressLog, Stats
-from airflow_provider_workflows.rest.protocol import IN_FLIGHT, RateLimiter, Request, Response, Unlimited, Wire
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT, RateLimiter, Request, Response, Wire
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Driver(Generic[C]):
         #: How calls look on the wire, and the credential.
         self.wire = wire
         self._runtime = runtime
-        self._limiter: RateLimiter[C] = limiter or Unlimited()
+        self._limiter: RateLimiter[C] = limiter or RateLimiter()
         self._concurrency = Concurrency(in_flight)
         self._clock = clock
         self._stop_reason = ""
@@ -146,7 +146,7 @@ class Driver(Generic[C]):
         #: What was done so far.
         self.stats = Stats()
         #: Is told of it while it goes on.
-        self.observer: Observer = UNOBSERVED
+        self.observer = UNOBSERVED
         #: What sends a call of a plan, and returns its result or error.
         self.send: Callable[[C, Purpose], Awaitable[Any]] = self.attempt
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+
+_NOTHING = nullcontext()
 
 
-class Observer(Protocol):
-    """Is told what a client does. Called from several threads, and in the event loop; must not block or raise."""
+class Observer:
+    """Is told what a client does; this one heeds nothing of it.
+
+    Called from several threads, and in the event loop; must not block or raise.
+    """
 
     def count(self, name: str, amount: int = 1, **tags: str) -> None:
         """Note that something happened.
@@ -18,23 +22,12 @@ class Observer(Protocol):
         :param tags: e.g. ``reason``.
         """
 
-    def request(self, call: str) -> AbstractContextManager[object]:
+    def request(self, call: str) -> AbstractContextManager[object]:  # noqa: ARG002
         """Note a request that is under way while the context lasts, and how long that is.
 
         :param call: the call's name.
         """
-
-
-class Unobserved:
-    """For a client that nobody watches."""
-
-    def count(self, name: str, amount: int = 1, **tags: str) -> None:
-        """Note nothing."""
-
-    def request(self, call: str) -> AbstractContextManager[object]:  # noqa: ARG002
-        """Note nothing."""
         return _NOTHING
 
 
-_NOTHING = nullcontext()
-UNOBSERVED: Observer = Unobserved()
+UNOBSERVED = Observer()

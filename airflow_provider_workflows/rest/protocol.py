@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from airflow_provider_workflows.rest.errors import InvalidCallError, ReplyLostError, UnreadableReplyError
@@ -72,29 +72,19 @@ class Wire(Protocol[C_contra]):
         """
 
 
-class RateLimiter(Protocol[C_contra]):
-    """When calls may be sent. Called from several threads; may block for moments."""
+class RateLimiter(Generic[C_contra]):
+    """When calls may be sent; this one lets them go at once. Called from several threads; may block for moments."""
 
-    def acquire(self, call: C_contra) -> Iterator[float]:
+    def acquire(self, call: C_contra) -> Iterator[float]:  # noqa: ARG002
         """Take a place for the call, with the first wait that is asked for.
 
         :returns: seconds to wait, one wait after the other; when there is none more, the call is to be sent.
         :raises ApiError: if it must not be sent now; ``retry_after`` says when.
         """
+        return iter(())
 
     def release(self, call: C_contra, outcome: Any) -> None:
         """Learn from what became of the call: its result, or an ``ApiError``."""
-
-
-class Unlimited:
-    """For a server without known limits."""
-
-    def acquire(self, call: Any) -> Iterator[float]:  # noqa: ARG002
-        """Let it go at once."""
-        return iter(())
-
-    def release(self, call: Any, outcome: Any) -> None:
-        """Learn nothing."""
 
 
 def encode_body(call: str, request: Request) -> tuple[dict[str, str], bytes | None]:

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.errors import ApiError, ServerError
 from airflow_provider_workflows.rest.plans import Collect, Plan, Submit
-from airflow_provider_workflows.rest.protocol import Request, Response
+from airflow_provider_workflows.rest.protocol import RateLimiter, Request, Response
 
 SECRET = "c0deInThePath"
 URL = f"https://acme.example/rest/1/{SECRET}/call"
@@ -70,7 +70,7 @@ def gather(*words: Any) -> Plan[dict[Any, Any]]:
 
 
 @dataclass
-class CountingLimiter:
+class CountingLimiter(RateLimiter[Any]):
     """Notes who came and went, and has them wait for their turn."""
 
     turn: float = 0.0

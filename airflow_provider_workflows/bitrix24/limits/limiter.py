@@ -18,6 +18,7 @@ from airflow_provider_workflows.bitrix24.portal import Portal, budget_name
 from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.records.store import MemoryRecordStore, RecordStore
 from airflow_provider_workflows.rest.errors import ApiError
+from airflow_provider_workflows.rest.protocol import RateLimiter
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ class _Place:
     held: float = 0.0
 
 
-class PortalRateLimiter:
+class PortalRateLimiter(RateLimiter[Call]):
     """Says when a call may be sent to a portal, and learns from what comes back. Safe for threads.
 
     What is known is one record in a store, so it is known to all who share that. Each request changes it once, before
