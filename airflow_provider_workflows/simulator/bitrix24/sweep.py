@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_provider_workflows.simulator.bitrix24.dates import timestamp
 from airflow_provider_workflows.simulator.bitrix24.workflows import Workflow, Workflows
 
-DAY = 86_400
+HOUR, DAY = 3_600, 86_400
 
 
 class Sweep:
@@ -24,7 +24,8 @@ class Sweep:
         :param now: the time
         """
         if self._next is None:
-            self._next = timestamp("tomorrow +1 hour", offset, now)
+            # Before one o'clock the next one is today's.
+            self._next = timestamp("tomorrow +1 hour", offset, now - HOUR)
         due: dict[str, Workflow] = {}
         while self._next is not None and self._next <= now:
             rows = {row.id: row for row in workflows.paused_too_long(self._next)}
