@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from airflow_provider_workflows.bitrix24 import calls
-from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply
+from airflow_provider_workflows.bitrix24.calls import BATCH, Call, Reply, batch
 from airflow_provider_workflows.bitrix24.limits.batch_size import BatchSize
+from airflow_provider_workflows.rest.bulk import Batching
 from airflow_provider_workflows.rest.errors import ApiError, ReplyLostError, ServerError
 from airflow_provider_workflows.rest.plans import Plan, RetryState, send
 
@@ -22,11 +22,11 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
     :raises ApiError: if one of them fails.
     """
     replies: dict[int, Reply] = {}
-    retries = RetryState()
+    batches, retries = Batches(), RetryState()
     while True:
         left = [nth for nth in range(len(reads)) if nth not in replies]
-        call = make_batch([reads[nth] for nth in left])
-        outcomes = _outcomes(left, (yield from send(call)))
+        call = batches.make_batch([reads[nth] for nth in left])
+        outcomes = batches.outcomes(left, (yield from send(call)))
         failures = [outcome for outcome in outcomes.values() if isinstance(outcome, ApiError)]
         replies |= {nth: outcome for nth, outcome in outcomes.items() if isinstance(outcome, Reply)}
         if not failures:
@@ -50,7 +50,7 @@ def read_again(errors: Mapping[K, ApiError]) -> Plan[list[K]]:
     return list(errors)
 
 
-class Batches:
+class Batches(Batching):
     """Up to 50 commands to a request, sized by the time that the portal takes for a command, halved when one is cut.
 
     :param each: seconds that a command takes, as far as is known.
@@ -65,11 +65,15 @@ class Batches:
 
     def make_batch(self, calls: Sequence[Call]) -> Call:
         """Return one call that does them all; a single one needs no batch around it."""
-        return make_batch(calls)
+        return calls[0] if len(calls) == 1 else batch({f"c{nth}": call for nth, call in enumerate(calls)})
 
     def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:
         """Return each item's own outcome out of that of the request."""
-        return _outcomes(items, outcome)
+        if len(items) == 1:
+            return {items[0]: outcome}
+        if isinstance(outcome, ApiError):
+            return dict.fromkeys(items, outcome)
+        return dict(zip(items, outcome.result.values(), strict=True))
 
     def learn(self, size: int, outcome: Any) -> None:
         """Learn from a request how many commands the next one may carry."""
@@ -78,22 +82,3 @@ class Batches:
         elif isinstance(outcome, (ReplyLostError, ServerError)):
             # Perhaps the portal was still working on it when it was cut.
             self._size.halve(size)
-
-
-def make_batch(commands: Sequence[Call]) -> Call:
-    """Return one call that does them all; a single one needs no batch around it.
-
-    :param commands: one to 50 calls.
-    """
-    if len(commands) == 1:
-        return commands[0]
-    return calls.batch({f"c{nth}": call for nth, call in enumerate(commands)})
-
-
-def _outcomes(items: Sequence[K], outcome: Any) -> dict[K, Reply | ApiError]:
-    """Return each item's own outcome out of that of the request."""
-    if len(items) == 1:
-        return {items[0]: outcome}
-    if isinstance(outcome, ApiError):
-        return dict.fromkeys(items, outcome)
-    return dict(zip(items, outcome.result.values(), strict=True))

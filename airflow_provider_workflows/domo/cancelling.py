@@ -13,7 +13,7 @@ from airflow_provider_workflows.domo import calls
 from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError
 from airflow_provider_workflows.domo.models import CANCELED, COMPLETED, TERMINAL_STATUSES, Instance
 from airflow_provider_workflows.domo.watching import Watch, poll_instances
-from airflow_provider_workflows.rest.bulk import OneByOne, send_each
+from airflow_provider_workflows.rest.bulk import Batching, send_each
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     ApiError,
@@ -129,7 +129,7 @@ def cancel_instances(
     return report
 
 
-class _OneInstanceEach(OneByOne):
+class _OneInstanceEach(Batching):
     """A request for each instance, which shows its status as it was when the request arrived."""
 
     def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:

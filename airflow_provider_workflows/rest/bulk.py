@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from airflow_provider_workflows.rest.errors import (
     ApiError,
@@ -33,44 +33,28 @@ MOST_UNKNOWN = 50
 K = TypeVar("K")
 
 
-class Batching(Protocol):
-    """How calls go together into requests."""
+class Batching:
+    """How calls go together into requests; this one: a request for each call."""
 
-    def next_size(self, left: int, *, trial: bool, places: int = 1) -> int:
+    def next_size(self, left: int, *, trial: bool, places: int = 1) -> int:  # noqa: ARG002
         """Return how many of the calls left the next request carries.
 
         :param left: how many are left.
         :param trial: whether it is the one more that was not under way before: a soon answer tells whether that helps.
         :param places: how many further requests may be under way.
         """
-
-    def make_batch(self, calls: Sequence[Any]) -> Sendable:
-        """Return one call that does them all."""
-
-    def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:
-        """Return each item's own result or error out of that of the request."""
-
-    def learn(self, size: int, outcome: Any) -> None:
-        """Learn from a request how many calls the next one may carry."""
-
-
-class OneByOne:
-    """A request for each call."""
-
-    def next_size(self, left: int, *, trial: bool, places: int = 1) -> int:  # noqa: ARG002
-        """Return 1."""
         return 1
 
     def make_batch(self, calls: Sequence[Any]) -> Sendable:
-        """Return the call."""
+        """Return one call that does them all."""
         return calls[0]  # type: ignore[no-any-return]
 
     def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:
-        """Return the outcome."""
+        """Return each item's own result or error out of that of the request."""
         return {items[0]: outcome}
 
     def learn(self, size: int, outcome: Any) -> None:
-        """Learn nothing."""
+        """Learn from a request how many calls the next one may carry."""
 
 
 def send_each(

@@ -17,7 +17,7 @@ import pytest
 from pydantic import BaseModel
 
 from airflow_provider_workflows.rest.aio import AsyncClient
-from airflow_provider_workflows.rest.bulk import OneByOne, send_each
+from airflow_provider_workflows.rest.bulk import Batching, send_each
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError, RateLimitError, RejectedError, ServerError
 from airflow_provider_workflows.rest.plans import Plan, poll_until, read_list, send
@@ -92,7 +92,7 @@ def cancel_jobs(jobs: list[str]) -> Plan[EndReport]:
                 report.gone(job)
         return []
 
-    yield from send_each(jobs, cancel, lambda job, _: report.end(job), settle, what="jobs", batching=OneByOne())
+    yield from send_each(jobs, cancel, lambda job, _: report.end(job), settle, what="jobs", batching=Batching())
     return report
 
 
