@@ -203,15 +203,8 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         store, name = record_store(settings.shared_store, clock), budget_name(portal.base_url)
         return PortalRateLimiter(limits, store, name, settings.credential_id, away=away, clock=clock)
 
-    def record_store(self) -> RecordStore:
-        """Return the store in which this connection's rate limit is kept; its ``str`` says where that is.
-
-        :raises ConnectionFieldError: if a connection cannot be used, with the field's name.
-        """
-        return self.store_of(self._read_connection())
-
-    def store_of(self, settings: PortalSettings) -> RecordStore:
-        """Return the store in which a connection's rate limit is kept.
+    def record_store(self, settings: PortalSettings) -> RecordStore:
+        """Return the store in which a connection's rate limit is kept; its ``str`` says where that is.
 
         :param settings: what the connection says.
         :raises ConnectionFieldError: if the store's connection cannot be used, with the field's name.
@@ -239,7 +232,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def _check_here(self, settings: PortalSettings) -> list[Finding]:
         from airflow_provider_workflows.hooks.deployment import check_pace
 
-        found = check_pace(self.store_of(settings), shared=settings.shared_store is not None)
+        found = check_pace(self.record_store(settings), shared=settings.shared_store is not None)
         kept = self._tokens_of(settings)
         if kept is None:
             return found

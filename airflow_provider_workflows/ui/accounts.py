@@ -95,7 +95,7 @@ def portal(conn_id: str) -> dict[str, Any]:
     hook.retry_timeout = 0.0
     try:
         settings = _brief(hook.read_settings(_connection(conn_id)))
-        base_url, store = settings.account.base_url, hook.store_of(settings)
+        base_url, store = settings.account.base_url, hook.record_store(settings)
         # An application's tokens are each connection's own, perhaps of people who see something else.
         name = f"bitrix24 {base_url} {conn_id} {settings.account.credential_id}"
         shown = _once_a_minute(store, name, lambda: _overview(hook.client_of(settings)))

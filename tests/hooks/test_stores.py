@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import BaseHook
 from fakeredis import FakeRedis, FakeServer
 
 from airflow_provider_workflows.bitrix24 import calls
@@ -159,8 +160,9 @@ class TestOfAPortal:
         fields = {"conn_type": "bitrix24", "host": "acme.bitrix24.com", "login": "1", "password": PASSWORD}
         monkeypatch.setenv("AIRFLOW_CONN_OWN", json.dumps(fields))
         monkeypatch.setenv("AIRFLOW_CONN_ALL", json.dumps({**fields, "extra": {"shared_store": "shared"}}))
-        assert str(Bitrix24Hook("all").record_store()) == "Redis at redis.acme.com:6379"
-        assert "files of this host" in str(Bitrix24Hook("own").record_store())
+        settings = {id: Bitrix24Hook.read_settings(BaseHook.get_connection(id)) for id in ("all", "own")}
+        assert str(Bitrix24Hook("all").record_store(settings["all"])) == "Redis at redis.acme.com:6379"
+        assert "files of this host" in str(Bitrix24Hook("own").record_store(settings["own"]))
 
     def test_requests_of_many_hosts_keep_some_distance_from_the_limit(
         self, connection: Any, monkeypatch: pytest.MonkeyPatch
