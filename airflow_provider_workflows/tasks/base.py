@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
-from airflow_provider_workflows.rest.errors import ProviderError
+from airflow_provider_workflows.rest.errors import ArgumentError, ProviderError
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,10 @@ class SensorArguments(TaskArguments, total=False):
 R = TypeVar("R")
 
 
+#: Arguments that may be left out, but without which a task would do more, or something else, than was meant.
+NEVER_LOST = ("max_workflows", "record_path", "parameters", "data")
+
+
 class ProviderTask(BaseOperator):
     """An operator or a sensor of this provider.
 
@@ -110,6 +114,8 @@ class ProviderTask(BaseOperator):
 
     #: The hook of the account that is worked on.
     hook: Any
+
+    _given: Sequence[str] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have whatever Airflow calls in a task fail it for good where a retry cannot help."""
@@ -125,8 +131,15 @@ class ProviderTask(BaseOperator):
     def _check(self) -> None:
         """Refuse arguments that cannot be right. What holds a template, or comes from XCom, is passed over."""
 
+    def _check_given(self) -> None:
+        """Refuse to go on without an argument that was given, and that turned out to be nothing."""
+        for name in self._given:
+            if getattr(self, name) is None:
+                raise ArgumentError(f"{name} was given, and is None (did a template or an upstream task give nothing?)")
+
     def _check_made(self) -> None:
         """Check the arguments of a task that was just made in a Dag file: what is wrong there is an import error."""
+        self._given = [name for name in NEVER_LOST if getattr(self, name, None) is not None]
         # Airflow makes one map index of a mapped task when it runs, where an error would be retried.
         if not getattr(self, "_BaseOperator__from_mapped", False):
             self._check()

@@ -109,11 +109,11 @@ class EndingTask(ProviderTask):
     def __init__(self, *, record_path: str | XComArg | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.record_path: Any = record_path
-        self._wants_record = record_path is not None
 
     def _check(self) -> None:
         super()._check()
-        if self._wants_record:
+        self._check_given()
+        if self.record_path is not None:
             check_final(self.record_path, "record_path", check_path)
 
     def on_kill(self) -> None:

@@ -120,6 +120,7 @@ class StartOperator(ProviderTask):
 
     def execute(self, context: Context) -> Any:
         """Start it, and wait for its end if that is wanted."""
+        self._check_given()
         self._start_once = self._once(context)
         with self._at_work():
             log.info("Starting %s; see %s", escape_controls(self._about()), self._show(None, context))

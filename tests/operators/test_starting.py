@@ -293,6 +293,15 @@ class TestStart:
             operator.execute(context)
         assert control.requests() == []
 
+    def test_inputs_that_an_upstream_task_left_empty_start_nothing(
+        self, system: Any, control: Control, context: Any
+    ) -> None:
+        operator = system.operator(**{system.inputs: "{{ params.given }}"})
+        setattr(operator, system.inputs, None)
+        with refused(ArgumentError, match=f"{system.inputs} was given, and is None"):
+            operator.execute(context)
+        assert control.requests() == []
+
     def test_a_document_with_as_many_workflows_as_may_be_takes_the_retry_when_one_has_ended(
         self, control: Control, context: Any
     ) -> None:

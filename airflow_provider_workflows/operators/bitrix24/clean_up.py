@@ -128,8 +128,6 @@ class _CleanUpOperator(EndingTask, Bitrix24Task):
         self.action = action
         self.status: Any = status
         self.max_workflows = max_workflows
-        #: An upstream task that gave nothing must not take the bound away.
-        self._needs_bound = max_workflows is not None
         # Airflow's operators have a method dry_run().
         self.is_dry_run = dry_run
 
@@ -138,7 +136,7 @@ class _CleanUpOperator(EndingTask, Bitrix24Task):
         check_one_of(self.action, "action", ("terminate", "kill"))
         if self.action == "kill" and self.status is not None:
             raise ArgumentError("status goes with action 'terminate': 'kill' leaves no record to show it on")
-        if self._needs_bound:
+        if self.max_workflows is not None:
             check_final(self.max_workflows, "max_workflows", as_positive_int)
         check_final(self.is_dry_run, "dry_run", as_bool)
 
