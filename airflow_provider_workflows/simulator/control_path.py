@@ -12,6 +12,7 @@ from airflow_provider_workflows.simulator.bitrix24 import flows
 from airflow_provider_workflows.simulator.bitrix24.dates import timestamp
 from airflow_provider_workflows.simulator.bitrix24.workflows import from_fields, generated
 from airflow_provider_workflows.simulator.faults import Fault
+from airflow_provider_workflows.simulator.settings import LONGEST
 from airflow_provider_workflows.simulator.world import Webhook, World
 
 DAY = 86_400
@@ -160,9 +161,7 @@ class ControlPath:
 
     def _add_tasks(self, given: list[dict[str, Any]]) -> None:
         for fields in given:
-            self.world.directory.tasks.append(
-                {"ID": 1 + len(self.world.directory.tasks), "STATUS": 0, "USER_STATUS": 0, **fields}
-            )
+            self.world.directory.add_task(fields)
 
     def _add_domo_models(self, given: list[dict[str, Any]]) -> list[str]:
         return [self.world.instances.add_model(fields).id for fields in given]
@@ -194,7 +193,7 @@ class ControlPath:
 
     def _advance(self, given: dict[str, Any]) -> None:
         seconds = given["seconds"]
-        if not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
-            raise ValueError(f"The clock is moved on by seconds, 0 or more, not by {seconds!r}")
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
+            raise ValueError(f"The clock is moved on by seconds, from 0 to {LONGEST:.0f}, not by {seconds!r}")
         self.world.settle()  # what is so now, goes on from here
         self.world.clock.advance(seconds)

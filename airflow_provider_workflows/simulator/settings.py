@@ -32,7 +32,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "null_status": ("json", "string", "missing"),
     "domo_blocked": ("", "page", "redirect"),
 }
-ANYTHING = re.compile(r".*", re.DOTALL)
+#: Seconds by which a clock may be moved: some thirty years, so that dates stay dates.
+LONGEST = 1e9
 FORMATS = {
     "server_offset": re.compile(r"[+-](0[0-9]|1[0-4]):[0-5][0-9]"),
     "domo_user": re.compile(r"[0-9]{1,18}"),
@@ -174,16 +175,20 @@ def _checked(name: str, default: Any, value: Any) -> Any:
         fits = value is None or (_is_number(value) and value >= 0)
     elif isinstance(default, bool):
         fits = isinstance(value, bool)
+    elif name == "oauth_error_status":
+        fits = isinstance(value, int) and 400 <= value <= 599
     elif isinstance(default, int):
         fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     elif isinstance(default, float):
-        fits = _is_number(value) and (value >= 0 or name == "clock_ahead")
+        fits = _is_number(value) and (abs(value) <= LONGEST if name == "clock_ahead" else value >= 0)
     elif isinstance(default, dict):
-        fits = isinstance(value, dict) and all(_is_number(seconds) for seconds in value.values())
+        fits = isinstance(value, dict) and all(_is_number(seconds) and seconds >= 0 for seconds in value.values())
     elif isinstance(default, list):
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
     else:
-        fits = isinstance(value, str) and bool(FORMATS.get(name, ANYTHING).fullmatch(value))
+        # Some go into headers.
+        fits = isinstance(value, str) and value.isprintable()
+        fits = fits and (name not in FORMATS or bool(FORMATS[name].fullmatch(value)))
     if not fits:
         raise ValueError(f"{value!r} does not fit the setting {name}")
     return value

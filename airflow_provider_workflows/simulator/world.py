@@ -39,6 +39,15 @@ class Webhook:
     scopes: list[str] | None = None
     admin: bool | None = None
 
+    def __post_init__(self) -> None:
+        scopes = [] if self.scopes is None else self.scopes
+        if type(self.user) is not int or self.user <= 0 or not isinstance(self.code, str):
+            raise ValueError(f"A webhook has a user and a code, not {self.user!r} and {self.code!r}")
+        if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+            raise ValueError(f"A webhook's scopes are a list of texts, not {scopes!r}")
+        if not isinstance(self.admin, bool | None):
+            raise ValueError(f"A webhook's admin is true or false, not {self.admin!r}")
+
 
 class World:
     """

@@ -26,6 +26,10 @@ FOLDER = Path(package.__file__).parent
         ({"language": "xx"}, "'de', 'ru', 'en'"),
         ({"bucket_capacity": "50"}, "bucket_capacity"),
         ({"is_admin": 1}, "is_admin"),
+        ({"oauth_error_status": 7}, "oauth_error_status"),
+        ({"oauth_redirect": "https://localhost/\r\nX: y"}, "oauth_redirect"),
+        ({"method_seconds": {"scope": -1}}, "method_seconds"),
+        ({"clock_ahead": 1e12}, "clock_ahead"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_an_error_and_changes_nothing(control, settings, text):
@@ -84,7 +88,16 @@ def test_the_same_workflows_cannot_be_generated_twice(control):
     [
         ("add_workflows", {"COLOUR": 1}),
         ("add_workflows", {"STARTED": "soon"}),
+        ("add_workflows", {"state": "flying"}),
+        ("add_workflows", {"paused": "yes"}),
+        ("add_tasks", {"COLOUR": 1}),
+        ("add_webhooks", {"user": "a\r\nX: y", "code": "c"}),
+        ("add_webhooks", {"user": 7, "code": "c", "scopes": "task"}),
+        ("add_webhooks", {"user": 7, "code": "c", "admin": "no"}),
         ("add_domo_instances", {"status": 7}),
+        ("add_domo_models", {"colour": 1}),
+        ("add_domo_models", {"versions": "1.0.0"}),
+        ("add_domo_queues", {"colour": 1}),
     ],
 )
 def test_a_row_that_cannot_be_is_an_error(control, add, row):

@@ -28,7 +28,9 @@ MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_sco
 
 NAMES = ["ID", "FILTER", "SELECT", "ORDER", "start", "cmd", "halt", "flowId", "flowData", "name", "full", "sort"]
 NAMES += ["TEMPLATE_ID", "DOCUMENT_ID", "PARAMETERS", "USER_ID", "MESSAGE", "ATTACH", "DIALOG_ID", "TAG"]
+NAMES += ["TASK_ID", "TASK_IDS", "STATUS", "EVENT_TOKEN", "LOG_MESSAGE", "FROM_USER_ID", "TO_USER_ID"]
 FIELDS = ["ID", ">ID", "STARTED", "<STARTED", "!TEMPLATE_ID", "@ID", "%NAME", "ACTIVE", "id", "responsibleList"]
+FIELDS += ["PreGeneratedWorkflowId", "permissions", "type", "userId", "tasksId", "createdOn", "status", "orderByString"]
 scalars = st.one_of(
     st.none(),
     st.booleans(),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
+import requests
+
+from airflow_provider_workflows.simulator import Simulator
 
 TERMINATE, KILL, START = (f"bizproc.workflow.{verb}" for verb in ("terminate", "kill", "start"))
 DEAL = ["crm", "CCrmDocumentDeal", "DEAL_5"]
@@ -201,6 +203,19 @@ class TestTheRuntimesOwnKeys:
         assert len(control.journal("start")) == 1
 
 
+class Stopped:
+    """A clock that stands still, some minutes after an hour in Greenwich."""
+
+    def __init__(self, hour):
+        self.now = 1_767_225_600.0 + hour * 3600 + 420
+
+    def time(self):
+        return self.now
+
+    def monotonic(self):
+        return self.now
+
+
 DAY = 86_400
 LONG_AGO = "-8 days"
 
@@ -229,21 +244,24 @@ class TestPausedTooLong:
         listed = rest("bizproc.workflow.instances", {"FILTER": {"<MODIFIED": "-7 days", "OWNED_UNTIL": ""}}).json()
         assert listed["total"] >= 7
 
-    def test_a_portal_may_remove_what_it_finds_so_on_two_nights(self, rest, control):
-        # However late it is here, it is noon there: the night begins while nobody looks.
-        control.configure(sweeps_pauses=True, server_offset=f"{12 - time.gmtime().tm_hour:+03d}:00")
-        paused = {"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True}
-        control.add_workflows([{"ID": "lost", **paused}, {"ID": "woken", **paused}, {"ID": "busy"}])
-        control.add_tasks([{"ID": 1, "WORKFLOW_ID": "lost", "USER_ID": 1}])
-        control.advance(DAY)
-        assert control.summary()["bitrix24"]["workflows"] == {"running": 3}
-        control.change_workflows(["woken"], MODIFIED="now")
-        control.advance(DAY)
-        listed = rest("bizproc.workflow.instances", {"ORDER": {"ID": "asc"}}).json()["result"]
-        assert [row["ID"] for row in listed] == ["busy", "woken"]
-        assert rest(KILL, {"ID": "lost"}).json()["error"] == ""
-        assert rest("bizproc.task.list").json()["result"] == []
-        assert [(effect["what"], effect["id"]) for effect in control.journal()] == [("sweep", "lost")]
+    @pytest.mark.parametrize("hour", [0, 1, 22, 23])
+    def test_a_portal_may_remove_what_it_finds_so_on_two_nights(self, hour):
+        with Simulator(clock=Stopped(hour)) as simulator:
+            control = simulator.control
+            control.configure(sweeps_pauses=True)
+            paused = {"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True}
+            control.add_workflows([{"ID": "lost", **paused}, {"ID": "woken", **paused}, {"ID": "busy"}])
+            control.add_tasks([{"ID": 1, "WORKFLOW_ID": "lost", "USER_ID": 1}])
+            control.advance(DAY)
+            assert control.summary()["bitrix24"]["workflows"] == {"running": 3}
+            control.change_workflows(["woken"], MODIFIED="now")
+            control.advance(DAY)
+            hook = f"{simulator.url}/rest/1/sim0webhook0code"
+            listed = requests.get(f"{hook}/bizproc.workflow.instances?ORDER[ID]=asc", timeout=300).json()["result"]
+            assert [row["ID"] for row in listed] == ["busy", "woken"]
+            assert requests.get(f"{hook}/{KILL}?ID=lost", timeout=300).json()["error"] == ""
+            assert requests.get(f"{hook}/bizproc.task.list", timeout=300).json()["result"] == []
+            assert [(effect["what"], effect["id"]) for effect in control.journal()] == [("sweep", "lost")]
 
     def test_others_leave_them_alone(self, control):
         control.add_workflows([{"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True}])

@@ -132,8 +132,21 @@ class Directory:
         """
         headed = {row["ID"] for row in self.departments if php.integer(row.get("UF_HEAD")) == head}
         return {head} | {
-            int(user["ID"]) for user in self.users if headed & {str(id) for id in user.get("UF_DEPARTMENT", [])}
+            php.integer(user["ID"])
+            for user in self.users
+            if headed & {str(id) for id in php.values(user.get("UF_DEPARTMENT"))}
         }
+
+    def add_task(self, fields: dict[str, Any]) -> None:
+        """
+        Put a task into the portal.
+
+        :param fields: fields of ``bizproc.task.list``
+        :raises ValueError: for an unknown field
+        """
+        if fields.keys() - TASK_FIELDS.keys():
+            raise ValueError(f"A task has no field {', '.join(sorted(fields.keys() - TASK_FIELDS.keys()))}")
+        self.tasks.append({"ID": 1 + len(self.tasks), "STATUS": 0, "USER_STATUS": 0, **fields})
 
     def task(self, id: int) -> dict[str, Any] | None:
         """

@@ -47,10 +47,10 @@ def complete(call: Call) -> Answer:
         raise ApiError(400, "ERROR_TASK_NOT_FOUND", text("task_unknown", call.world.settings.language))
     if php.integer(task.get("USER_STATUS")):
         raise ApiError(400, "ERROR_TASK_COMPLETED", "Task already completed")
-    kind = task.get("ACTIVITY")
-    if kind is not None and kind not in KINDS:
+    taken = KINDS.get(str(task["ACTIVITY"]), ()) if task.get("ACTIVITY") else tuple(ANSWERS.values())
+    if not taken:
         raise ApiError(400, "ERROR_TASK_TYPE", "Incorrect task type")
-    if kind is not None and answer not in KINDS[kind]:
+    if answer not in taken:
         raise ApiError(400, "ERROR_TASK_EXECUTION", text("task_answer", call.world.settings.language))
     answer = REJECTED if answer == CANCELLED else answer
     task.update(STATUS=answer, USER_STATUS=answer)

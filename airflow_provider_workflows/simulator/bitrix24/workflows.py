@@ -22,6 +22,7 @@ from airflow_provider_workflows.simulator.clock import Clock
 STUCK_SECONDS = 300
 PAUSE_SECONDS = 7 * 86_400
 TASK_SECONDS = 86_400
+STATES = ("running", "waiting", "finished", "terminated", "killed")
 VIEWS = 16
 DOCUMENTS = (
     ("crm", "CCrmDocumentDeal", "DEAL_{}"),
@@ -265,9 +266,11 @@ def from_fields(fields: dict[str, Any], offset: str, now: int) -> Workflow:
     :param fields: the fields, and ``state``, ``status_text`` or ``paused`` if wanted
     :param offset: the server's offset, for dates without one
     :param now: when it started if that is left out
-    :raises ValueError: for an unknown field or an unreadable date
+    :raises ValueError: for an unknown field or state, or an unreadable date
     """
     known = {*COLUMNS, "state", "status_text", "parameters", "paused"}
+    if fields.get("state", "running") not in STATES or not isinstance(fields.get("paused", False), bool):
+        raise ValueError(f"state is one of {', '.join(STATES)}, and paused true or false")
     if fields.keys() - known:
         raise ValueError(f"A workflow has no field {', '.join(sorted(fields.keys() - known))}")
     values = {}

@@ -169,7 +169,11 @@ class Instances:
         Put a model into the account.
 
         :param fields: ``id``, ``name``, ``message_name``, ``versions`` and ``inputs``, any of which may be left out
+        :raises ValueError: for an unknown field
         """
+        known = {"id", "name", "message_name", "versions", "inputs"}
+        if fields.keys() - known or not isinstance(fields.get("versions", []), list):
+            raise ValueError(f"A model has {', '.join(sorted(known))}, and a list of versions, not {fields!r}")
         name = fields.get("name", "Workflow")
         model = Model(
             id=fields.get("id") or str(uuid.uuid4()),

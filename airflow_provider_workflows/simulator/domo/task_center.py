@@ -126,7 +126,10 @@ class TaskCenter:
 
         :param fields: ``id`` and ``name``, either of which may be left out
         :param user: whose it is
+        :raises ValueError: for an unknown field
         """
+        if fields.keys() - {"id", "name"}:
+            raise ValueError(f"A queue has id and name, not {fields!r}")
         id = str(fields.get("id") or uuid.uuid4())
         self.queues[id] = Queue(id, str(fields.get("name", "Approvals")), user, self._clock.time())
         return self.queues[id]
