@@ -87,16 +87,7 @@ class Portal:
         :param url: e.g. ``https://acme.bitrix24.com/rest/1/<code>/``.
         :raises ValueError: if it is not a webhook URL; the text does not repeat it.
         """
-        return cls.from_webhook(Webhook.parse(url))
-
-    @classmethod
-    @hide_frames
-    def from_webhook(cls, webhook: Webhook) -> Self:
-        """Return the portal of a webhook.
-
-        :param webhook: the webhook.
-        :raises ValueError: if it cannot be called; the text does not repeat it.
-        """
+        webhook = Webhook.parse(url)
         return cls(webhook.address.url(), webhook.user_id, webhook.code)
 
     @property

@@ -320,7 +320,8 @@ def portal_of(connection: Connection, extra: Bitrix24Extra) -> Portal:
             return Portal(base_url(host, scheme, port), None, None, renewed=True)
         if urls:
             fields = {"host": host, "login": connection.login or "", "password": code}
-            return Portal.from_webhook(_webhook_of(urls, fields, Address(scheme, port=port)))
+            webhook = _webhook_of(urls, fields, Address(scheme, port=port))
+            return Portal(webhook.address.url(), webhook.user_id, webhook.code)
         if access_token is not None:
             return Portal.with_access_token(host, access_token.get_secret_value(), scheme, port)
         if not code:

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -99,7 +99,7 @@ def portal(conn_id: str) -> dict[str, Any]:
         # An application's tokens are each connection's own, perhaps of people who see something else.
         name = f"bitrix24 {base_url} {conn_id} {settings.account.credential_id}"
         shown = _once_a_minute(store, name, lambda: _overview(hook.client_of(settings)))
-        pace = asdict(read_pace(store, budget_name(base_url), settings.limits))
+        pace = read_pace(store, budget_name(base_url), settings.limits)
     except (ProviderError, OSError, ValueError) as error:
         return {"conn_id": conn_id, "host": "", "error": _told(error)}
     return {"conn_id": conn_id, "host": urlsplit(base_url).netloc, "url": base_url, "pace": pace, **shown}
