@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 
 
 class DeferrableSensor(ProviderTask, BaseSensorOperator):
-    """Polls once in the worker, and then goes on in the triggerer if that is wanted.
-
-    :param deferrable: wait in the triggerer, and leave the worker to others; default: Airflow's option
-        ``[operators] default_deferrable``.
-    :param tolerance: how long polls in the triggerer may fail one after the other, where trying again can help.
-    """
+    """Polls once in the worker, and then goes on in the triggerer if that is wanted."""
 
     #: The link that was pushed last.
     _shown = ""

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 
 class Bitrix24Task(ProviderTask):
-    """An operator or a sensor with a connection to a portal.
-
-    :param bitrix24_conn_id: id of the Airflow connection to the portal.
-    """
+    """An operator or a sensor with a connection to a portal."""
 
     template_fields: Sequence[str] = ("bitrix24_conn_id",)
     ui_color = "#2fc6f6"
@@ -38,11 +35,7 @@ class Bitrix24Task(ProviderTask):
 
 
 class FilteringTask(Bitrix24Task):
-    """A task on the running workflows that match.
-
-    :param filters: Bitrix24's FILTER object.
-    :param stuck_for: only workflows whose lock ended this long ago.
-    """
+    """A task on the running workflows that match."""
 
     template_fields: Sequence[str] = (*Bitrix24Task.template_fields, "filters")
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}

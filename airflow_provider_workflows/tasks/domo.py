@@ -11,10 +11,7 @@ from airflow_provider_workflows.tasks.base import ProviderTask
 
 
 class DomoTask(ProviderTask):
-    """An operator or a sensor with a connection to an account.
-
-    :param domo_conn_id: id of the Airflow connection to the account.
-    """
+    """An operator or a sensor with a connection to an account."""
 
     template_fields: Sequence[str] = ("domo_conn_id",)
     ui_color = "#99ccee"

@@ -96,11 +96,7 @@ class Reporting:
 
 
 class EndingTask(ProviderTask):
-    """A task that ends many.
-
-    :param record_path: where to keep the record of what is ended, as JSON lines: a local path, or one such as
-        ``s3://aws_default@bucket/record.jsonl``.
-    """
+    """A task that ends many."""
 
     _client: Any = None
     _killed = False

@@ -42,16 +42,7 @@ class StillRunningError(ProviderError):
 
 
 class StartOperator(ProviderTask):
-    """Starts something once, and may wait for its end.
-
-    :param wait_for_completion: wait until it ends.
-    :param poll_interval: seconds between two polls while waiting.
-    :param wait_timeout: seconds to wait at most.
-    :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
-    :param deferrable: wait in the triggerer.
-    :param cancel_on_kill: cancel it when the task is killed, or waits too long.
-    :param sole_starter: nothing else starts the same meanwhile.
-    """
+    """Starts something once, and may wait for its end."""
 
     _start_once: StartOnce | None = None
     _killed = False

@@ -23,10 +23,10 @@ from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 from airflow_provider_workflows.triggers.polling import (
     PollTrigger,
+    SerializableTrigger,
     check_interval,
     log,
     seconds_until_next_poll,
-    serialize_trigger,
 )
 
 #: Ids that one event carries at most.
@@ -127,7 +127,7 @@ class WorkflowsEndedTrigger(PollTrigger):
         log.info("The task was killed. Terminated: %s; failed: %s", report.ended, report.failed)
 
 
-class WorkflowsAppearedTrigger(BaseEventTrigger):
+class WorkflowsAppearedTrigger(SerializableTrigger, BaseEventTrigger):
     """Starts Dags when running workflows appear that match: for Airflow 3's ``AssetWatcher``.
 
     Fires ``{"workflow_ids": [ids of up to 1,000, the oldest first]}`` once for each appearance: a workflow that goes
@@ -160,13 +160,9 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
         self.poll_interval = poll_interval
         wanted_now(self.filters, self.stuck_for, poll_interval)
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and its arguments."""
-        return serialize_trigger(self)
-
     def shared_stream_key(self) -> Hashable:
         """Return the key by which triggers that watch for the same share their polls."""
-        return json.dumps(serialize_trigger(self))
+        return json.dumps(self.serialize())
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[list[str], None]:
@@ -203,7 +199,7 @@ class WorkflowsAppearedTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll by itself, as Airflow before 3.3 has no shared streams."""
-        async with aclosing(self.open_shared_stream(serialize_trigger(self)[1])) as stream:
+        async with aclosing(self.open_shared_stream(self.serialize()[1])) as stream:
             async for event in self.filter_shared_stream(stream):
                 yield event
 

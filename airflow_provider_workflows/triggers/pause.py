@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_workflows.hooks.base import AccountHook
-from airflow_provider_workflows.triggers.polling import serialize_trigger
+from airflow_provider_workflows.triggers.polling import SerializableTrigger
 
 
-class PauseTrigger(BaseTrigger):
+class PauseTrigger(SerializableTrigger):
     """Fires ``{"status": "success", "checkpoint": ...}`` when the time has come.
 
     Airflow keeps a trigger's arguments encrypted, where no user can edit them.
@@ -24,10 +23,6 @@ class PauseTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.until = until
         self.checkpoint = checkpoint
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and its argument."""
-        return serialize_trigger(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""

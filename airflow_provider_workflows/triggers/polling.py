@@ -109,7 +109,16 @@ def seconds_until_next_poll(interval: float, now: float) -> float:
     return interval - now % interval + random.uniform(0, min(JITTER, interval / 10))  # noqa: S311
 
 
-class PollTrigger(BaseTrigger):
+class SerializableTrigger(BaseTrigger):
+    """A trigger of which Airflow keeps the arguments of its ``__init__``: JSON, each also an attribute of its name."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and its arguments."""
+        arguments = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
+
+
+class PollTrigger(SerializableTrigger):
     """Polls until it sees what it waits for.
 
     Fires ``{"status": "success", ...}``, ``{"status": "timeout"}`` at the deadline, or
@@ -130,10 +139,6 @@ class PollTrigger(BaseTrigger):
         self.tolerance = tolerance
         self._failing_since: float | None = None
         self._refused_since: float | None = None
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and the arguments of its ``__init__``, which are JSON."""
-        return serialize_trigger(self)
 
     @abstractmethod
     def _hook(self) -> AccountHook[Any, Any, Any]:
@@ -239,9 +244,3 @@ class PollTrigger(BaseTrigger):
 
 def _error(message: str, *, retry_helps: bool) -> dict[str, Any]:
     return {"status": "error", "message": message, "retry_helps": retry_helps}
-
-
-def serialize_trigger(trigger: BaseTrigger) -> tuple[str, dict[str, Any]]:
-    """Return a trigger's class and the arguments of its ``__init__``; each is kept under its own name."""
-    arguments = {name: getattr(trigger, name) for name in inspect.signature(type(trigger)).parameters}
-    return f"{type(trigger).__module__}.{type(trigger).__qualname__}", arguments

@@ -28,7 +28,6 @@ from airflow_provider_workflows.triggers.polling import (
     PollTrigger,
     WaitFailedError,
     seconds_until_next_poll,
-    serialize_trigger,
     validate_event,
 )
 from tests.triggers.clock import START, Clock
@@ -323,4 +322,4 @@ class TestSerialising:
         assert arguments == {"poll_interval": 60.0, "deadline": 5.0, "tolerance": 3600.0}
 
     def test_all_arguments_are_kept(self) -> None:
-        assert serialize_trigger(scripted())[1] == {"poll_interval": 60.0, "deadline": None, "tolerance": 3600.0}
+        assert scripted().serialize()[1] == {"poll_interval": 60.0, "deadline": None, "tolerance": 3600.0}
