@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any
 from urllib.parse import quote_plus
 
@@ -99,7 +99,7 @@ def php_query(params: Mapping[str, Any]) -> str:
 
 
 #: The commands of a batch are much alike.
-_quoted = lru_cache(1000)(quote_plus)
+_quoted = lru_cache(1000)(partial(quote_plus, safe="[]"))
 
 
 def _read(call: Call, response: Response) -> Reply | ApiError:

@@ -174,7 +174,7 @@ class TestPhpQuery:
 
     def test_it_looks_like_the_api_pages_example(self) -> None:
         query = php_query({"FILTER": {"<STARTED": "2026-01-01"}, "SELECT": ["ID", "STARTED"], "start": 50})
-        assert query == "FILTER%5B%3CSTARTED%5D=2026-01-01&SELECT%5B0%5D=ID&SELECT%5B1%5D=STARTED&start=50"
+        assert query == "FILTER[%3CSTARTED]=2026-01-01&SELECT[0]=ID&SELECT[1]=STARTED&start=50"
 
     def test_true_and_false_are_1_and_0_because_php_takes_the_text_false_for_true(self) -> None:
         assert php_query({"a": True, "b": False}) == "a=1&b=0"

@@ -68,7 +68,7 @@ def still_running(request: bytes) -> bytes:
     parts: dict[str, Any] = {"result": {}, "result_error": {}, "result_total": {}, "result_next": [], "result_time": []}
     for key, command in body["cmd"].items():
         if command.startswith("bizproc.workflow.instances"):
-            parts["result"][key] = [{"ID": command.partition("FILTER%5BID%5D=")[2].partition("&")[0] or workflow_id}]
+            parts["result"][key] = [{"ID": command.partition("FILTER[ID]=")[2].partition("&")[0] or workflow_id}]
             parts["result_total"][key] = 1
         else:
             parts["result_error"][key] = {"error": "", "error_description": said}
