@@ -96,10 +96,10 @@ def cancel_instances(
             report.already_ended.append(instance_id)
 
     def settle(errors: Mapping[str, ApiError]) -> Plan[list[str]]:
+        report.lose(errors)
         for error in errors.values():
             if isinstance(error, (AuthenticationError, RedirectedError, BlockedError)):
                 raise error
-        report.lose(errors)
         for instance_id, error in errors.items():
             if isinstance(error, NotFoundError):
                 report.fail(instance_id, error)
@@ -107,7 +107,7 @@ def cancel_instances(
         yield from poll_instances(watch)
         for instance_id, unreadable in watch.unreadable.items():
             reason = f"{errors[instance_id].reason} Its status cannot be read either: {unreadable.message}"
-            report.failed[instance_id] = reason
+            report.give_up(reason, [instance_id])
         again = []
         for instance_id, instance in watch.seen.items():
             if instance.status in OVER:

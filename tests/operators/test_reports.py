@@ -20,7 +20,7 @@ from airflow_provider_workflows.operators.bitrix24 import (
     TerminateWorkflowOperator,
 )
 from airflow_provider_workflows.operators.domo import DomoCancelOperator
-from airflow_provider_workflows.rest.ending import EndReport
+from airflow_provider_workflows.rest.ending import PERHAPS_ENDED, EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ArgumentError
 from airflow_provider_workflows.rest.plans import ATTEMPTS
 from airflow_provider_workflows.simulator import Control
@@ -264,6 +264,24 @@ class TestTheReportOfARetry:
         control.advance(1000)
         report = task.execute(context)
         assert (sorted(report["ended_ids"]), report["already_ended"]) == (sorted(ids), 0)
+
+    @pytest.mark.parametrize("trouble", ["redirect", "error"])
+    def test_of_domo_holds_what_was_cancelled_with_a_reply_that_was_lost_before_nothing_could_be_read(
+        self, control: Control, context: Any, store: Store, trouble: str
+    ) -> None:
+        ids = control.add_domo_instances([{"status": "IN_PROGRESS"}] * 2)
+        control.inject("empty_body", vendor="domo", method="cancel", id=ids[1])
+        if trouble == "redirect":
+            control.inject("redirect", vendor="domo", method="cancel", id=ids[0])
+        else:
+            control.inject("error", vendor="domo", method="get", id=ids[1], status=403)
+        task = DomoCancelOperator(task_id="cancel", instance_id=ids)
+        with pytest.raises((AirflowFailException, NotAllEndedError)):
+            task.execute(context)
+        reasons = {id: one["reason"] for one in context["ti"].xcoms["return_value"]["failures"] for id in one["ids"]}
+        assert [id for id in reasons if reasons[id].startswith(PERHAPS_ENDED)] == ids[1:]
+        report = task.execute(context)
+        assert (report["ended"], report["already_ended"]) == (2, 0)
 
     @pytest.mark.parametrize(
         "task",
