@@ -16,6 +16,9 @@ from airflow_provider_workflows.rest.errors import ArgumentError, ProviderError
 
 log = logging.getLogger(__name__)
 
+#: Why a client sends nothing more.
+KILLED = "the task was told to end"
+
 #: Characters on a line of the log that a screen has room for.
 LINE = 80
 

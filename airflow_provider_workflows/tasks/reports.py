@@ -14,7 +14,7 @@ from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.ending import EndReport, NotAllEndedError
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.tasks.arguments import check_final, check_path
-from airflow_provider_workflows.tasks.base import ProviderTask
+from airflow_provider_workflows.tasks.base import KILLED, ProviderTask
 from airflow_provider_workflows.tasks.earlier_tries import EarlierTries
 from airflow_provider_workflows.tasks.record import EndRecord
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["EndingTask", "NotAllEndedError", "Reporting", "finish"]
 
 log = logging.getLogger(__name__)
-
-KILLED = "the task was told to end"
 
 
 class Reporting:

@@ -18,7 +18,7 @@ from airflow_provider_workflows.rest.start_once import StartOnce, StartRequest
 from airflow_provider_workflows.rest.sync import GRACE
 from airflow_provider_workflows.rest.threads import in_thread
 from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
-from airflow_provider_workflows.tasks.base import ProviderTask
+from airflow_provider_workflows.tasks.base import KILLED, ProviderTask
 from airflow_provider_workflows.tasks.deferring import deadline_after
 from airflow_provider_workflows.tasks.external_id import ExternalIdStore
 from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event
@@ -44,6 +44,7 @@ class StillRunningError(ProviderError):
 class StartOperator(ProviderTask):
     """Starts something once, and may wait for its end."""
 
+    _client: Any = None
     _start_once: StartOnce | None = None
     _killed = False
     #: Whether the task is at work, so that it can still wait for what a signal's handler has begun.
@@ -139,6 +140,10 @@ class StartOperator(ProviderTask):
                 wait([self._ending], GRACE)
 
     def _once(self, context: Context) -> StartOnce:
+        # Read here, as a signal's handler must not talk to Airflow.
+        self._client = self.hook.get_conn()
+        if self._killed:
+            self._client.stop(KILLED)
         notes = ExternalIdStore(context, self)
         return StartOnce(self._request, notes, self.hook.run, sole_starter=self.sole_starter)
 
@@ -180,10 +185,9 @@ class StartOperator(ProviderTask):
     def on_kill(self) -> None:
         """Start nothing any more, and cancel what was started. An error is logged, and hides none that came before."""
         self._killed = True
-        if self._start_once is None:
-            return
-        self.hook.get_conn().stop("the task was killed")
-        started = self._start_once.id
+        if self._client is not None:
+            self._client.stop(KILLED)
+        started = self._start_once.id if self._start_once else None
         if started is None:
             return
         if self._ending is None:

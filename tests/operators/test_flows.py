@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +15,7 @@ from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.operators.bitrix24 import FlowActivateOperator, FlowUpdateOperator
 from airflow_provider_workflows.rest.errors import ArgumentError, AuthenticationError, RateLimitError, ReplyLostError
 from airflow_provider_workflows.simulator import Control
-from tests.operators.remote import TaskInstance, VirtualTime, install, refused, render
+from tests.operators.remote import TaskInstance, VirtualTime, refused, render
 
 GET, ACTIVATE, UPDATE = "tasks.flow.Flow.get", "tasks.flow.Flow.activate", "tasks.flow.Flow.update"
 # A flow in which no field has the value that an update resets it to.
@@ -243,38 +241,6 @@ class TestActivate:
     def test_the_flow_is_linked_to(self, control: Control, flow: int, context: Any, ti: TaskInstance) -> None:
         switch(context)
         assert "/company/personal/user/2/tasks/flow/?" in ti.xcoms["_link_FlowLink"]
-
-
-class TestActivateTogether:
-    @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
-        """Have pauses be short instead of nothing: who gets into another's way steps aside by pausing."""
-
-        class ShortTime(VirtualTime):
-            def sleep(self, seconds: float, until: Any = None) -> None:
-                time.sleep(seconds / 100)
-
-        return install(ShortTime(), monkeypatch)
-
-    @pytest.mark.parametrize("active", [True, False])
-    def test_three_tasks_at_once_all_see_it_in_the_wanted_state(self, control: Control, active: bool) -> None:
-        for nth in range(4):
-            flow_id = control.add_flow(active=not active)
-            together = threading.Barrier(3)
-            seen: list[Any] = []
-
-            def task(flow_id: int = flow_id, together: threading.Barrier = together, seen: list[Any] = seen) -> None:
-                hook = Bitrix24Hook()
-                together.wait()
-                seen.append(hook.run(switch_flow(flow_id, active)).after.active)
-
-            threads = [threading.Thread(target=task) for _ in range(3)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert seen == [active] * 3, nth
-            assert state(control, flow_id)["active"] is active
 
 
 class TestUpdate:

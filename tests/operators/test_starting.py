@@ -884,6 +884,15 @@ class TestKill:
         assert starts(control) == []
         assert store == {}
 
+    def test_one_killed_before_its_connection_is_read_starts_nothing(
+        self, system: Any, control: Control, context: Any
+    ) -> None:
+        operator = system.operator()
+        operator.on_kill()
+        with pytest.raises(StoppedError):
+            operator.execute(context)
+        assert starts(control) == []
+
     def test_one_killed_while_its_start_is_under_way_ends_it_when_it_knows_it(
         self, system: Any, control: Control, context: Any, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
