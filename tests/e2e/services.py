@@ -38,6 +38,10 @@ SETTINGS = {
     "API__HOST": "127.0.0.1",
     "API__WORKERS": "1",
     "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+    # On a machine that is busy otherwise, a Dag's file takes longer than Airflow has patience with.
+    "CORE__DAGBAG_IMPORT_TIMEOUT": "300",
+    "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+    "DAG_PROCESSOR__STALE_DAG_THRESHOLD": "300",
     "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     "USAGE_DATA_COLLECTION__ENABLED": "False",
