@@ -8,7 +8,7 @@ from dataclasses import dataclass
 #: Commands of a batch whose answer is to come soon, and seconds that it may take where a command's time is known.
 TRIAL, SOON = 5, 1.0
 #: Seconds that a batch takes at least that is made smaller to have more of them under way: each costs a request.
-LONG = 5.0
+LONG = 8.0
 #: Batches left for which one more costs little, also where many workers with such jobs share the portal's bucket.
 FEW = 10
 

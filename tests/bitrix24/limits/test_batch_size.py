@@ -34,8 +34,9 @@ class TestTheSizeOfABatch:
         [
             # Ten seconds' worth in each of four places, and not thirty in each of two.
             (0.5, 80, 4, [20, 20, 20, 20]),
-            # None takes less than five seconds.
-            (0.25, 60, 16, [20, 20, 20]),
+            # None takes less than eight seconds.
+            (0.25, 100, 16, [34, 33, 33]),
+            (0.25, 60, 16, [30, 30]),
             (0.01, 60, 16, [30, 30]),
             # What does not fit into the places is not made more for that.
             (0.5, 200, 3, [50, 50, 50, 50]),
