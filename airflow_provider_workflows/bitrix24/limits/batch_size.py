@@ -10,7 +10,7 @@ TRIAL, SOON = 5, 1.0
 #: Seconds that a batch takes at least that is made smaller to have more of them under way: each costs a request.
 LONG = 8.0
 #: Batches left for which one more costs little, also where many workers with such jobs share the portal's bucket.
-FEW = 10
+FEW = 5
 
 
 @dataclass(slots=True)

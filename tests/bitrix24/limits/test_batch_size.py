@@ -79,7 +79,7 @@ class TestTheSizeOfABatch:
         if each:
             size.answered(5, 5 * each)
         size.now = 50
-        assert size.next_size(450, trial=True) == trial
+        assert size.next_size(250, trial=True) == trial
 
     @given(st.integers(1, 1000), st.floats(0.001, 59))
     def test_the_last_one_is_on_no_trial(self, commands, each):
@@ -89,4 +89,4 @@ class TestTheSizeOfABatch:
         assert size.next_size(few, trial=True) == few
 
     def test_a_job_of_many_batches_is_not_made_longer_by_one(self):
-        assert BatchSize(50).next_size(600, trial=True) == 50
+        assert BatchSize(50).next_size(300, trial=True) == 50
