@@ -363,7 +363,7 @@ class TestFailures:
             while not portal.requests:
                 await asyncio.sleep(0)
             reads.close()
-            done, _ = await asyncio.wait([waiter], timeout=0.2)
+            done, _ = await asyncio.wait([waiter], timeout=300)
             assert done
 
         asyncio.run(work())
@@ -378,7 +378,7 @@ class TestFailures:
                 await asyncio.sleep(0)
             assert portal.requests == []
             reads.close()
-            done, _ = await asyncio.wait([waiter], timeout=0.2)
+            done, _ = await asyncio.wait([waiter], timeout=300)
             assert done
 
         asyncio.run(work())

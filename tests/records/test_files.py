@@ -65,7 +65,7 @@ def python(code, tmp_path, **options):
 
 def test_no_change_is_lost_between_processes(folder, tmp_path):
     counters = [python(COUNT_UP_100_TIMES, tmp_path) for _ in range(3)]
-    assert [counter.wait(60) for counter in counters] == [0, 0, 0]
+    assert [counter.wait(300) for counter in counters] == [0, 0, 0]
     assert host_store().change("portal", count_up) == 301
 
 

@@ -121,13 +121,13 @@ class TestCancelling:
         class Slow(CountingLimiter):
             def acquire(self, call: Any) -> Iterator[float]:
                 entering.set()
-                go_on.wait(5)
+                go_on.wait(300)
                 yield from super().acquire(call)
 
         async def work() -> None:
             client = client_of(Wire("http://127.0.0.1:9"), limiter=limiter)
             running = asyncio.create_task(client.run(say()))
-            await asyncio.to_thread(entering.wait, 5)
+            await asyncio.to_thread(entering.wait, 300)
             running.cancel()
             asyncio.get_running_loop().call_later(0.02, go_on.set)
             await asyncio.wait([running])
@@ -167,7 +167,7 @@ class TestCancelling:
         go_on = threading.Event()
 
         def answer(request: bytes) -> bytes:
-            go_on.wait(5)
+            go_on.wait(300)
             return http()
 
         with loopback(answer) as server:

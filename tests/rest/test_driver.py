@@ -238,7 +238,7 @@ class TestSeveralAtOnce:
         together = threading.Barrier(3)
 
         def answer(request: bytes) -> bytes:
-            together.wait(10)
+            together.wait(300)
             return http()
 
         with loopback(answer) as server:
@@ -319,14 +319,14 @@ class TestStop:
         three, go_on, told = threading.Barrier(4), threading.Event(), []  # type: ignore[var-annotated]
 
         def answer(request: bytes) -> bytes:
-            three.wait(10)
-            go_on.wait(10)
+            three.wait(300)
+            go_on.wait(300)
             return status_of_word(request)
 
         with loopback(answer) as server, Client(Wire(at(server)), clock=NoSleep()) as client:
 
             def stop() -> None:
-                three.wait(10)
+                three.wait(300)
                 client.stop("the task was marked failed")
                 go_on.set()
 
@@ -343,7 +343,7 @@ class TestStop:
         class Watched(Clock):
             def sleep(self, seconds: float, until: threading.Event) -> None:
                 pausing.set()
-                assert until.wait(20), "it went on sleeping"
+                assert until.wait(300), "it went on sleeping"
 
         def plan() -> Plan[str]:
             try:
@@ -355,7 +355,7 @@ class TestStop:
         with Client(Wire(), clock=Watched()) as client:
 
             def stop() -> None:
-                pausing.wait(10)
+                pausing.wait(300)
                 client.stop("killed")
 
             threading.Thread(target=stop).start()
@@ -442,7 +442,7 @@ class TestNoReply:
     )
     def test_the_connection_or_the_reply_is_broken(self, world: World, answer: tuple[str, bytes]) -> None:
         with loopback(lambda request: answer[1]) as server:
-            error = self.failure(world, at(server), read_timeout=5)
+            error = self.failure(world, at(server), read_timeout=300)
             assert len(server.requests) == 1, "the library must not send it again by itself"
         assert type(error) is ReplyLostError
         assert "before a whole reply came" in str(error)

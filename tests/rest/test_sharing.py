@@ -162,10 +162,10 @@ class TestSharedClients:
 
         thread = threading.Thread(target=on_loop, args=(stay,))
         thread.start()
-        assert inside.wait(5)
+        assert inside.wait(300)
         on_loop(come)
         leave.set()
-        thread.join(5)
+        thread.join(300)
         assert seen[0] is not seen[1]
         assert [client.closed for client in seen] == [1, 1]
 
@@ -220,7 +220,7 @@ class TestSharedClients:
         go_on = threading.Event()
 
         def make(settings: Any) -> FakeClient:
-            go_on.wait(5)
+            go_on.wait(300)
             return FakeClient(settings)
 
         async def use(shared: Any) -> FakeClient:
@@ -246,7 +246,7 @@ class TestSharedClients:
         made: list[FakeClient] = []
 
         def make(settings: Any) -> FakeClient:
-            go_on.wait(5)
+            go_on.wait(300)
             made.append(FakeClient(settings))
             return made[-1]
 

@@ -15,6 +15,7 @@ import requests
 
 import airflow_provider_workflows.simulator as package
 from airflow_provider_workflows.simulator import Control, Simulator, SimulatorError
+from tests.servers import free_port
 
 FOLDER = Path(package.__file__).parent
 
@@ -118,8 +119,8 @@ def test_the_log_and_the_journal_can_be_narrowed_down(rest, domo, control):
 
 
 def test_it_listens_on_loopback_only_and_frees_its_port_when_it_stops():
-    with Simulator() as first:
-        port = int(first.host.split(":")[1])
+    port = free_port()
+    with Simulator(port) as first:
         assert first.url == f"http://127.0.0.1:{port}"
         with pytest.raises(OSError, match="in use"), Simulator(port):
             pass
