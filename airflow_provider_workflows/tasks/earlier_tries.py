@@ -66,8 +66,7 @@ class EarlierTries:
             self._add(report.ended)
             self._keep()
             perhaps = [id for id in report.unsettled if id not in self._known]
-            if perhaps != self._perhaps:
-                self._write(PERHAPS, perhaps, 0)
+            if perhaps != self._perhaps and self._write(PERHAPS, perhaps, 0):
                 self._perhaps = perhaps
 
     def _add(self, ids: Iterable[str]) -> None:
