@@ -8,7 +8,7 @@ is not kept but listed again, so that nothing is ended that does not match any m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -183,7 +183,12 @@ class CleanUp:
             self.report.done.ended += len(ended)
             self.report.done.ended_ids += ended[:SHOWN_IDS]
             self.report.done_earlier = len(ended)
-        self.left += perhaps_ended
+        self.add_left(perhaps_ended)
+
+    def add_left(self, ids: Iterable[str]) -> None:
+        """Note that these are to be ended, each once."""
+        known = set(self.left)
+        self.left += [one for one in ids if one not in known]
 
     def is_new(self, workflow_id: str, summary: WorkflowSummary, known: Collection[str]) -> bool:
         """Return whether a workflow was started later than the task.
@@ -309,7 +314,7 @@ def _end_listed(
         if todo:
             _check_count(report.settled + len(todo), max_workflows, report)
             ids = list(todo)
-            work.left += ids
+            work.add_left(ids)
             about_to_end(todo)
             yield from end_workflows(ids, end, report=report.end, recheck=select.recheck, seen=seen)
             if report.end.stopped_by is not None:
@@ -390,7 +395,7 @@ def _conclude(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collec
     new = [one for one, summary in shown.items() if one not in settled and work.is_new(one, summary, known)]
     report.appeared = new[:SHOWN_IDS]
     report.end.still_running([one for one in shown if one in settled])
-    gone = [one for one in dict.fromkeys(work.left) if one not in settled and one not in shown]
+    gone = [one for one in work.left if one not in settled and one not in shown]
     running = yield from running_workflows(gone)
     for workflow_id in gone:
         if workflow_id in running:

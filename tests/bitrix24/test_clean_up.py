@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_workflows.bitrix24 import Bitrix24Client, Portal, calls
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.clean_up import CleanUpReport, TooManyWorkflowsError, clean_up
+from airflow_provider_workflows.bitrix24.clean_up import CleanUp, CleanUpReport, TooManyWorkflowsError, clean_up
 from airflow_provider_workflows.bitrix24.errors import NotAdministratorError
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.selecting import matching
@@ -112,6 +112,21 @@ class TestWhatIsEnded:
         with pytest.raises(TooManyWorkflowsError, match="51 workflows match, more than max_workflows=50"):
             do(portal, max_workflows=50)
         assert portal.ended() == {}
+
+
+class TestAPause:
+    def test_what_an_earlier_try_may_have_ended_is_kept_once(self) -> None:
+        work = CleanUp(listed=True)
+        work.count_earlier([], ["7d.00000001"])
+        work = CleanUp.load(work.save())
+        work.count_earlier([], ["7d.00000001"])
+        assert work.save()["left"] == ["7d.00000001"]
+
+    def test_and_it_is_one_of_those_that_were_to_be_ended(self) -> None:
+        work = CleanUp(listed=True, began=NOW.timestamp(), left=["7d.00000001"], was_paused=True)
+        work.count_earlier([], ["7d.00000001", "7d.00000002"])
+        report = do(PortalOfRows([]), so_far=work)
+        assert (report.end.requested, report.end.already_ended) == (2, ["7d.00000001", "7d.00000002"])
 
 
 class TestTheReport:
