@@ -106,8 +106,13 @@ def cancel_instances(
         watch = Watch([instance_id for instance_id in errors if instance_id not in report.failed])
         yield from poll_instances(watch)
         for instance_id, unreadable in watch.unreadable.items():
-            reason = f"{errors[instance_id].reason} Its status cannot be read either: {unreadable.message}"
-            report.give_up(reason, [instance_id])
+            if instance_id in report.unknown:
+                reason = f"{errors[instance_id].reason} Its status cannot be read either: {unreadable.message}"
+                report.give_up(reason, [instance_id])
+            else:
+                report.fail(instance_id, errors[instance_id])
+                before = f"{report.failed[instance_id]} Its status cannot be read either: "
+                report.fail(instance_id, unreadable, before)
         again = []
         for instance_id, instance in watch.seen.items():
             if instance.status in OVER:
@@ -201,4 +206,4 @@ def _all_seen(watch: Watch) -> Plan[bool | None]:
 def _lose_sight(report: EndReport, instance_id: str, error: ApiError) -> None:
     """Report an instance as failed whose end cannot be seen."""
     report.ended.remove(instance_id)
-    report.fail(instance_id, error, f"cancelled, but its end cannot be seen: {error.reason}")
+    report.fail(instance_id, error, "cancelled, but its end cannot be seen: ")

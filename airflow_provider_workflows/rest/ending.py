@@ -131,10 +131,13 @@ class EndReport:
             self.fail(id, error)
         return again
 
-    def fail(self, id: str, error: ApiError, reason: str | None = None) -> None:
-        """Note that one could not be ended. Errors that differ in their trace code only are one reason."""
-        same = (type(error), error.code, error.http_status, error.text, reason is None)
-        self.failed[id] = self._reasons.setdefault(same, reason or error.reason)
+    def fail(self, id: str, error: ApiError, before: str = "") -> None:
+        """Note that one could not be ended. Errors that differ in their trace code only are one reason.
+
+        :param before: what the reason says before the error's own.
+        """
+        same = (type(error), error.code, error.http_status, error.text, before)
+        self.failed[id] = self._reasons.setdefault(same, before + error.reason)
         if not error.retry_helps:
             self._final.add(id)
 

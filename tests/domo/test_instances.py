@@ -238,6 +238,22 @@ class TestCancel:
         assert "Its status cannot be read either: read: no list" in reason
         assert report.ended == instance_ids(2)[1:]
 
+    def test_those_that_may_be_neither_cancelled_nor_read_have_failed_for_good_and_for_one_reason(self) -> None:
+        def refused(call: str) -> list[Any]:
+            return [AccessDeniedError(call, http_status=403, text="No", trace=f"TOE{nth}") for nth in range(3)]
+
+        report = cancel(running(3, fates=refused("cancel"), read_fates=refused("read")), instance_ids(3))
+        assert [(one["count"], one["ids"]) for one in report.failures] == [(3, instance_ids(3))]
+        assert report.failure is not None
+        assert not report.failure.retry_helps
+
+    def test_one_that_may_have_been_cancelled_and_may_not_be_read_is_for_a_retry(self) -> None:
+        host = running(1, fates=[LOST_AFTER], read_fates=[AccessDeniedError("read", text="no list")])
+        report = cancel(host, instance_ids(1))
+        assert report.unsettled == instance_ids(1)
+        assert report.failure is not None
+        assert report.failure.retry_helps
+
     def test_a_blocked_address_fails_them_all(self) -> None:
         report = cancel(lambda call: BlockedError(call.name, http_status=303), instance_ids(2))
         assert list(report.failed) == instance_ids(2)

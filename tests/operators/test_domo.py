@@ -234,7 +234,7 @@ class TestFailure:
 
     def test_a_user_who_may_not_even_read_is_told_both(self, control: Control, context: Any) -> None:
         control.configure(domo_forbidden=["cancel", "get"])
-        with pytest.raises(NotAllEndedError, match="Its status cannot be read either"):
+        with refused(NotAllEndedError, match="Its status cannot be read either"):
             cancel(context, add(control, 1))
 
     @pytest.mark.parametrize("done", [0, 2])
@@ -330,7 +330,7 @@ def test_the_status_is_read_where_the_connection_says(control: Control, connect:
         password=control.settings()["domo_token"],
         extra=json.dumps({"instance_path": "/api/elsewhere/{instance_id}"}),
     )
-    with pytest.raises(NotAllEndedError) as failed:
+    with refused(NotAllEndedError) as failed:
         cancel(context, one)
     assert NotFoundError.advice in str(failed.value)
     assert [entry["method"] for entry in control.requests()] == ["cancel", f"GET /api/elsewhere/{one}"]
