@@ -226,7 +226,9 @@ class PollTrigger(SerializableTrigger):
         try:
             return await self._poll(client)
         except ProviderError as error:
-            error.where = self._hook().named(error.where)
+            # A filter that is refused before anything is sent is not the account's.
+            if error.where:
+                error.where = self._hook().named(error.where)
             raise
 
     def _seconds_until_next_poll(self, now: float) -> float:

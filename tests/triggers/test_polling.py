@@ -219,6 +219,9 @@ class TestFailedPolls:
         assert fire(trigger) == {"status": "error", "message": str(error), "retry_helps": False}
         assert trigger.polls == 1
 
+    def test_what_was_refused_before_anything_was_sent_names_no_host(self, clock: Clock) -> None:
+        assert fire(scripted(ArgumentError("field: wrong")))["message"] == str(ArgumentError("field: wrong"))
+
     def test_a_mistake_in_the_program_is_not_hidden(self, clock: Clock) -> None:
         with pytest.raises(KeyError):
             fire(scripted(KeyError("oops")))
