@@ -152,10 +152,11 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         return self.client_of(self._read_connection())
 
     @hide_frames
-    def client_of(self, settings: Settings) -> SomeClient:
+    def client_of(self, settings: Settings, read: Callable[[], Settings] | None = None) -> SomeClient:
         """Return a new client.
 
         :param settings: what the connection says.
+        :param read: reads the connection again when its credential is refused; default: as a task does.
         :raises ConnectionFieldError: if it cannot be used, with the field's name.
         """
         settings = self._with_stored_credential(settings)
@@ -163,7 +164,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
             client = self._make_client(settings)
         except ValueError as error:
             raise ConnectionFieldError(self._conn_id, field_fault(self.conn_type, error)) from None
-        client.renewal.renew = self._renewal(settings.account, self._read_connection)
+        client.renewal.renew = self._renewal(settings.account, read or self._read_connection)
         client.where = self.named(_host(settings.account))
         client.observer = observer_for(self.conn_type, settings.account.base_url, self.clock)
         return client
@@ -173,7 +174,10 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @property
     def where(self) -> str:
-        """How errors name the account; by the connection's id alone, if that cannot be read now."""
+        """How errors name the account; by the connection's id alone, if it was not used and cannot be read now."""
+        client: SomeClient | None = vars(self).get("_client")
+        if client is not None:
+            return client.where
         with suppress(Exception):
             return self.named(_host(self._read_connection().account))
         return f"Connection {self._conn_id!r}"
@@ -269,8 +273,8 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """
         try:
             settings = self.read_settings(connection) if connection else self._read_connection()
-            client = self.client_of(settings)
-            found = client.run(self._check_plan(model_id), retry_timeout=self.retry_timeout)
+            with self.client_of(settings) as client:
+                found = client.run(self._check_plan(model_id), retry_timeout=self.retry_timeout)
         except ConnectionFieldError as error:
             return [Finding("connection", "defect", error.fault)]
         except AirflowNotFoundException as error:

@@ -93,12 +93,20 @@ def portal(conn_id: str) -> dict[str, Any]:
     """
     hook = Bitrix24Hook(conn_id)
     hook.retry_timeout = 0.0
+
+    def read() -> PortalSettings:
+        return _brief(hook.read_settings(_connection(conn_id)))
+
+    def overview() -> dict[str, Any]:
+        with hook.client_of(settings, read) as client:
+            return _overview(client)
+
     try:
-        settings = _brief(hook.read_settings(_connection(conn_id)))
+        settings = read()
         base_url, store = settings.account.base_url, hook.record_store(settings)
         # An application's tokens are each connection's own, perhaps of people who see something else.
         name = f"bitrix24 {base_url} {conn_id} {settings.account.credential_id}"
-        shown = _once_a_minute(store, name, lambda: _overview(hook.client_of(settings)))
+        shown = _once_a_minute(store, name, overview)
         pace = read_pace(store, budget_name(base_url), settings.limits)
     except (ProviderError, OSError, ValueError) as error:
         return {"conn_id": conn_id, "host": "", "error": _told(error)}
@@ -148,14 +156,18 @@ def domo(conn_id: str, models: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     """
     hook = DomoHook(conn_id)
     hook.retry_timeout = 0.0
+
+    def read() -> AccountSettings:
+        return _brief(hook.read_settings(_connection(conn_id)))
+
     try:
-        settings = _brief(hook.read_settings(_connection(conn_id)))
+        settings = read()
         base_url = settings.account.base_url
         wanted = list(models.get(urlsplit(base_url).netloc, ()))[:MODELS]
 
         def statuses() -> dict[str, Any]:
-            client = hook.client_of(settings)
-            return {"models": [_statuses(client, one) for one in wanted]}
+            with hook.client_of(settings, read) as client:
+                return {"models": [_statuses(client, one) for one in wanted]}
 
         shown = _once_a_minute(_host_store(), f"domo {base_url} {conn_id}", statuses)
     except (ProviderError, OSError, ValueError) as error:

@@ -81,6 +81,15 @@ def test_what_is_not_said_has_its_default(hook_with: Any) -> None:
     assert hook.get_conn().http == shared_settings(hook) == HttpSettings()
 
 
+def test_errors_name_the_host_that_was_called_though_the_connection_says_another_by_now(
+    hook_type: Any, hook_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = hook_with()
+    hook.get_conn()
+    monkeypatch.setenv("AIRFLOW_CONN_ACCOUNT", json.dumps(CONNECTIONS[hook_type] | {"host": "elsewhere.example"}))
+    assert hook.where == f"Connection 'account' ({CONNECTIONS[hook_type]['host']})"
+
+
 @pytest.mark.parametrize("verify", [False, True, "False", f"/nowhere/{SECRET}.pem", 0, ["/etc/ssl"]])
 def test_certificates_are_always_checked_against_some_that_are_there(hook_with: Any, verify: Any) -> None:
     hook = hook_with(verify=verify)

@@ -13,6 +13,7 @@ from airflow_provider_workflows.__main__ import main
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.checks import check_connection
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control, Simulator
 from tests.rest.loopback import closed_port
 
@@ -81,6 +82,13 @@ class TestBitrix24:
         check_connection("bitrix24_default")
         check_connection("domo_default")
         assert read == ["bitrix24_default", "domo_default"]
+
+    def test_it_leaves_no_connections_open(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+        closed: list[Any] = []
+        monkeypatch.setattr(Client, "close", lambda self: closed.append(self))
+        check_connection("bitrix24_default")
+        check_connection("domo_default")
+        assert len(closed) == 2
 
     def test_the_flows_creator_needs_no_more_than_the_scope_for_flows(self, control: Control) -> None:
         control.configure(scopes=["task"], is_admin=False)

@@ -17,6 +17,7 @@ from airflow_provider_workflows.hooks import oauth
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.rest.protocol import HttpSettings
+from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.ui import accounts
 from tests.operators.remote import VirtualTime
@@ -134,6 +135,22 @@ class TestPortal:
         connect("_SALES___PORTAL", conn_type="bitrix24", login="1", password="sim0webhook0code")
         assert accounts.portal("portal")["running"] == 0
 
+    @pytest.mark.skipif(not AIRFLOW_V_3_2_PLUS, reason="this Airflow has no teams")
+    def test_so_it_is_when_a_teams_credential_is_rotated_meanwhile(
+        self, control: Control, connect: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+        monkeypatch.setattr(Connection, "get_team_name", lambda conn_id: "sales")
+        connect("_SALES___PORTAL", conn_type="bitrix24", login="1", password="sim0webhook0code")
+
+        def rotated() -> Any:
+            control.configure(webhook_code="rotated0credential")
+            connect("_SALES___PORTAL", conn_type="bitrix24", login="1", password="rotated0credential")
+            return overview.look_over()
+
+        monkeypatch.setattr(accounts, "look_over", rotated)
+        assert accounts.portal("portal").get("running") == 0
+
     def test_a_connection_that_cannot_be_used_is_told(self, control: Control, connect: Any) -> None:
         connect("BITRIX24_DEFAULT", login="ada", password="sim0webhook0code")
         assert '"Webhook\'s user id" (login) must be' in accounts.portal("bitrix24_default")["error"]
@@ -179,15 +196,23 @@ def test_what_never_answers_is_not_waited_for_as_tasks_do(
     waits: list[HttpSettings] = []
     client_of = hook.client_of
 
-    def seen(self: Any, settings: Any) -> Any:
+    def seen(self: Any, settings: Any, *how: Any) -> Any:
         waits.append(settings.http)
-        return client_of(self, settings)
+        return client_of(self, settings, *how)
 
     monkeypatch.setattr(hook, "client_of", seen)
     show = accounts.portal if hook is Bitrix24Hook else lambda conn_id: accounts.domo(conn_id, {})
     assert "error" not in show(hook.default_conn_name)
     (http,) = waits
     assert (http.connect_timeout, http.read_timeout, http.total_timeout) == (accounts.PATIENCE,) * 3
+
+
+def test_each_refresh_leaves_no_connections_open(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Any] = []
+    monkeypatch.setattr(Client, "close", lambda self: closed.append(self))
+    accounts.portal("bitrix24_default")
+    accounts.domo("domo_default", {})
+    assert len(closed) == 2
 
 
 @pytest.mark.parametrize("settings", [{}, {"webhook_known": False, "domo_token": "another"}])
