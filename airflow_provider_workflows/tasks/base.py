@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Required, Self, TypedDict, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
@@ -119,6 +119,13 @@ class ProviderTask(BaseOperator):
     hook: Any
 
     _given: Sequence[str] = ()
+    _named: Collection[str] = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004
+        """Remember which arguments are given by name: of a mapped task's, what comes is no more than its value."""
+        task = super().__new__(cls)
+        object.__setattr__(task, "_named", frozenset(kwargs))
+        return task
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have whatever Airflow calls in a task fail it for good where a retry cannot help."""
@@ -140,11 +147,20 @@ class ProviderTask(BaseOperator):
             if getattr(self, name) is None:
                 raise ArgumentError(f"{name} was given, and is None (did a template or an upstream task give nothing?)")
 
+    @property
+    def _is_map_index(self) -> bool:
+        """Whether this is one map index of a mapped task, which Airflow makes with the values that came."""
+        return bool(getattr(self, "_BaseOperator__from_mapped", False))
+
+    def _is_given(self, name: str, value: Any) -> bool:
+        """Return whether an argument was given, though nothing may have come of it."""
+        return value is not None or (self._is_map_index and name in self._named)
+
     def _check_made(self) -> None:
         """Check the arguments of a task that was just made in a Dag file: what is wrong there is an import error."""
-        self._given = [name for name in NEVER_LOST if getattr(self, name, None) is not None]
-        # Airflow makes one map index of a mapped task when it runs, where an error would be retried.
-        if not getattr(self, "_BaseOperator__from_mapped", False):
+        self._given = [name for name in NEVER_LOST if self._is_given(name, getattr(self, name, None))]
+        # A map index is made when it runs, where an error would be retried.
+        if not self._is_map_index:
             self._check()
 
 

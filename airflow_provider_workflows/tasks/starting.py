@@ -38,7 +38,7 @@ class StillRunningError(ProviderError):
     """What a task started did not end in time."""
 
     retry_helps = True
-    advice = "A retry goes on with what still runs; if this is how long it takes, raise wait_timeout."
+    advice = "If this is how long it takes, raise wait_timeout."
 
 
 class StartOperator(ProviderTask):
@@ -73,6 +73,7 @@ class StartOperator(ProviderTask):
         self.sole_starter = sole_starter
 
     def _check(self) -> None:
+        super()._check()
         check_poll_interval(self.poll_interval)
         check_seconds(self.wait_timeout, "wait_timeout")
         check_seconds(self.tolerance, "tolerance")
@@ -116,12 +117,7 @@ class StartOperator(ProviderTask):
         self._start_once = self._once(context)
         with self._at_work():
             log.info("Starting %s; see %s", escape_controls(self._about()), self._show(None, context))
-            try:
-                started = self._start_once.start()
-            finally:
-                # Killed while it was being started, when its id was not known yet.
-                if self._killed:
-                    self.on_kill()
+            started = self._start_once.start()
             log.info("Its page: %s", self._show(started, context))
             if self.wait_for_completion:
                 log.info("Waiting for its end, with a poll every %g s", self.poll_interval)
@@ -136,6 +132,9 @@ class StartOperator(ProviderTask):
             yield
         finally:
             self._works = False
+            # Killed when its id was not known yet.
+            if self._killed:
+                self.on_kill()
             if self._ending is not None:
                 wait([self._ending], GRACE)
 
@@ -213,5 +212,8 @@ class StartOperator(ProviderTask):
             return "it had ended meanwhile"
         if self._start_once is not None:
             # What the task itself has ended is no result; a retry starts another one.
-            self._start_once.notes.forget()
+            try:
+                self._start_once.notes.forget()
+            except Exception:
+                log.exception("That %s was cancelled could not be kept: a retry may take it for the result", started)
         return "it was cancelled"

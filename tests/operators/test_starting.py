@@ -930,6 +930,45 @@ class TestKill:
         assert system.ended_by_us() == starts(control)
         assert store == {}
 
+    def test_one_killed_while_it_goes_on_after_a_deferral_ends_what_it_started(
+        self, system: Any, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        how = {"wait_for_completion": True, "deferrable": True, "wait_timeout": 0.2}
+        with pytest.raises(TaskDeferred) as deferred:
+            system.operator(**how).execute(context)
+        event = fire(deferred.value.trigger)
+        operator = system.operator(**how)
+        get_connection = BaseHook.get_connection
+
+        def killed(conn_id: str) -> Any:
+            operator.on_kill()
+            return get_connection(conn_id)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BaseHook, "get_connection", staticmethod(killed))
+            with pytest.raises(StoppedError):
+                resume(lambda: operator, context, deferred.value, event)
+        assert system.ended_by_us() == starts(control)
+
+    def test_what_it_ended_is_told_though_the_note_of_it_cannot_be_removed(
+        self,
+        system: Any,
+        control: Control,
+        context: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def away(self: Store, key: str) -> None:
+            raise OSError("away")
+
+        operator = system.operator()
+        operator.execute(context)
+        monkeypatch.setattr(Store, "delete", away)
+        operator.on_kill()
+        assert system.ended_by_us() == starts(control)
+        assert "it was cancelled" in caplog.text
+        assert "a retry may take it for the result" in caplog.text
+
     def test_what_strikes_a_task_while_its_start_is_under_way_loses_no_start(
         self, system: Any, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 import traceback
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,14 @@ from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.connections import ConnectionFieldError, ConnectionUnreadableError
-from airflow_provider_workflows.operators.bitrix24 import ListWorkflowsOperator
+from airflow_provider_workflows.operators.bitrix24 import (
+    CleanUpWorkflowsOperator,
+    KillWorkflowOperator,
+    ListWorkflowsOperator,
+    StartWorkflowOperator,
+    TerminateWorkflowOperator,
+)
+from airflow_provider_workflows.operators.domo import DomoCancelOperator, DomoStartOperator
 from airflow_provider_workflows.records.store import RecordStoreError
 from airflow_provider_workflows.rest.ending import EndReport, NotAllEndedError
 from airflow_provider_workflows.rest.errors import (
@@ -133,6 +140,36 @@ def test_a_map_index_that_is_wrong_is_told_by_its_task_and_not_tried_again() -> 
     with pytest.raises(AirflowFailException, match="did you mean STARTED") as failed:
         mapped.unmap({"filters": {"STARTD": "x"}}).execute({})
     assert isinstance(failed.value.__cause__, FilterError)
+
+
+CLEAN_UP = {"filters": {"TEMPLATE_ID": 7}}
+END = {"workflow_id": "65e5a449e8f135.21284909"}
+START = {"template_id": 1, "document_id": ["crm", "CCrmDocumentLead", "LEAD_1"]}
+DOMO_START = {"model_id": "a8afdc89", "version": "1.0.0", "message_name": "Start Orders"}
+
+
+@pytest.mark.parametrize(
+    ("operator", "others", "name"),
+    [
+        (CleanUpWorkflowsOperator, CLEAN_UP, "max_workflows"),
+        (CleanUpWorkflowsOperator, CLEAN_UP, "record_path"),
+        (CleanUpWorkflowsOperator, CLEAN_UP, "stuck_for"),
+        (CleanUpWorkflowsOperator, {"stuck_for": timedelta(hours=1)}, "filters"),
+        (TerminateWorkflowOperator, END, "filters"),
+        (KillWorkflowOperator, END, "stuck_for"),
+        (ListWorkflowsOperator, {}, "filters"),
+        (DomoCancelOperator, {"instance_id": "2052e10a-d142-4391-a731-2be1ab1c0188"}, "record_path"),
+        (StartWorkflowOperator, START, "parameters"),
+        (DomoStartOperator, DOMO_START, "data"),
+    ],
+)
+def test_an_argument_of_a_map_index_that_comes_out_as_nothing_is_not_taken_for_one_that_was_left_out(
+    operator: Any, others: dict[str, Any], name: str
+) -> None:
+    with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)):
+        mapped: Any = operator.partial(task_id="task", **others).expand(**{name: [None]})
+    with pytest.raises(AirflowFailException, match=f"{name} (was given, and is None|is empty)"):
+        mapped.unmap({name: None}).execute({})
 
 
 def made(kind: Any) -> Any:

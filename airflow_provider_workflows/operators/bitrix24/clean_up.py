@@ -34,7 +34,7 @@ from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task, FilteringTas
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, pack, unpack
 from airflow_provider_workflows.tasks.reports import EndingTask, finish
 from airflow_provider_workflows.triggers.pause import PauseTrigger
-from airflow_provider_workflows.triggers.polling import validate_event
+from airflow_provider_workflows.triggers.polling import unexpected_event, validate_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -154,6 +154,8 @@ class _CleanUpOperator(EndingTask, Bitrix24Task):
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after a pause in the triggerer."""
         validate_event(event)
+        if "checkpoint" not in event:
+            raise unexpected_event(event)
         saved = unpack(event["checkpoint"])
         return self._go_on(context, CleanUp.load(saved["work"]), TotalStats(**saved["totals"]))
 
@@ -297,7 +299,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator, FilteringTask):
             **kwargs,
         )
         self.all_workflows = all_workflows
-        self._needs_filters = not all_workflows and (filters is not None or stuck_for is None)
+        self._needs_filters = not all_workflows and (self._needs_filters or stuck_for is None)
         self._check_made()
 
     def _check(self) -> None:
