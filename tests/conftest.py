@@ -36,8 +36,14 @@ collect_ignore += [folder for folder in _FOLDERS if not os.environ.get(folder.up
 # Installed or not, it is there once: its entry point has the same name.
 pytest_plugins = ["airflow_provider_workflows.pytest_plugin"]
 
-# A slow machine is no failure.
-hypothesis.settings.register_profile("unhurried", deadline=None)
+# A slow machine is no failure, and each run tries the same examples, so that what is new in a failure is the code.
+hypothesis.settings.register_profile(
+    "unhurried",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("unhurried")
 
 

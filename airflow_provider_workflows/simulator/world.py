@@ -92,6 +92,8 @@ class World:
             for row in self.sweep.due(self.workflows, self.settings.server_offset, self.clock.time()):
                 self.kill(row)
                 self.record("bitrix24", "sweep", row.id)
+        else:
+            self.sweep = Sweep()
 
     def kill(self, row: Workflow) -> None:
         """

@@ -207,7 +207,7 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 faults = st.tuples(st.sampled_from(FAULTS), st.integers(0, 9), st.integers(1, 3))
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(faults, faults, st.sampled_from(["terminate", "kill"]), st.sampled_from([1, 4]))
 def test_whatever_two_things_go_wrong_over_http_each_is_ended_once(
     monkeypatch: pytest.MonkeyPatch, one: Any, other: Any, action: str, in_flight: int

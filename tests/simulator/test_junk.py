@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import json
@@ -21,10 +22,15 @@ from airflow_provider_workflows.simulator.domo.call import PATHS
 from airflow_provider_workflows.simulator.domo.instances import DEFAULT_MODEL as MODEL
 from airflow_provider_workflows.simulator.domo.task_center import DEFAULT_QUEUE as QUEUE
 from airflow_provider_workflows.simulator.php import parse
+from tests.simulator.conftest import until
 
 LIST, KILL = "bizproc.workflow.instances", "bizproc.workflow.kill"
 PATH = "rest/1/sim0webhook0code"
-MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+MANY = settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+)
 
 NAMES = ["ID", "FILTER", "SELECT", "ORDER", "start", "cmd", "halt", "flowId", "flowData", "name", "full", "sort"]
 NAMES += ["TEMPLATE_ID", "DOCUMENT_ID", "PARAMETERS", "USER_ID", "MESSAGE", "ATTACH", "DIALOG_ID", "TAG"]
@@ -214,9 +220,11 @@ class TestClientsThatGoAway:
         ],
         ids=["json", "multipart", "chunked", "no chunk"],
     )
-    def test_leave_no_traceback_and_nothing_done(self, leave, rest, control, capfd, caplog, text):
+    def test_leave_no_traceback_and_nothing_done(self, leave, simulator, rest, control, capfd, caplog, text):
+        before = asyncio.all_tasks(simulator._loop)
         leave(text)
         assert rest("scope").ok
+        until(lambda: asyncio.all_tasks(simulator._loop) <= before)
         assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
         assert capfd.readouterr().err == ""
         assert control.journal() == []

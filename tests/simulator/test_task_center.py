@@ -45,6 +45,10 @@ def test_tells_which_instances_wait_for_whom(domo, control, task):
 def test_the_list_comes_in_the_wanted_order(domo, task):
     late, early = task(assignedTo="8"), task(assignedTo="7")
     assert listed(domo, orderByString=["status", "assignedTo"]) == [early, late]
+    for _ in range(9):
+        assigned(domo, late)
+    assigned(domo, early)
+    assert listed(domo, orderByString=["version"]) == [early, late], "2 comes before 10"
 
 
 def test_a_task_has_the_fields_of_the_documented_sample(domo, task):

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from airflow_provider_workflows.simulator import Simulator
+from airflow_provider_workflows.simulator.bitrix24.workflows import Workflows
 
 TERMINATE, KILL, START = (f"bizproc.workflow.{verb}" for verb in ("terminate", "kill", "start"))
 DEAL = ["crm", "CCrmDocumentDeal", "DEAL_5"]
@@ -262,6 +263,35 @@ class TestPausedTooLong:
             assert requests.get(f"{hook}/{KILL}?ID=lost", timeout=300).json()["error"] == ""
             assert requests.get(f"{hook}/bizproc.task.list", timeout=300).json()["result"] == []
             assert [(effect["what"], effect["id"]) for effect in control.journal()] == [("sweep", "lost")]
+
+    def test_what_it_found_before_it_was_told_to_leave_them_alone_does_not_count(self):
+        with Simulator(clock=Stopped(12)) as simulator:
+            control = simulator.control
+            control.add_workflows([{"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True}])
+            for sweeps in (True, False, True):
+                control.configure(sweeps_pauses=sweeps)
+                control.advance(DAY)
+                assert control.summary()["bitrix24"]["workflows"] == {"running": 1}
+            control.advance(DAY)
+            assert control.summary()["effects"] == {"sweep": 1}
+
+    def test_of_many_nights_it_looks_at_the_last_two(self, monkeypatch):
+        looks, look = [], Workflows.paused_too_long
+
+        def counted(workflows, now):
+            looks.append(now)
+            return look(workflows, now)
+
+        monkeypatch.setattr(Workflows, "paused_too_long", counted)
+        with Simulator(clock=Stopped(12)) as simulator:
+            control = simulator.control
+            control.configure(sweeps_pauses=True)
+            control.add_workflows([{"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True}])
+            control.advance(1000 * DAY)
+            (row,) = control.state()["bitrix24"]["workflows"].values()
+        assert row["state"] == "killed"
+        assert looks[1] - looks[0] == DAY
+        assert len(looks) == 2
 
     def test_others_leave_them_alone(self, control):
         control.add_workflows([{"STARTED": LONG_AGO, "MODIFIED": LONG_AGO, "paused": True}])

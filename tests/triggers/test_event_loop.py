@@ -22,6 +22,7 @@ from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.hooks.stores import record_store
 from airflow_provider_workflows.records.files import FileRecordStore
 from airflow_provider_workflows.records.redis import RedisRecordStore
+from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.bitrix24 import portal
 from airflow_provider_workflows.simulator.domo import host
@@ -269,6 +270,14 @@ class TestCancelled:
     def test_its_question_is_not_asked_any_more(self, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(AsyncBitrix24Client, "batch_delay", 2.0)
         control.add_workflows([{"TEMPLATE_ID": 8}])
+        cancelled = asyncio.Event()
+        nap = Clock.asleep
+
+        async def asleep(clock: Clock, seconds: float) -> None:
+            # The first waits for others until the cancels are done.
+            await (cancelled.wait() if seconds == 2.0 else nap(clock, seconds))
+
+        monkeypatch.setattr(Clock, "asleep", asleep)
         asked: list[Any] = []
         load = RequestCoalescer.load
 
@@ -284,6 +293,8 @@ class TestCancelled:
             await until(lambda: len(asked) == 4)
             for task in gone:
                 task.cancel()
+            await asyncio.wait(gone)
+            cancelled.set()
             return await stays
 
         assert asyncio.run(asyncio.wait_for(work(), PATIENCE))["status"] == "success"

@@ -25,6 +25,11 @@ from tests.operators.remote import VirtualTime
 MODEL = "0fd93e0c-2b76-4a5c-9f5e-6d5e2cbb1a11"
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "PATIENCE", 300.0)
+
+
 def started(now: float, **ago: float) -> str:
     return (datetime.fromtimestamp(now, UTC) - timedelta(**ago)).isoformat()
 
@@ -70,9 +75,9 @@ class TestPortal:
         with ThreadPoolExecutor(8) as pool:
             for _ in range(5):
                 list(pool.map(accounts.portal, ["bitrix24_default"] * 8))
-                clock.sleep(11)
+                clock.sleep(5)
         assert [one["method"] for one in control.requests()] == ["batch", "batch"]
-        clock.sleep(11)
+        clock.sleep(accounts.FRESH)
         assert accounts.portal("bitrix24_default")["running"] == 64
         assert len(control.requests()) == 4
         assert control.journal() == []
@@ -194,6 +199,7 @@ def test_what_never_answers_is_not_waited_for_as_tasks_do(
     control: Control, hook: type[Bitrix24Hook | DomoHook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[HttpSettings] = []
+    monkeypatch.setattr(accounts, "PATIENCE", 5.0)
     client_of = hook.client_of
 
     def seen(self: Any, settings: Any, *how: Any) -> Any:

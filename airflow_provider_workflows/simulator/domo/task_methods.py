@@ -61,7 +61,7 @@ def tasks(call: Call) -> Any:
             rows = [row for row in rows if row[name] and str(bounds[0]) <= row[name] <= str(bounds[1])]
     order = call.body.get("orderByString") or []
     by = [name for name in (order if isinstance(order, list) else []) if name in (*LISTS, *RANGES)]
-    return call.page(sorted(rows, key=lambda row: [str(row[name]) for name in by]))
+    return call.page(sorted(rows, key=lambda row: [row[name] if name == "version" else str(row[name]) for name in by]))
 
 
 def task(call: Call) -> Any:
