@@ -18,6 +18,7 @@ import pytest
 
 from airflow_provider_workflows.bitrix24.oauth.application import Application
 from airflow_provider_workflows.bitrix24.oauth.tokens import Tokens
+from airflow_provider_workflows.rest.protocol import IN_FLIGHT
 from airflow_provider_workflows.simulator import Control, Simulator
 from airflow_provider_workflows.simulator.bitrix24.tokens import FIRST_ACCESS_TOKEN, FIRST_REFRESH_TOKEN
 from tests.e2e.api import Airflow
@@ -49,7 +50,7 @@ def wait_for_requests(control: Control, vendor: str, count: int) -> None:
 
 
 def everything_that_waits_defers_and_comes_to_its_end(airflow: Airflow, control: Control, dag: str) -> None:
-    control.configure(finishes_after=15.0, cancel_delay=15.0)
+    control.configure(finishes_after=60.0, cancel_delay=60.0)
     watched, cancelled = control.add_domo_instances([{}, {}])
     run = airflow.run(dag, watched=watched, cancelled=cancelled)
     for task in ("start_workflow", "workflows", "instance"):
@@ -137,10 +138,10 @@ def what_the_portal_rejects_is_not_tried_again(airflow: Airflow, control: Contro
 
 
 def a_long_pause_of_a_clean_up_is_spent_in_the_triggerer(airflow: Airflow, control: Control, dag: str) -> None:
-    # The ban model blocks batches for 65 s, here after the first one.
+    # The ban model blocks batches for 90 s, here after the first one.
     control.configure(
         operating_model="ban",
-        operating_ban=65.0,
+        operating_ban=90.0,
         operating_per_command=4.0,
         operating_limit=90.0,
         operating_minimum=10.0,
@@ -181,7 +182,7 @@ def a_clean_up_that_is_marked_failed_kills_no_more_and_tells_what_it_killed(
     assert report["requested"] == count
     assert 1000 <= report["ended"] <= len(killed) < count
     # What was under way when the worker was ended for good is at most a batch of each request.
-    assert len(killed) - report["ended"] <= 4 * 50
+    assert len(killed) - report["ended"] <= IN_FLIGHT * 50
     assert set(report["ended_ids"]) <= killed
     wait_until(lambda: f"Of {count} requested: " in airflow.log(dag, run, "clean_up"), "the log tells how far it came")
     assert len(control.requests("bitrix24")) == sent
@@ -256,7 +257,7 @@ def sensors_that_start_in_the_triggerer_need_no_worker_before_there_is_something
 def tokens_that_expire_meanwhile_are_renewed_in_the_triggerer(airflow: Airflow, control: Control, dag: str) -> None:
     """They are in an Airflow Variable, which the triggerer writes, and the worker after it."""
     settings = control.settings()
-    control.configure(access_token_seconds=6.0, refresh_rotation="strict")
+    control.configure(access_token_seconds=20.0, refresh_rotation="strict")
     keys = {key: settings[key] for key in ("client_id", "client_secret")}
     host, port = control.url.removeprefix("http://").split(":")
     extra = json.dumps(keys | {"token_url": f"{control.url}/oauth/token/"})
