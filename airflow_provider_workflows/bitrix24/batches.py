@@ -28,7 +28,10 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
         call = batches.make_batch([reads[nth] for nth in left])
         outcomes = batches.outcomes(left, (yield from send(call)))
         failures = [outcome for outcome in outcomes.values() if isinstance(outcome, ApiError)]
-        replies |= {nth: outcome for nth, outcome in outcomes.items() if isinstance(outcome, Reply)}
+        answered = {nth: outcome for nth, outcome in outcomes.items() if isinstance(outcome, Reply)}
+        if answered:
+            replies |= answered
+            retries = RetryState()
         if not failures:
             return [replies[nth] for nth in range(len(reads))]
         worst = min(failures, key=lambda error: error.retry_helps)

@@ -67,6 +67,7 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
             flow = yield from _settled_flow(flow_id, error, lambda seen: seen.active == active)
         else:
             flow = yield from read_flow(flow_id)
+            retries = RetryState()
         toggles += 1
         if flow.active != active:
             # Another task toggles it too: wait a random while, and read it again before toggling.

@@ -186,6 +186,18 @@ class TestSwitchFlow:
 
         assert states(run(switch_flow(517, True), answer)) == (False, True)
 
+    def test_each_toggle_that_was_done_gives_the_next_one_all_its_attempts(self) -> None:
+        portal = OneFlow(fates=[*[NotConnectedError("x")] * 7, None] * FLOW_TRIES)
+
+        def answer(call: Call) -> Reply | ApiError:
+            before = portal.changed
+            reply = portal(call)
+            if before < portal.changed < FLOW_TRIES:
+                portal.active = False  # Somebody else switches it back.
+            return reply
+
+        assert states(run(switch_flow(517, True), answer)) == (False, True)
+
     def test_it_reads_again_before_it_toggles_again(self) -> None:
         portal = OneFlow()
 

@@ -266,6 +266,16 @@ class TestReadAll:
 
         assert [reply.result for reply in run(read_all(reads), answer)] == list(range(50))
 
+    def test_it_goes_on_for_as_long_as_some_are_answered(self) -> None:
+        reads = [calls.get_flow(nth) for nth in range(20)]
+
+        def answer(call: Call) -> Reply:
+            commands = getattr(call, "commands", None) or {"": call}
+            (first, reply), *others = ((key, Reply(one.params["flowId"])) for key, one in commands.items())
+            return Reply({first: reply} | dict.fromkeys((key for key, _ in others), LOST)) if others else reply
+
+        assert len(run(read_all(reads), answer)) == 20
+
     def test_one_final_error_among_passing_ones_is_the_one_raised(self) -> None:
         reads = [calls.get_flow(nth) for nth in range(3)]
         outcomes = [BUSY, NotAdministratorError("x"), LOST]
