@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from airflow_provider_workflows.rest.errors import (
     RedirectedError,
     UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import Now, Plan, poll_until, read_as
+from airflow_provider_workflows.rest.plans import SINGLE_POLL, Now, Plan, poll_until, read_as
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +29,8 @@ log = logging.getLogger(__name__)
 OVER = frozenset({COMPLETED, CANCELED})
 #: What a record keeps of an instance.
 RECORD_FIELDS = {"model_id", "model_name", "model_version", "status", "created_on"}
+#: What is waited for, for the log.
+WAITING = "cancelled instances have not ended yet"
 
 K = TypeVar("K")
 
@@ -156,30 +157,29 @@ def await_cancelled(
     report: EndReport,
     wait_for: float,
     poll_interval: float,
-    waited: float = 0.0,
+    waited: float | None = None,
 ) -> Plan[None]:
     """Poll those that were just cancelled until each is in a terminal status, and correct the report.
 
     :param report: the report of the cancellation.
     :param wait_for: seconds to wait at most; it polls once in any case.
     :param poll_interval: seconds between two polls.
-    :param waited: seconds that somebody has waited before.
+    :param waited: seconds that somebody has waited before, in vain: a last poll is given a minute.
     """
     watch = Watch([instance_id for instance_id in report.ended if report.statuses.get(instance_id) != CANCELED])
     if not watch.left:
         return
     began = yield Now()
     try:
-        yield from poll_until(
-            partial(_all_seen, watch),
-            repeat(poll_interval),
-            "cancelled instances have not ended yet",
-            wait_for=wait_for,
-            tolerance=wait_for,
-        )
+        if waited is None:
+            yield from poll_until(
+                lambda: all_seen(watch), repeat(poll_interval), WAITING, wait_for=wait_for, tolerance=wait_for
+            )
+        else:
+            yield from poll_until(lambda: all_seen(watch), (), WAITING, wait_for=SINGLE_POLL)
     except ApiError as error:
         watch.failure = error
-    waited += (yield Now()) - began
+    waited = (waited or 0.0) + (yield Now()) - began
     for instance_id, instance in watch.seen.items():
         report.statuses[instance_id] = instance.status
         if instance.status == COMPLETED:
@@ -198,7 +198,12 @@ def await_cancelled(
         report.stop(watch.failure, [])
 
 
-def _all_seen(watch: Watch) -> Plan[bool | None]:
+def all_seen(watch: Watch) -> Plan[bool | None]:
+    """Poll once whether all have ended: ``True``, or ``None``.
+
+    :param watch: the instances.
+    :raises ApiError: if none could be read, or the account lets none be read.
+    """
     yield from poll_instances(watch)
     return None if watch.left else True
 

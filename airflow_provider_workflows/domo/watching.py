@@ -106,14 +106,16 @@ def poll_instances(watch: Watch, *, once: bool = False) -> Plan[None]:
             retries = RetryState()
         try:
             yield from retries.wait_out(failure)
-        except ApiError:
+        except ApiError as error:
+            if error is not failure:
+                raise
             break
     if not watch.answered:
         raise failure
     # The next poll begins with them.
     first = set(unread)
     watch.left.sort(key=lambda instance_id: instance_id not in first)
-    if failure.retry_after:
+    if once and failure.retry_after:
         yield Pause(failure.retry_after, reason=failure.message)
 
 

@@ -19,8 +19,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from airflow_provider_workflows.rest.errors import (
     ApiError,
+    AuthenticationError,
     NotConnectedError,
     NotProcessedError,
+    StoppedError,
     UnknownOutcomeError,
     UnreadableReplyError,
 )
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which polls may fail one after the other, unless set.
 TOLERANCE = 3600.0
+#: Seconds for which a single poll before or after a wait in the triggerer may be refused: it holds a worker.
+SINGLE_POLL = 60.0
 #: How often a call is sent at most, the first time included.
 ATTEMPTS = 8
 LONGEST_DELAY = 30.0
@@ -186,7 +190,8 @@ def poll_until(
     :param reason: what is waited for, for the log.
     :param wait_for: seconds by the clock, from now on, after which it polls no more: the time that polls take counts,
         and a poll that waits out refusals is given up then. With 0 it polls once, for as long as that takes.
-    :param tolerance: seconds for which polls may fail one after the other, where trying again can help.
+    :param tolerance: seconds for which polls may fail one after the other, where trying again can help; a credential
+        that is refused is not waited for.
     :returns: what was found; ``None`` if nothing was.
     :raises ApiError: the failure of a poll, if it is final or goes on for too long.
     """
@@ -207,7 +212,9 @@ def poll_until(
             return None
         except ApiError as error:
             now = yield Now()
-            if not error.retry_helps or now - answered >= tolerance:
+            # A credential was renewed before its refusal comes here, and each further poll would renew it again.
+            final = not error.retry_helps or isinstance(error, (AuthenticationError, StoppedError))
+            if final or now - answered >= tolerance:
                 raise
             log.warning("A poll failed, and polling goes on: %s", error.message)
         else:

@@ -118,7 +118,9 @@ class RunningWorkflowsSensor(FilteringTask, DeferrableSensor):
     def _poll(self, context: Context) -> PokeReturnValue:
         self._show_list(context)
         wanted = self._wanted()
-        seen = self.hook.run(watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count))
+        seen = self._run_poll(watch_workflows(wanted, min_count=self.min_count, max_count=self.max_count))
+        if seen is None:
+            return PokeReturnValue(is_done=False)
         self.log.info("%d running workflows match %s", seen.count, wanted.params() or "an empty filter")
         return PokeReturnValue(is_done=seen.ids is not None, xcom_value=seen.ids)
 

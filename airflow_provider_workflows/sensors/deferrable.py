@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -13,8 +13,9 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
+from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.links.pushed import PushedLink
-from airflow_provider_workflows.rest.plans import TOLERANCE
+from airflow_provider_workflows.rest.plans import SINGLE_POLL, TOLERANCE, Plan, poll_until
 from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
 from airflow_provider_workflows.tasks.deferring import deadline_after
@@ -23,12 +24,16 @@ from airflow_provider_workflows.triggers.polling import PollTrigger, validate_ev
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+T = TypeVar("T")
+
 
 class DeferrableSensor(ProviderTask, BaseSensorOperator):
     """Polls once in the worker, and then goes on in the triggerer if that is wanted."""
 
     #: The link that was pushed last.
     _shown = ""
+    #: Unix time at which it stops waiting, once it has begun.
+    _deadline: float | None = None
 
     def __init__(self, *, deferrable: bool, tolerance: timedelta | float = TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -57,13 +62,36 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
     def _result(self, event: dict[str, Any], context: Context) -> Any:
         """Return the task's result after the trigger has fired."""
 
+    def execute(self, context: Context) -> Any:
+        """Poll until it is there, or defer; from now on the time counts."""
+        self._deadline = None
+        return super().execute(context)
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll, and defer if it is not there yet."""
+        if self._deadline is None:
+            # In the worker it is Airflow that keeps execution_timeout.
+            self._deadline = deadline_after(self.timeout, self.execution_timeout if self.deferrable else None)
         seen = self._poll(context)
         if self.deferrable and not seen.is_done:
-            deadline = deadline_after(self.timeout, self.execution_timeout)
-            self.defer(trigger=self._trigger(deadline), method_name="execute_complete")
+            self.defer(trigger=self._trigger(self._deadline), method_name="execute_complete")
         return seen
+
+    def _run_poll(self, poll: Plan[T]) -> T | None:
+        """Run a poll for as long as the sensor may wait; before it defers, for a minute at most.
+
+        :returns: what it returns; ``None`` if the account refuses it until then, and it is to go on in the triggerer.
+        :raises AirflowSensorTimeout: if the account refuses it until then.
+        """
+        # With 0 it would have no end.
+        left = max(1.0, (self._deadline or 0.0) - AccountHook.clock.time())
+        wait_for = min(left, SINGLE_POLL) if self.deferrable else left
+        found: T | None = self.hook.run(poll_until(lambda: poll, (), "polling", wait_for=wait_for))
+        if found is None and not self.deferrable:
+            raise AirflowSensorTimeout(
+                f"The sensor has timed out after {self.timeout:.0f} s; its last poll was refused"
+            )
+        return found
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Return what the trigger has seen."""

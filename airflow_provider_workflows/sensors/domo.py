@@ -82,21 +82,24 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
         return _id_of(self.instance_id, "instance_id")
 
     def _poll(self, context: Context) -> PokeReturnValue:
-        instance = self._read(context)
+        self._show_list(context)
+        instance = self._run_poll(read_instance(self._id()))
+        if instance is None:
+            return PokeReturnValue(is_done=False)
+        self._tell(context, instance)
         if not instance.terminal:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._judge(instance))
 
-    def _read(self, context: Context) -> Instance:
-        base_url = self.hook.get_conn().account.base_url
+    def _show_list(self, context: Context) -> None:
+        """Push a link to the list, until the answer tells the model that the address of the instance's own page has."""
         if not self._shown:
-            # Its page has its model in the address, which is in the answer.
-            self._show(context, InstanceLink(), InstanceLink.url(base_url))
-        instance = self.hook.run(read_instance(self._id()))
+            self._show(context, InstanceLink(), InstanceLink.url(self.hook.get_conn().account.base_url))
+
+    def _tell(self, context: Context, instance: Instance) -> None:
         note_unknown(instance)
-        self._show(context, InstanceLink(), InstanceLink.url(base_url, instance))
+        self._show(context, InstanceLink(), InstanceLink.url(self.hook.get_conn().account.base_url, instance))
         self.log.info("Instance %s is %s", instance.id, escape_controls(instance.status or "about to start"))
-        return instance
 
     def _judge(self, instance: Instance) -> dict[str, Any]:
         if instance.status not in self.wanted_statuses:
@@ -113,4 +116,7 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
         )
 
     def _result(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
-        return self._judge(self._read(context))
+        self._show_list(context)
+        instance = self.hook.run(read_instance(self._id()))
+        self._tell(context, instance)
+        return self._judge(instance)

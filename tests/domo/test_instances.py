@@ -17,7 +17,7 @@ from airflow_provider_workflows.domo.calls import Call
 from airflow_provider_workflows.domo.cancelling import cancel_instances, check_instance_ids
 from airflow_provider_workflows.domo.errors import BlockedError, NotFoundError, StartNotFoundError
 from airflow_provider_workflows.domo.starting import read_new_instances, start_instance
-from airflow_provider_workflows.domo.watching import read_instance
+from airflow_provider_workflows.domo.watching import Watch, poll_instances, read_instance
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
@@ -30,9 +30,10 @@ from airflow_provider_workflows.rest.errors import (
     RejectedError,
     ReplyLostError,
     ServerError,
+    StoppedError,
     UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import ATTEMPTS, Collect, Pause, Plan, Submit
+from airflow_provider_workflows.rest.plans import ATTEMPTS, Collect, Pause, Plan, Submit, intercept
 from tests.plan_runner import run
 
 LOST_BEFORE, LOST_AFTER = "lost before", "lost after"
@@ -329,6 +330,25 @@ class TestWait:
         host = running(100, takes=0, read_fates=[None] * 50 + [error])
         assert cancel(host, instance_ids(100), wait_for=0).failed == {}
         assert sum(sent.startswith("get") for sent in host.sent) == 101
+
+    def test_after_all_attempts_nothing_is_waited_for_any_more(self) -> None:
+        host = running(2, takes=None, read_fates=[None, *[ServerError("x", retry_after=77.0)] * 99])
+        pauses: list[Pause] = []
+        run(poll_instances(Watch(instance_ids(2))), host, pauses)
+        assert [pause.seconds for pause in pauses] == [77.0] * (ATTEMPTS - 1)
+
+    def test_a_kill_while_reads_are_refused_is_told_as_such(self) -> None:
+        host = running(1, read_fates=[RateLimitError("x")] * 99)
+        poll = poll_instances(Watch(instance_ids(1)))
+        stopped = StoppedError("get", text="not sent: the task was told to end")
+
+        def stop(step: Any) -> Plan[Any]:
+            if isinstance(step, Pause):
+                raise stopped
+            return (yield step)
+
+        with pytest.raises(StoppedError):
+            run(intercept(poll, stop), host)
 
     def test_without_any_time_it_polls_once(self) -> None:
         host = running(1, takes=None)

@@ -408,6 +408,29 @@ class TestDeferred:
         with pytest.raises(NotAllEndedError, match="cancelled, but still IN_PROGRESS after 0 s"):
             self.cancel(context, slow, wait_timeout=0.2)
 
+    def test_an_account_that_refuses_every_poll_holds_no_worker(
+        self, control: Control, context: Any, clock: VirtualTime
+    ) -> None:
+        control.configure(cancel_delay=5000.0)
+        (one,) = add(control, 1)
+        control.inject("refused", vendor="domo", retry_after=50, skip=1, times=None)
+
+        def make() -> DomoCancelOperator:
+            return DomoCancelOperator(
+                task_id="cancel", instance_id=one, wait_for_completion=True, deferrable=True, wait_timeout=600
+            )
+
+        with pytest.raises(TaskDeferred) as deferred:
+            make().execute(context)
+        trigger: Any = deferred.value.trigger
+        assert sum(clock.naps) <= 60
+        assert trigger.deadline - clock.time() <= 600 - sum(clock.naps), "the first poll is a part of the wait"
+        event = fire(trigger)
+        clock.naps.clear()
+        with pytest.raises(RateLimitError):
+            resume(make, context, deferred.value, event)
+        assert sum(clock.naps) <= 60
+
     @pytest.mark.parametrize("event", [None, {}, {"status": "done"}, {"status": "error", "message": "no"}])
     def test_an_event_that_is_not_ours_fails_the_task(self, control: Control, context: Any, event: Any) -> None:
         control.configure(cancel_delay=500.0)

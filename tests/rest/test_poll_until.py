@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError, RateLimitError, ReplyLostError
+from airflow_provider_workflows.bitrix24.errors import RenewedTokenRefusedError
+from airflow_provider_workflows.rest.errors import (
+    AccessDeniedError,
+    ApiError,
+    RateLimitError,
+    ReplyLostError,
+    StoppedError,
+)
 from airflow_provider_workflows.rest.plans import Pause, Plan, poll_until, send
 from tests.plan_runner import run
 
@@ -108,8 +115,13 @@ def test_an_answer_starts_the_time_anew() -> None:
     assert server.wait(tolerance=600) == "there"
 
 
-def test_an_error_that_waiting_cannot_mend_is_raised_at_once() -> None:
-    server = Server([AccessDeniedError("poll")])
-    with pytest.raises(AccessDeniedError):
+@pytest.mark.parametrize(
+    "error",
+    [AccessDeniedError("poll"), RenewedTokenRefusedError("poll"), StoppedError("poll")],
+    ids=["a right that is missing", "a token that was renewed, and would be at every poll", "a kill"],
+)
+def test_an_error_that_waiting_cannot_mend_is_raised_at_once(error: ApiError) -> None:
+    server = Server([error])
+    with pytest.raises(type(error)):
         server.wait(tolerance=600)
     assert server.polls == 1

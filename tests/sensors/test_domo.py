@@ -9,8 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferr
 
 from airflow_provider_workflows.domo.errors import NotFoundError
 from airflow_provider_workflows.domo.watching import NotCompletedError
-from airflow_provider_workflows.rest.errors import AuthenticationError, RateLimitError
-from airflow_provider_workflows.rest.plans import LONGEST_DELAY
+from airflow_provider_workflows.rest.errors import AuthenticationError
 from airflow_provider_workflows.sensors.domo import DomoWorkflowSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers import polling
@@ -55,16 +54,17 @@ class TestEnd:
         result, _ = run_through(lambda: sensor(one, deferrable=deferrable, wanted_statuses=[status]), context)
         assert result["status"] == status
 
-    def test_an_account_that_refuses_every_poll_is_not_waited_for_much_longer_than_the_timeout(
-        self, control: Control, context: Any, clock: VirtualTime, deferrable: bool
+    @pytest.mark.parametrize("asked", [{}, {"retry_after": 600}], ids=["refused", "refused for longer"])
+    def test_an_account_that_refuses_every_poll_is_not_waited_for_longer_than_the_timeout(
+        self, control: Control, context: Any, clock: VirtualTime, deferrable: bool, asked: dict[str, Any]
     ) -> None:
         one = add(control)
-        control.inject("refused", vendor="domo", times=None)
+        control.inject("refused", vendor="domo", times=None, **asked)
         began = clock.time()
-        with pytest.raises(RateLimitError):
+        with pytest.raises(AirflowSensorTimeout):
             run_through(lambda: sensor(one, deferrable=deferrable, timeout=60), context)
         assert clock.time() - began >= 60
-        assert sum(clock.naps) < 60 + LONGEST_DELAY
+        assert sum(clock.naps) <= 60 + 1
 
     def test_one_that_does_not_end_times_out(self, control: Control, context: Any, deferrable: bool) -> None:
         one = add(control)
@@ -88,6 +88,31 @@ class TestEnd:
         watch = sensor("{{ started }}", deferrable=deferrable)
         render(watch, started={"id": one, "status": None})
         assert watch.execute(context)["id"] == one
+
+
+def test_all_polls_together_are_not_waited_for_longer_than_the_timeout(
+    control: Control, context: Any, clock: VirtualTime
+) -> None:
+    watch = sensor(add(control), timeout=60)
+    assert not watch.poke(context).is_done
+    clock.sleep(50)
+    clock.naps.clear()
+    control.inject("refused", vendor="domo", times=None)
+    with pytest.raises(AirflowSensorTimeout, match="its last poll was refused"):
+        watch.poke(context)
+    assert sum(clock.naps) <= 10
+
+
+def test_the_first_poll_is_a_part_of_what_is_waited_in_the_triggerer(
+    control: Control, context: Any, clock: VirtualTime
+) -> None:
+    watch = sensor(add(control), deferrable=True, timeout=1000)
+    control.inject("refused", vendor="domo", retry_after=600)
+    with pytest.raises(TaskDeferred) as deferred:
+        watch.execute(context)
+    trigger: Any = deferred.value.trigger
+    assert sum(clock.naps) <= 60, "longer refusals are waited out in the triggerer"
+    assert trigger.deadline - clock.time() <= 1000 - sum(clock.naps)
 
 
 class TestRefused:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_workflows.domo.cancelling import (
+    WAITING,
+    all_seen,
     await_cancelled,
     cancel_instances,
     check_instance_ids,
@@ -13,10 +15,11 @@ from airflow_provider_workflows.domo.cancelling import (
     still_running,
 )
 from airflow_provider_workflows.domo.models import Instance
-from airflow_provider_workflows.domo.watching import Watch, poll_instances
+from airflow_provider_workflows.domo.watching import Watch
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.rest.ending import EndReport
+from airflow_provider_workflows.rest.plans import SINGLE_POLL, poll_until
 from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, deadline_after
@@ -114,16 +117,18 @@ class DomoCancelOperator(EndingTask, DomoTask):
         return finish(context, report)
 
     def _wait(self, report: EndReport) -> None:
-        """Poll once, and defer if that is not enough."""
+        """Poll once, for a minute at most, and defer if that is not enough."""
+        deadline = deadline_after(self.wait_timeout, self.execution_timeout)
         watch = Watch(still_running(report))
-        self.hook.run(poll_instances(watch))
+        polled = poll_until(lambda: all_seen(watch), (), WAITING, wait_for=SINGLE_POLL, tolerance=SINGLE_POLL)
+        self.hook.run(polled)
         if watch.left:
             self.defer(
                 trigger=InstancesTrigger(
                     domo_conn_id=self.domo_conn_id,
                     instance_ids=watch.left,
                     poll_interval=self.poll_interval,
-                    deadline=deadline_after(self.wait_timeout, self.execution_timeout),
+                    deadline=deadline,
                     # Users may edit a task's XComs while it is deferred.
                     checkpoint=report.save(),
                 ),
@@ -137,6 +142,6 @@ class DomoCancelOperator(EndingTask, DomoTask):
             raise unexpected_event(event)
         report = EndReport.load(event["checkpoint"])
         with self._reported(context, report):
-            waited = self.wait_timeout if validate_event(event) == "timeout" else 0.0
+            waited = self.wait_timeout if validate_event(event) == "timeout" else None
             self.hook.run(await_cancelled(report, 0, self.poll_interval, waited=waited))
         return finish(context, report)
