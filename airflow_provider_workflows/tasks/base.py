@@ -124,7 +124,8 @@ class ProviderTask(BaseOperator):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004
         """Remember which arguments are given by name: of a mapped task's, what comes is no more than its value."""
         task = super().__new__(cls)
-        object.__setattr__(task, "_named", frozenset(kwargs))
+        if kwargs:
+            object.__setattr__(task, "_named", frozenset(kwargs))
         return task
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -159,6 +160,8 @@ class ProviderTask(BaseOperator):
     def _check_made(self) -> None:
         """Check the arguments of a task that was just made in a Dag file: what is wrong there is an import error."""
         self._given = [name for name in NEVER_LOST if self._is_given(name, getattr(self, name, None))]
+        # Airflow 2 cannot copy what was set before its own __init__.
+        vars(self).pop("_named", None)
         # A map index is made when it runs, where an error would be retried.
         if not self._is_map_index:
             self._check()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ProviderError
-from airflow_provider_workflows.rest.plans import Plan, poll_until
+from airflow_provider_workflows.rest.plans import SINGLE_POLL, Plan, poll_until
 from airflow_provider_workflows.rest.redaction import escape_controls
 from airflow_provider_workflows.rest.start_once import StartOnce, StartRequest
 from airflow_provider_workflows.rest.sync import GRACE
@@ -157,9 +157,17 @@ class StartOperator(ProviderTask):
             )
             if not self.hook.run(over):
                 self._give_up(started)
-        elif not self.hook.run(self._over(started)):
-            deadline = deadline_after(self.wait_timeout, self.execution_timeout)
+            return
+        deadline = deadline_after(self.wait_timeout, self.execution_timeout)
+        if not self._is_over(started, tolerance=SINGLE_POLL):
             self.defer(trigger=self._trigger(started, deadline), method_name="execute_complete")
+
+    def _is_over(self, started: str, tolerance: float = 0.0) -> bool:
+        """Poll once whether it has ended, for a minute at most."""
+        poll = poll_until(
+            lambda: self._over(started), (), f"{started} is running", wait_for=SINGLE_POLL, tolerance=tolerance
+        )
+        return bool(self.hook.run(poll))
 
     def _over(self, started: str) -> Plan[bool | None]:
         """Poll once whether it has ended: ``True``, or ``None``."""
@@ -172,7 +180,7 @@ class StartOperator(ProviderTask):
         self._start_once = self._once(context)
         self._start_once.id = started
         with self._at_work():
-            if status == "timeout" and not self.hook.run(self._over(started)):
+            if status == "timeout" and not self._is_over(started):
                 self._give_up(started)
             return self._result(started, self._start_once.request, context)
 

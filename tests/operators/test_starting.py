@@ -825,6 +825,22 @@ class TestDeferred:
         system.finish(started)
         assert system.id(resume(make, context, deferred, fire(deferred.trigger))) == started
 
+    def test_an_account_that_refuses_every_poll_holds_no_worker(
+        self, control: Control, context: Any, clock: Any
+    ) -> None:
+        control.configure(finishes_after=5000.0)
+        control.inject("refused", vendor="domo", method="get", retry_after=50, times=None)
+        system = Domo(control)
+        make, deferred = self.defer(system, context, wait_timeout=600)
+        assert len(starts(control)) == 1
+        assert sum(clock.naps) <= 60
+        event = fire(deferred.trigger)
+        clock.naps.clear()
+        with pytest.raises(StillRunningError):
+            resume(make, context, deferred, event)
+        assert sum(clock.naps) <= 200
+        assert system.ended_by_us() == starts(control)
+
     def test_who_does_not_wait_does_not_defer(self, system: Any, context: Any) -> None:
         _, deferrals = run_through(lambda: system.operator(deferrable=True), context)
         assert deferrals == 0
