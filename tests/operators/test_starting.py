@@ -823,6 +823,7 @@ class TestDeferred:
         make, deferred = self.defer(system, context)
         (started,) = starts(control)
         system.finish(started)
+        control.advance(300)
         assert system.id(resume(make, context, deferred, fire(deferred.trigger))) == started
 
     def test_an_account_that_refuses_every_poll_holds_no_worker(
@@ -957,7 +958,8 @@ class TestKill:
         get_connection = BaseHook.get_connection
 
         def killed(conn_id: str) -> Any:
-            operator.on_kill()
+            if not operator._killed:
+                operator.on_kill()
             return get_connection(conn_id)
 
         with monkeypatch.context() as patch:
