@@ -131,23 +131,20 @@ class TestPortal:
         assert "run fewer tasks at once" in accounts.portal("bitrix24_default")["error"]
         assert len(control.requests()) == 1
 
-    @pytest.mark.skipif(not AIRFLOW_V_3_2_PLUS, reason="this Airflow has no teams")
-    def test_a_teams_is_read_as_the_teams(
-        self, control: Control, connect: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def teams_portal(self, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        if not AIRFLOW_V_3_2_PLUS:
+            pytest.skip("this Airflow has no teams")
         monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
         monkeypatch.setattr(Connection, "get_team_name", lambda conn_id: "sales")
         connect("_SALES___PORTAL", conn_type="bitrix24", login="1", password="sim0webhook0code")
+
+    def test_a_teams_is_read_as_the_teams(self, control: Control, teams_portal: None) -> None:
         assert accounts.portal("portal")["running"] == 0
 
-    @pytest.mark.skipif(not AIRFLOW_V_3_2_PLUS, reason="this Airflow has no teams")
     def test_so_it_is_when_a_teams_credential_is_rotated_meanwhile(
-        self, control: Control, connect: Any, monkeypatch: pytest.MonkeyPatch
+        self, control: Control, connect: Any, teams_portal: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
-        monkeypatch.setattr(Connection, "get_team_name", lambda conn_id: "sales")
-        connect("_SALES___PORTAL", conn_type="bitrix24", login="1", password="sim0webhook0code")
-
         def rotated() -> Any:
             control.configure(webhook_code="rotated0credential")
             connect("_SALES___PORTAL", conn_type="bitrix24", login="1", password="rotated0credential")
