@@ -21,7 +21,7 @@ from airflow_provider_workflows.rest.errors import (
     RedirectedError,
     UnreadableReplyError,
 )
-from airflow_provider_workflows.rest.plans import SINGLE_POLL, Now, Plan, poll_until, read_as
+from airflow_provider_workflows.rest.plans import Now, Plan, poll_once, poll_until, read_as
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def await_cancelled(
                 lambda: all_seen(watch), repeat(poll_interval), WAITING, wait_for=wait_for, tolerance=wait_for
             )
         else:
-            yield from poll_until(lambda: all_seen(watch), (), WAITING, wait_for=SINGLE_POLL)
+            yield from poll_once(lambda: all_seen(watch), WAITING)
     except ApiError as error:
         watch.failure = error
     waited = (waited or 0.0) + (yield Now()) - began

@@ -227,6 +227,21 @@ def poll_until(
         yield Pause(min(delay, deadline - now), reason, "poll")
 
 
+def poll_once(
+    poll: Callable[[], Plan[T | None]], reason: str, *, wait_for: float = SINGLE_POLL, tolerance: float = 0.0
+) -> Plan[T | None]:
+    """Poll once, as :func:`poll_until` does, so that refusals hold a worker no longer than it may.
+
+    :param poll: polls once; returns ``None`` while nothing is there.
+    :param reason: what is waited for, for the log.
+    :param wait_for: seconds after which a poll that waits out refusals is given up.
+    :param tolerance: with more than 0, a failure where trying again can help is no more than nothing found.
+    :returns: what was found; ``None`` if nothing was.
+    :raises ApiError: the failure of the poll.
+    """
+    return poll_until(poll, (), reason, wait_for=wait_for, tolerance=tolerance)
+
+
 def intercept(plan: Plan[T], perform: Callable[[Any], Plan[Any]]) -> Plan[T]:
     """Run a plan whose steps are done by another one.
 

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.links.pushed import PushedLink
-from airflow_provider_workflows.rest.plans import SINGLE_POLL, TOLERANCE, Plan, poll_until
+from airflow_provider_workflows.rest.plans import SINGLE_POLL, TOLERANCE, Plan, poll_once
 from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
 from airflow_provider_workflows.tasks.deferring import deadline_after
@@ -86,7 +86,7 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
         # With 0 it would have no end.
         left = max(1.0, (self._deadline or 0.0) - AccountHook.clock.time())
         wait_for = min(left, SINGLE_POLL) if self.deferrable else left
-        found: T | None = self.hook.run(poll_until(lambda: poll, (), "polling", wait_for=wait_for))
+        found: T | None = self.hook.run(poll_once(lambda: poll, "polling", wait_for=wait_for))
         if found is None and not self.deferrable:
             raise AirflowSensorTimeout(
                 f"The sensor has timed out after {self.timeout:.0f} s; its last poll was refused"

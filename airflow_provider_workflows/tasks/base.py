@@ -104,7 +104,7 @@ R = TypeVar("R")
 
 
 #: Arguments that may be left out, but without which a task would do more, or something else, than was meant.
-NEVER_LOST = ("max_workflows", "record_path", "parameters", "data")
+NEVER_LOST = ("max_workflows", "record_path", "stuck_for", "parameters", "data")
 
 
 class ProviderTask(BaseOperator):

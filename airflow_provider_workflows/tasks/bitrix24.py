@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_workflows.bitrix24.filters import FilterError, WorkflowFilter, parse_key
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.tasks.arguments import check_stuck_for, final_part, is_final
 from airflow_provider_workflows.tasks.base import ProviderTask
 
@@ -50,13 +49,11 @@ class FilteringTask(Bitrix24Task):
         self.stuck_for = stuck_for
         #: An upstream task that gave nothing must not widen what is meant to all workflows.
         self._needs_filters = self._is_given("filters", filters)
-        self._needs_stuck_for = self._is_given("stuck_for", stuck_for)
 
     def _check(self) -> None:
         super()._check()
+        self._check_given()
         check_stuck_for(self.stuck_for)
-        if self._needs_stuck_for and self.stuck_for is None:
-            raise ArgumentError("stuck_for was given, and is None (did an upstream task give nothing?)")
         if isinstance(self.filters, Mapping):
             WorkflowFilter.parse(final_part(self.filters), stuck_for=self.stuck_for)
             # Airflow renders values, but no keys.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ProviderError
-from airflow_provider_workflows.rest.plans import SINGLE_POLL, Plan, poll_until
+from airflow_provider_workflows.rest.plans import SINGLE_POLL, Plan, poll_once, poll_until
 from airflow_provider_workflows.rest.redaction import escape_controls
 from airflow_provider_workflows.rest.start_once import StartOnce, StartRequest
 from airflow_provider_workflows.rest.sync import GRACE
@@ -164,10 +164,7 @@ class StartOperator(ProviderTask):
 
     def _is_over(self, started: str, tolerance: float = 0.0) -> bool:
         """Poll once whether it has ended, for a minute at most."""
-        poll = poll_until(
-            lambda: self._over(started), (), f"{started} is running", wait_for=SINGLE_POLL, tolerance=tolerance
-        )
-        return bool(self.hook.run(poll))
+        return bool(self.hook.run(poll_once(lambda: self._over(started), f"{started} is running", tolerance=tolerance)))
 
     def _over(self, started: str) -> Plan[bool | None]:
         """Poll once whether it has ended: ``True``, or ``None``."""

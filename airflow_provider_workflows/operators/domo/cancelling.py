@@ -19,7 +19,7 @@ from airflow_provider_workflows.domo.watching import Watch
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.rest.ending import EndReport
-from airflow_provider_workflows.rest.plans import SINGLE_POLL, poll_until
+from airflow_provider_workflows.rest.plans import SINGLE_POLL, poll_once
 from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, deadline_after
@@ -120,8 +120,7 @@ class DomoCancelOperator(EndingTask, DomoTask):
         """Poll once, for a minute at most, and defer if that is not enough."""
         deadline = deadline_after(self.wait_timeout, self.execution_timeout)
         watch = Watch(still_running(report))
-        polled = poll_until(lambda: all_seen(watch), (), WAITING, wait_for=SINGLE_POLL, tolerance=SINGLE_POLL)
-        self.hook.run(polled)
+        self.hook.run(poll_once(lambda: all_seen(watch), WAITING, tolerance=SINGLE_POLL))
         if watch.left:
             self.defer(
                 trigger=InstancesTrigger(
