@@ -13,7 +13,7 @@ import httpx
 from asgiref.sync import sync_to_async
 
 from airflow_provider_workflows.rest.base_client import BaseClient
-from airflow_provider_workflows.rest.certificates import named_certificates, trusting
+from airflow_provider_workflows.rest.certificates import trusted
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ProviderError, ReplyLostError
@@ -74,9 +74,8 @@ class LoopRuntime:
         self._settings = http
         self._clock = clock
         self._alone = asyncio.Lock()
-        path = named_certificates(http.verify)
         self._http = httpx.AsyncClient(
-            verify=trusting(path) if path else True,
+            verify=trusted(http.verify),
             # Plain http only serves loopback: a proxy would be shown the credential.
             mounts={"http://": None},
             timeout=httpx.Timeout(http.read_timeout, connect=http.connect_timeout),

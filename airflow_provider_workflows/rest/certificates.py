@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
+from functools import cache
 from pathlib import Path
+
+import certifi
 
 from airflow_provider_workflows.rest.address import FieldError
 
@@ -12,28 +15,25 @@ from airflow_provider_workflows.rest.address import FieldError
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def named_certificates(verify: str | None = None) -> str | None:
-    """Return the path of the certificates to trust: as set, or as the environment says; ``None`` for the usual ones.
+def trusted(verify: str | None = None) -> ssl.SSLContext:
+    """Return what checks servers' certificates: as set, or as the environment says, or else certifi's.
+
+    It serves all connections of a client, as making one reads all certificates.
 
     :param verify: path of a file of certificates, or of a folder of them as OpenSSL reads it.
     :raises ValueError: with the name of the setting or variable, if there are none at its path.
     """
     places = [("verify", verify), *((name, os.environ.get(name)) for name in VARIABLES)]
     name, path = next((place for place in places if place[1]), ("", None))
-    if path is not None:
-        try:
-            trusting(path)
-        except OSError:  # also a file of something else
-            path = ""
-    if path == "":
-        raise FieldError(name, "names a path at which there are no certificates")
-    return path
+    if path is None:
+        return _usual()
+    try:
+        is_folder = Path(path).is_dir()
+        return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
+    except OSError:  # also a file of something else
+        raise FieldError(name, "names a path at which there are no certificates") from None
 
 
-def trusting(path: str) -> ssl.SSLContext:
-    """Return what checks a server's certificate.
-
-    :param path: path of the certificates to trust, and no others.
-    """
-    is_folder = Path(path).is_dir()
-    return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
+@cache
+def _usual() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=certifi.where())

@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ReadTimeoutError
 
 from airflow_provider_workflows.rest.base_client import BaseClient
-from airflow_provider_workflows.rest.certificates import named_certificates
+from airflow_provider_workflows.rest.certificates import trusted
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError, ProviderError, ReplyLostError
@@ -122,9 +122,8 @@ class ThreadRuntime:
         self._alone = Lock()
         self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._verify: str | bool = named_certificates(http.verify) or True
         self._session.auth = _without_login
-        self._session.mount("https://", HTTPAdapter(pool_maxsize=MOST_IN_FLIGHT))
+        self._session.mount("https://", _TlsAdapter(trusted(http.verify)))
         self._session.mount("http://", _DirectAdapter(pool_maxsize=MOST_IN_FLIGHT))
 
     def close(self) -> None:
@@ -170,8 +169,6 @@ class ThreadRuntime:
                 headers=headers,
                 data=content,
                 timeout=(self._http.connect_timeout, self._http.read_timeout),
-                # Given here, as the session's own counts less than the environment's.
-                verify=self._verify,
                 allow_redirects=False,
                 stream=True,
             )
@@ -189,6 +186,27 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         return None
+
+
+class _TlsAdapter(HTTPAdapter):
+    """Checks servers by what is given alone; requests itself reads the certificates anew for each connection.
+
+    :param trusted: what checks them.
+    """
+
+    def __init__(self, trusted: ssl.SSLContext) -> None:
+        self._trusted = trusted
+        super().__init__(pool_maxsize=MOST_IN_FLIGHT)
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
+        return host, {"ssl_context": self._trusted}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, proxy_ssl_context=self._trusted, **kwargs)
+
+    def cert_verify(self, *args: Any) -> None:
+        """Do nothing: it would name the certificates that requests finds."""
 
 
 class _DirectAdapter(HTTPAdapter):

@@ -15,7 +15,7 @@ import trustme
 
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.certificates import VARIABLES
-from airflow_provider_workflows.rest.errors import NotConnectedError
+from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError
 from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.sync import Client
 from tests.rest.loopback import Loopback, http, loopback
@@ -170,6 +170,17 @@ class TestProxy:
         (request, *_) = proxy.requests
         assert request.startswith(b"CONNECT acme.example:443 ")
         assert b"c0de" not in b"".join(proxy.requests)
+
+    def test_one_that_speaks_tls_is_checked_like_the_server(
+        self, server: Loopback, bundle: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{server.port}")
+        with pytest.raises(NotConnectedError):
+            in_the_worker("https://acme.example/")
+        assert not [request for request in server.requests if request.startswith(b"CONNECT")]
+        with pytest.raises(ApiError, match="TLS failed"):  # it is asked, and this one leads nowhere
+            in_the_worker("https://acme.example/", verify=bundle)
+        assert [request for request in server.requests if request.startswith(b"CONNECT")]
 
 
 class TestNetrc:
