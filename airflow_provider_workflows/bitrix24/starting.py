@@ -49,7 +49,7 @@ def check_names(parameters: Iterable[str]) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartRequest:
     """A template to start on a document. Its target are both: a document may have several workflows of a template.
 
@@ -62,6 +62,8 @@ class StartRequest:
     template_id: int
     document_id: tuple[str, str, str]
     parameters: Mapping[str, Any] | None = field(default=None, repr=False)
+    #: Ids of the workflows that ran on the document before the start.
+    _before: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.parameters is not None:
@@ -85,13 +87,14 @@ class StartRequest:
         return WorkflowFilter.parse(wanted | {"MODULE_ID": module_id, "ENTITY": entity, "DOCUMENT_ID": element})
 
     def existing(self) -> Plan[list[str]]:
-        """Read the ids of the running workflows of this template on this document."""
-        return (yield from find_workflow_ids(self.same_target()))
+        """Read the ids of the running workflows on this document, of this template and of others."""
+        self._before = yield from find_workflow_ids(self._on_document())
+        return self._before
 
     def start(self) -> Plan[str]:
         """Start it, and return the workflow's id. A start whose reply is lost is not sent again.
 
-        :raises DocumentLimitError: if it was refused, and as many workflows run on the document as may.
+        :raises DocumentLimitError: if it was refused, and as many workflows ran on the document as may.
         """
         try:
             reply: Reply = yield from send(calls.start_workflow(self.template_id, self.document_id, self.parameters))
@@ -103,13 +106,15 @@ class StartRequest:
         raise UnreadableReplyError(self.name, text="the result is no workflow id")
 
     def _check_place(self, refusal: WorkflowError) -> Plan[None]:
-        """Tell a document that has no place for another workflow from a start that cannot be."""
+        """Tell a document that had no place for another workflow from a start that cannot be."""
         try:
-            running = yield from find_workflow_ids(self._on_document())
+            after = yield from find_workflow_ids(self._on_document())
         except ApiError:
             return
-        if len(running) >= DOCUMENT_LIMIT:
-            text = f"{len(running)} workflows run on this document. The portal says: {refusal.text}"
+        # One that had the place may have ended between the refusal and this reading.
+        around = {*self._before, *after}
+        if len(around) >= DOCUMENT_LIMIT:
+            text = f"{len(around)} workflows ran on this document. The portal says: {refusal.text}"
             raise DocumentLimitError(self.name, code=refusal.code, http_status=refusal.http_status, text=text) from None
 
     def find_new(self, known: Iterable[str], since: datetime | None) -> Plan[list[Candidate]]:

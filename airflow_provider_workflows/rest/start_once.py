@@ -130,7 +130,7 @@ class StartRequest(Protocol):
         """What the start is called in errors."""
 
     def existing(self) -> Plan[list[str]]:
-        """Return the ids of what there is of the same target.
+        """Return the ids of what there is of the same target, and perhaps of more.
 
         :raises RejectedError: if they may not be listed.
         """

@@ -28,6 +28,7 @@ from airflow_provider_workflows.rest.errors import (
     NotConnectedError,
     StoppedError,
 )
+from airflow_provider_workflows.rest.plans import Plan, intercept
 from airflow_provider_workflows.rest.start_once import ForeignIdError, StartUnclearError
 from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control
@@ -309,10 +310,33 @@ class TestStart:
         item = dict(zip(("MODULE_ID", "ENTITY", "DOCUMENT_ID"), DOCUMENT, strict=True))
         ids = control.add_workflows([{"TEMPLATE_ID": 8, **item}] * 2)
         operator = Bitrix24(control).operator()
-        with pytest.raises(DocumentLimitError, match="2 workflows run on this document"):
+        with pytest.raises(DocumentLimitError, match="2 workflows ran on this document"):
             operator.execute(context)
         assert starts(control) == []
         control.finish_workflows(ids[:1])
+        started = operator.execute(retry(context))
+        assert starts(control) == [started]
+
+    @pytest.mark.parametrize("ending", [1, 2])
+    def test_a_start_refused_for_that_has_a_retry_also_if_others_end_before_they_are_counted(
+        self, control: Control, context: Any, ending: int
+    ) -> None:
+        control.configure(document_limit=2)
+        item = dict(zip(("MODULE_ID", "ENTITY", "DOCUMENT_ID"), DOCUMENT, strict=True))
+        ids = control.add_workflows([{"TEMPLATE_ID": 7, **item}, {"TEMPLATE_ID": 8, **item}])
+
+        def end_some_when_refused(step: Any) -> Plan[Any]:
+            try:
+                return (yield step)
+            except WorkflowError:
+                control.finish_workflows(ids[:ending])
+                raise
+
+        operator = Bitrix24(control).operator()
+        run = operator.hook.run
+        operator.hook.run = lambda plan: run(intercept(plan, end_some_when_refused))
+        with pytest.raises(DocumentLimitError, match="2 workflows ran on this document"):
+            operator.execute(context)
         started = operator.execute(retry(context))
         assert starts(control) == [started]
 

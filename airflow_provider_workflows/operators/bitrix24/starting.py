@@ -55,7 +55,7 @@ class StartWorkflowOperator(Bitrix24Task, StartOperator):
         workflow is taken for a start whose reply was lost.
     :param bitrix24_conn_id: id of the Airflow connection. The credential's user must be a portal
         administrator, with scope ``bizproc``. (templated)
-    :raises DocumentLimitError: if as many workflows run on the document as may; nothing was started, a retry can help.
+    :raises DocumentLimitError: if as many workflows ran on the document as may; nothing was started, a retry can help.
     :raises StartUnclearError: if the reply was lost.
     :raises StillRunningError: if it has not ended in time.
     """
