@@ -88,8 +88,7 @@ class RunningWorkflowsSensor(FilteringTask, DeferrableSensor):
         self.max_count = max_count
         self._check_made()
         # One map index of a mapped task is made by a worker that runs it already.
-        mapped = getattr(self, "_BaseOperator__from_mapped", False)
-        self.start_from_trigger = start_from_trigger and deferrable and AIRFLOW_V_3_3_PLUS and not mapped
+        self.start_from_trigger = start_from_trigger and deferrable and AIRFLOW_V_3_3_PLUS and not self._is_map_index
         if self.start_from_trigger:
             self.start_trigger_args = self._start_trigger_args()
 

@@ -122,10 +122,16 @@ class ProviderTask(BaseOperator):
     _named: Collection[str] = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004
-        """Remember which arguments are given by name: of a mapped task's, what comes is no more than its value."""
+        """Remember which arguments are given by name: of a mapped task's, what comes is no more than its value.
+
+        Where ``partial()`` says ``None``, that is meant.
+        """
         task = super().__new__(cls)
         if kwargs:
-            object.__setattr__(task, "_named", frozenset(kwargs))
+            dag = kwargs.get("dag")
+            fixed = getattr(dag.task_dict.get(kwargs.get("task_id")) if dag else None, "partial_kwargs", {})
+            meant = {name for name, value in fixed.items() if value is None}
+            object.__setattr__(task, "_named", kwargs.keys() - meant)
         return task
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -146,7 +152,10 @@ class ProviderTask(BaseOperator):
         """Refuse to go on without an argument that was given, and that turned out to be nothing."""
         for name in self._given:
             if getattr(self, name) is None:
-                raise ArgumentError(f"{name} was given, and is None (did a template or an upstream task give nothing?)")
+                raise ArgumentError(
+                    f"{name} was given, and is None (did a template or an upstream task give nothing?); if that is "
+                    "meant, leave it out"
+                )
 
     @property
     def _is_map_index(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred, TaskGroup
 
 from airflow_provider_workflows.bitrix24.clean_up import CleanUp, TooManyWorkflowsError
 from airflow_provider_workflows.bitrix24.employees import EmployeeError
@@ -22,6 +22,7 @@ from airflow_provider_workflows.operators.bitrix24 import (
     CleanUpWorkflowsOperator,
 )
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
+from airflow_provider_workflows.rest.errors import ArgumentError
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks.reports import NotAllEndedError
 from airflow_provider_workflows.testing.tasks import revive
@@ -118,6 +119,25 @@ class TestGuards:
     def test_a_bound_that_is_no_number_is_refused(self, control: Control, context: Any, most: Any) -> None:
         with pytest.raises(ValueError, match="max_workflows"):
             clean_up(context, max_workflows=most)
+        assert control.requests() == []
+
+    def test_none_in_partial_is_no_bound_for_any_map_index(self, control: Control, context: Any) -> None:
+        ids = control.add_workflows([OLD, NEW])
+        with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)), TaskGroup("cleaning"):
+            mapped: Any = CleanUpWorkflowsOperator.partial(
+                task_id="clean_up", max_workflows=None, record_path=None, stuck_for=None
+            ).expand(filters=[{"TEMPLATE_ID": 7}, {"TEMPLATE_ID": 8}])
+        ended = [mapped.unmap({"filters": {"TEMPLATE_ID": one}}).execute(context)["ended_ids"] for one in (7, 8)]
+        assert ended == [[one] for one in ids]
+
+    def test_none_that_comes_instead_of_a_bound_in_partial_is_refused(self, control: Control, context: Any) -> None:
+        index = {"filters": {"TEMPLATE_ID": 7}, "max_workflows": None}
+        with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)):
+            mapped: Any = CleanUpWorkflowsOperator.partial(task_id="clean_up", max_workflows=2).expand_kwargs(
+                [index], strict=False
+            )
+        with refused(ArgumentError, match="max_workflows was given, and is None.*leave it out"):
+            mapped.unmap(index).execute(context)
         assert control.requests() == []
 
     @pytest.mark.parametrize(
