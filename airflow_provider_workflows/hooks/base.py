@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from airflow_provider_workflows.hooks.connections import (
     form_widgets,
 )
 from airflow_provider_workflows.hooks.observers import observer_for
+from airflow_provider_workflows.rest.address import FieldError
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.driver import RETRY_TIMEOUT
@@ -159,11 +160,11 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         :param read: reads the connection again when its credential is refused; default: as a task does.
         :raises ConnectionFieldError: if it cannot be used, with the field's name.
         """
-        settings = self._with_stored_credential(settings)
         try:
+            settings = self._with_stored_credential(settings)
             client = self._make_client(settings)
         except ValueError as error:
-            raise ConnectionFieldError(self._conn_id, field_fault(self.conn_type, error)) from None
+            raise self._field_error(error) from None
         client.renewal.renew = self._renewal(settings.account, read or self._read_connection)
         client.where = self.named(_host(settings.account))
         client.observer = observer_for(self.conn_type, settings.account.base_url, self.clock)
@@ -235,13 +236,21 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """
         return self._client
 
-    def shared_client(self) -> AbstractAsyncContextManager[SomeAsyncClient]:
+    @asynccontextmanager
+    async def shared_client(self) -> AsyncIterator[SomeAsyncClient]:
         """Return the asynchronous client that all users of this account in the event loop share.
 
         :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
         :raises ConnectionUnreadableError: if it cannot be read now.
         """
-        return self._shared.use(self._settings, self._conn_id)
+        try:
+            async with self._shared.use(self._settings, self._conn_id) as client:
+                yield client
+        except FieldError as error:
+            raise self._field_error(error) from None
+
+    def _field_error(self, error: ValueError) -> ConnectionFieldError:
+        return ConnectionFieldError(self._conn_id, field_fault(self.conn_type, error))
 
     async def _settings(self) -> Settings:
         try:

@@ -97,7 +97,9 @@ def field_fault(connection_type: str, error: ValueError) -> str:
     :param connection_type: whose form it is.
     :param error: what was raised for it.
     """
-    return f"{field_name(connection_type, error.field)} {error.fault}" if isinstance(error, FieldError) else str(error)
+    if isinstance(error, FieldError):
+        return f"{field_name(connection_type, error.field)} {error.fault}"
+    return error.what if isinstance(error, ConnectionFieldError) else str(error)
 
 
 @hide_frames

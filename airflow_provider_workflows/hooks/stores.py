@@ -9,7 +9,7 @@ from typing import Any, Literal
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 from pydantic import BaseModel, ConfigDict, Json
 
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError, read_extra
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, ConnectionUnreadableError, read_extra
 from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.records.store import DRIVER_TIMEOUT, RecordStore
 from airflow_provider_workflows.rest.redaction import hide_frames
@@ -118,6 +118,7 @@ def record_store(conn_id: str | None, clock: Callable[[], float]) -> RecordStore
     :param conn_id: id of a connection of type ``redis``, ``postgres`` or ``mysql``, of a portal's ``shared_store``.
     :param clock: returns the Unix time; a server has its own.
     :raises ConnectionFieldError: if the connection cannot be used, with the field's name.
+    :raises ConnectionUnreadableError: if it cannot be read now.
     """
     if conn_id is None:
         return host_store(clock)
@@ -126,6 +127,9 @@ def record_store(conn_id: str | None, clock: Callable[[], float]) -> RecordStore
     except AirflowNotFoundException:
         fault = "there is no such connection, but extra.shared_store of another connection names it"
         raise ConnectionFieldError(conn_id, fault) from None
+    except Exception as error:
+        # Whatever Airflow, its database or a secrets backend raises; its text may hold secrets.
+        raise ConnectionUnreadableError(conn_id, type(error).__name__) from None
     make = _MAKERS.get(connection.conn_type or "")
     if make is None:
         types = "redis, postgres or mysql"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import httpx
 from asgiref.sync import sync_to_async
 
+from airflow_provider_workflows.rest.address import FieldError
 from airflow_provider_workflows.rest.base_client import BaseClient
 from airflow_provider_workflows.rest.certificates import trusted
 from airflow_provider_workflows.rest.clock import Clock
@@ -74,14 +75,20 @@ class LoopRuntime:
         self._settings = http
         self._clock = clock
         self._alone = asyncio.Lock()
-        self._http = httpx.AsyncClient(
-            verify=trusted(http.verify),
-            # Plain http only serves loopback: a proxy would be shown the credential.
-            mounts={"http://": None},
-            timeout=httpx.Timeout(http.read_timeout, connect=http.connect_timeout),
-            limits=httpx.Limits(max_connections=MOST_IN_FLIGHT),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        )
+        verify = trusted(http.verify)
+        try:
+            self._http = httpx.AsyncClient(
+                verify=verify,
+                # Plain http only serves loopback: a proxy would be shown the credential.
+                mounts={"http://": None},
+                timeout=httpx.Timeout(http.read_timeout, connect=http.connect_timeout),
+                limits=httpx.Limits(max_connections=MOST_IN_FLIGHT),
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            )
+        except (httpx.InvalidURL, ValueError, ImportError):
+            # The text may hold the proxy's password. A missing package is the one for proxies of SOCKS.
+            fault = "(or ALL_PROXY, NO_PROXY) in the environment names no proxy that can be used"
+            raise FieldError("HTTPS_PROXY", fault) from None
 
     async def close(self) -> None:
         """Close the connections."""

@@ -203,7 +203,13 @@ class _TlsAdapter(HTTPAdapter):
         return host, {"ssl_context": self._trusted}
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, proxy_ssl_context=self._trusted, **kwargs)
+        # One of SOCKS speaks no TLS itself, and takes nothing for it.
+        tls = {} if proxy.lower().startswith("socks") else {"proxy_ssl_context": self._trusted}
+        try:
+            return super().proxy_manager_for(proxy, **tls, **kwargs)
+        except ValueError:
+            # The text may hold the proxy's password.
+            raise requests.exceptions.InvalidProxyURL from None
 
     def cert_verify(self, *args: Any) -> None:
         """Do nothing: it would name the certificates that requests finds."""
@@ -237,5 +243,5 @@ def _failure(call: str, error: Exception) -> ApiError:
     if isinstance(error, requests.exceptions.SSLError):
         return ReplyLostError(call, text="TLS failed (perhaps the host does not speak https at this port)")
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-        return NotConnectedError(call, text="the host's address is not valid")
+        return NotConnectedError(call, text="the address of the host, or of the proxy, is not valid")
     return ReplyLostError(call, text="the connection ended before a whole reply came")

@@ -93,9 +93,10 @@ def test_errors_name_the_host_that_was_called_though_the_connection_says_another
 @pytest.mark.parametrize("verify", [False, True, "False", f"/nowhere/{SECRET}.pem", 0, ["/etc/ssl"]])
 def test_certificates_are_always_checked_against_some_that_are_there(hook_with: Any, verify: Any) -> None:
     hook = hook_with(verify=verify)
-    with pytest.raises(ConnectionFieldError, match=r"^Connection 'account': .*verify") as caught:
-        hook.get_conn()
-    assert SECRET not in str(caught.value)
+    for use in (Bitrix24Hook.get_conn, shared_settings):
+        with pytest.raises(ConnectionFieldError, match=r"^Connection 'account': .*verify") as caught:
+            use(hook)
+        assert SECRET not in str(caught.value)
     assert hook.test_connection() == (False, f"This connection: {caught.value.fault}")
 
 
@@ -104,10 +105,24 @@ def test_a_broken_bundle_in_the_environment_is_told_as_what_it_is(
 ) -> None:
     hook = hook_with()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    for use in (Bitrix24Hook.get_conn, shared_settings):
+        with pytest.raises(
+            ConnectionFieldError, match="REQUESTS_CA_BUNDLE names a path at which there are no certificates"
+        ):
+            use(hook)
+
+
+@pytest.mark.parametrize("proxy", ["socks4://u:{}@h:1080", "http://u:{}/x@h:1", "http://u:x@h:{}"])
+def test_a_proxy_that_cannot_be_used_is_told_in_the_triggerer_with_no_password(
+    hook_with: Any, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    hook = hook_with()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.format(SECRET))
     with pytest.raises(
-        ConnectionFieldError, match="REQUESTS_CA_BUNDLE names a path at which there are no certificates"
-    ):
-        hook.get_conn()
+        ConnectionFieldError, match=r"^Connection 'account': HTTPS_PROXY \(or .*\) .* no proxy"
+    ) as caught:
+        shared_settings(hook)
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("hook_type", [Bitrix24Hook, DomoHook])

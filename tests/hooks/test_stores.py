@@ -13,7 +13,7 @@ from fakeredis import FakeRedis, FakeServer
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.hooks import stores
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.hooks.connections import ConnectionFieldError
+from airflow_provider_workflows.hooks.connections import ConnectionFieldError, ConnectionUnreadableError
 from airflow_provider_workflows.hooks.stores import record_store
 from airflow_provider_workflows.records.redis import RedisRecordStore
 from airflow_provider_workflows.records.sql import SqlRecordStore
@@ -136,6 +136,15 @@ class TestRefused:
     def test_a_connection_that_is_not_there(self) -> None:
         with pytest.raises(ConnectionFieldError, match=r"extra.shared_store of another connection names it"):
             record_store("missing", now)
+
+    def test_one_that_cannot_be_read_now_can_be_read_later(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def away(conn_id: str) -> None:
+            raise OSError(PASSWORD)
+
+        monkeypatch.setattr(BaseHook, "get_connection", away)
+        with pytest.raises(ConnectionUnreadableError, match="Connection 'shared' cannot be read: OSError") as caught:
+            record_store("shared", now)
+        assert caught.value.retry_helps
 
     @pytest.mark.parametrize(
         ("conn_type", "package"),

@@ -15,9 +15,10 @@ import trustme
 
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.certificates import VARIABLES
+from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError
 from airflow_provider_workflows.rest.protocol import HttpSettings
-from airflow_provider_workflows.rest.sync import Client
+from airflow_provider_workflows.rest.sync import Client, _TlsAdapter
 from tests.rest.loopback import Loopback, http, loopback
 from tests.rest.made_up import Wire, say
 
@@ -181,6 +182,21 @@ class TestProxy:
         with pytest.raises(ApiError, match="TLS failed"):  # it is asked, and this one leads nowhere
             in_the_worker("https://acme.example/", verify=bundle)
         assert [request for request in server.requests if request.startswith(b"CONNECT")]
+
+    @pytest.mark.parametrize("proxy", ["socks://u:s3cret@127.0.0.1:1", "ftp://u:s3cret@h", "http://u:s3cret/x@h:1"])
+    def test_of_one_that_cannot_be_used_no_password_is_shown(self, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        monkeypatch.setattr(SYSTEM_CLOCK, "sleep", lambda *_: None)
+        with pytest.raises(NotConnectedError, match="the address of the host, or of the proxy") as caught:
+            in_the_worker("https://acme.example/")
+        assert "s3cret" not in str(caught.value)
+
+    def test_one_of_socks_can_be_used_where_its_package_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[dict[str, Any]] = []
+        monkeypatch.setattr("requests.adapters.SOCKSProxyManager", lambda url, **how: made.append(how))
+        _TlsAdapter(ssl.create_default_context()).proxy_manager_for("SOCKS5h://127.0.0.1:1080")
+        # More would be taken for what tells its connections from others, and refused.
+        assert [sorted(how) for how in made] == [["block", "maxsize", "num_pools", "password", "username"]]
 
 
 class TestNetrc:
