@@ -18,8 +18,9 @@ from airflow_provider_workflows.records.store import TIMEOUT, Step
 
 T = TypeVar("T")
 
-#: Seconds between two tries to have a file, at most. Who holds it needs microseconds, unless it is frozen.
-LOCK_RETRY = 0.01
+#: Seconds between two tries to have a file, at most: at first, and at last. Who holds it needs less than a millisecond,
+#: unless it is frozen.
+FIRST_RETRY, LAST_RETRY = 0.0005, 0.01
 
 
 class FileRecordStore:
@@ -73,6 +74,7 @@ class FileRecordStore:
 
     def _lock(self, name: str, descriptor: int) -> None:
         latest = self._monotonic() + (0.0 if name in self._frozen else TIMEOUT)
+        retry = FIRST_RETRY
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +86,8 @@ class FileRecordStore:
             else:
                 self._frozen.discard(name)
                 return
-            self._sleep(random.uniform(0, LOCK_RETRY))  # noqa: S311
+            self._sleep(random.uniform(0, retry))  # noqa: S311
+            retry = min(2 * retry, LAST_RETRY)
 
 
 def _make_private(folder: Path) -> None:
