@@ -308,7 +308,8 @@ def _oldest_first(found: dict[str, K], started: Mapping[str, str]) -> dict[str, 
     if not all(map(_is_moment, moments.values())):
         return found
     order: Mapping[str, Any] = started if one_offset else moments
-    return {one: found[one] for one in sorted(found, key=order.__getitem__)}
+    starts = [order[one] for one in found]
+    return found if starts == sorted(starts) else {one: found[one] for one in sorted(found, key=order.__getitem__)}
 
 
 def _all_started_before(moment: datetime, page: Reply) -> bool:

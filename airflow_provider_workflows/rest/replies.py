@@ -27,7 +27,7 @@ def read_json(content: bytes) -> Any:
         deep, with NaN, or with half a character.
     """
     try:
-        return from_json(content.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
+        return from_json(content.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False, cache_strings="keys")
     except ValueError:
         return None
 
