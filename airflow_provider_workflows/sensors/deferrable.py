@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import (
@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
     PokeReturnValue,
 )
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.links.pushed import PushedLink
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 T = TypeVar("T")
+
+
+def _began(sensor: BaseSensorOperator, context: Context) -> datetime | None:
+    """Return since when Airflow counts the ``timeout`` of a sensor that was rescheduled; ``None`` if it was not yet."""
+    ti: Any = context["ti"]
+    if AIRFLOW_V_3_0_PLUS:
+        return ti.get_first_reschedule_date(context)  # type: ignore[no-any-return]
+    from airflow.sensors.base import _orig_start_date  # type: ignore[import-not-found]
+
+    run = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+    return _orig_start_date(**run, try_number=ti.max_tries - sensor.retries + 1)  # type: ignore[no-any-return]
 
 
 class DeferrableSensor(ProviderTask, BaseSensorOperator):
@@ -72,6 +84,8 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
         if self._deadline is None:
             # In the worker it is Airflow that keeps execution_timeout.
             self._deadline = deadline_after(self.timeout, self.execution_timeout if self.deferrable else None)
+            if self.reschedule and not self.deferrable and (began := _began(self, context)):
+                self._deadline = began.timestamp() + self.timeout
         seen = self._poll(context)
         if self.deferrable and not seen.is_done:
             self.defer(trigger=self._trigger(self._deadline), method_name="execute_complete")

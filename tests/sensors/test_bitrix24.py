@@ -28,7 +28,7 @@ from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume
-from tests.operators.remote import refused, render
+from tests.operators.remote import VirtualTime, refused, render
 
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 
@@ -209,14 +209,15 @@ class TestModes:
     def context(self, monkeypatch: pytest.MonkeyPatch) -> Any:
         """Return the context that a sensor asks for its first start; Airflow 2 asks the database instead."""
         sensors = sys.modules[BaseSensorOperator.__module__]
-        monkeypatch.setattr(sensors, "_orig_start_date", lambda **_: None, raising=False)
+        monkeypatch.setattr(sensors, "_orig_start_date", lambda **_: Started.began, raising=False)
 
         class Started:
             dag_id = task_id = run_id = "x"
             map_index = max_tries = 0
+            began: datetime | None = None
 
-            def get_first_reschedule_date(self, context: Any) -> None:
-                return None
+            def get_first_reschedule_date(self, context: Any) -> datetime | None:
+                return self.began
 
             def xcom_push(self, key: str, value: Any) -> None:
                 pass
@@ -253,6 +254,18 @@ class TestModes:
         ids = add(control, 1)
         assert attempt() == ids
         assert len(control.requests()) == 3
+
+    @pytest.mark.parametrize("left", [100, -1])
+    def test_an_account_that_refuses_all_rescheduled_polls_ends_it_at_its_timeout(
+        self, control: Control, context: Any, clock: VirtualTime, left: int
+    ) -> None:
+        sensor = RunningWorkflowsSensor(task_id="watch", mode="reschedule", timeout=3000)
+        # As it is in Airflow's database when a later process polls.
+        type(context["ti"]).began = datetime.fromtimestamp(clock.time() + left - 3000, UTC)
+        control.inject("refused", times=None)
+        with pytest.raises(AirflowSensorTimeout, match="timed out"):
+            sensor.execute(context)
+        assert sum(clock.naps) <= left + 5
 
     def test_an_error_is_not_waited_out(self, control: Control, context: Any) -> None:
         control.configure(is_admin=False)
