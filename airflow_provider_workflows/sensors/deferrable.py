@@ -75,8 +75,9 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
         """Return the task's result after the trigger has fired."""
 
     def execute(self, context: Context) -> Any:
-        """Poll until it is there, or defer; from now on the time counts."""
-        self._deadline = None
+        """Poll until it is there, or defer; from now on the time counts, or from the process that polled first."""
+        began = _began(self, context) if self.reschedule else None
+        self._deadline = began.timestamp() + self.timeout if began else None
         return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -84,8 +85,6 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
         if self._deadline is None:
             # In the worker it is Airflow that keeps execution_timeout.
             self._deadline = deadline_after(self.timeout, self.execution_timeout if self.deferrable else None)
-            if self.reschedule and not self.deferrable and (began := _began(self, context)):
-                self._deadline = began.timestamp() + self.timeout
         seen = self._poll(context)
         if self.deferrable and not seen.is_done:
             self.defer(trigger=self._trigger(self._deadline), method_name="execute_complete")
