@@ -17,7 +17,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.links.pushed import PushedLink
 from airflow_provider_workflows.rest.plans import SINGLE_POLL, TOLERANCE, Plan, poll_once
-from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
+from airflow_provider_workflows.rest.seconds import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import ProviderTask
 from airflow_provider_workflows.tasks.deferring import deadline_after
 from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event

@@ -62,25 +62,6 @@ def check_one_of(value: Any, argument: str, choices: Collection[str]) -> None:
         raise ArgumentError(f"{argument} must be {words}, not {value!r}{did_you_mean(str(value), choices)}")
 
 
-def check_poll_interval(value: Any, argument: str = "poll_interval") -> None:
-    """Check a pause between two polls.
-
-    :raises ArgumentError: if it is no number of seconds, or not more than 0.
-    """
-    check_seconds(value, argument)
-    if not value:
-        raise ArgumentError(f"{argument} must be more than 0 seconds")
-
-
-def check_seconds(value: Any, argument: str) -> None:
-    """Check a number of seconds.
-
-    :raises ArgumentError: if it is none, or negative.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ArgumentError(f"{argument} must be a number of seconds, 0 or more, not {value!r}")
-
-
 def check_path(value: Any, argument: str) -> None:
     """Check a path.
 

@@ -14,10 +14,10 @@ from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import SINGLE_POLL, Plan, poll_once, poll_until
 from airflow_provider_workflows.rest.redaction import escape_controls
+from airflow_provider_workflows.rest.seconds import check_poll_interval, check_seconds
 from airflow_provider_workflows.rest.start_once import StartOnce, StartRequest
 from airflow_provider_workflows.rest.sync import GRACE
 from airflow_provider_workflows.rest.threads import in_thread
-from airflow_provider_workflows.tasks.arguments import check_poll_interval, check_seconds
 from airflow_provider_workflows.tasks.base import KILLED, ProviderTask
 from airflow_provider_workflows.tasks.deferring import deadline_after
 from airflow_provider_workflows.tasks.external_id import ExternalIdStore

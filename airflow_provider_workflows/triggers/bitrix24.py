@@ -21,10 +21,10 @@ from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
+from airflow_provider_workflows.rest.seconds import check_poll_interval
 from airflow_provider_workflows.triggers.polling import (
     PollTrigger,
     SerializableTrigger,
-    check_interval,
     log,
     seconds_until_next_poll,
 )
@@ -154,7 +154,7 @@ class WorkflowsAppearedTrigger(SerializableTrigger, BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bitrix24_conn_id = bitrix24_conn_id
-        check_interval(poll_interval)
+        check_poll_interval(poll_interval)
         self.filters = WorkflowFilter.parse(filters).params()
         self.stuck_for = stuck_for.total_seconds() if isinstance(stuck_for, timedelta) else stuck_for
         self.poll_interval = poll_interval

@@ -17,8 +17,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_workflows import docs_link
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.connections import ConnectionUnreadableError
-from airflow_provider_workflows.rest.errors import ArgumentError, AuthenticationError, ProviderError
+from airflow_provider_workflows.rest.errors import AuthenticationError, ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
+from airflow_provider_workflows.rest.seconds import check_poll_interval
 
 log = logging.getLogger(__name__)
 
@@ -90,15 +91,6 @@ def unexpected_event(event: Any) -> WaitFailedError:
     return WaitFailedError(f"The trigger's event is none of this provider's: {repr(event)[:SHOWN]}")
 
 
-def check_interval(poll_interval: float) -> None:
-    """Check the seconds between two polls.
-
-    :raises ArgumentError: if they are not more than 0.
-    """
-    if not poll_interval > 0:
-        raise ArgumentError(f"poll_interval must be more than 0 seconds, not {poll_interval}")
-
-
 def seconds_until_next_poll(interval: float, now: float) -> float:
     """Return the seconds until the next poll: all that poll at an interval do so together, and share requests.
 
@@ -133,7 +125,7 @@ class PollTrigger(SerializableTrigger):
 
     def __init__(self, *, poll_interval: float, deadline: float | None, tolerance: float = TOLERANCE) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        check_interval(poll_interval)
+        check_poll_interval(poll_interval)
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.tolerance = tolerance

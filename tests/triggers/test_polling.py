@@ -121,9 +121,9 @@ class TestLooking:
         for began in range(200):
             assert 0 < seconds_until_next_poll(interval, START + began * 0.37) <= interval + min(0.5, interval / 10)
 
-    @pytest.mark.parametrize("interval", [0, -1])
-    def test_an_interval_of_nothing_is_refused(self, interval: float) -> None:
-        with pytest.raises(ValueError, match="poll_interval must be more than 0"):
+    @pytest.mark.parametrize("interval", [0, -1, "60", True, float("nan")])
+    def test_an_interval_of_nothing_is_refused_and_so_is_what_is_no_number(self, interval: Any) -> None:
+        with pytest.raises(ArgumentError, match=r"poll_interval must be (more than 0|a number of seconds)"):
             scripted(poll_interval=interval)
 
     def test_what_it_polled_with_is_given_back_before_the_event(self, clock: Clock) -> None:

@@ -20,7 +20,8 @@ from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.plans import SINGLE_POLL, poll_once
-from airflow_provider_workflows.tasks.arguments import as_ids, check_final, check_poll_interval, check_seconds
+from airflow_provider_workflows.rest.seconds import check_poll_interval, check_seconds
+from airflow_provider_workflows.tasks.arguments import as_ids, check_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.deferring import DEFAULT_DEFERRABLE, deadline_after
 from airflow_provider_workflows.tasks.domo import DomoTask
