@@ -7,7 +7,7 @@ REPOSITORY = ""
 
 
 def docs_link(page: str) -> str:
-    """Return where a page of the docs is: its address, or without a repository its path in the sources.
+    """Return the address of a page of the docs; while no repository is set, its path in the sources.
 
     :param page: its file in ``docs``, perhaps with an anchor.
     """

@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     :returns: the exit status.
     """
     options = _parser().parse_args(arguments)
-    # Only now, as a command may import Airflow, which takes seconds.
+    # Imported late: a command may import Airflow, which takes seconds.
     command = import_module(f"airflow_provider_workflows.commands.{options.command}")
     return int(command.run(options))
 
@@ -30,8 +30,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Set up and check the connections of the Airflow provider for Bitrix24 and Domo.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    authorize.add_arguments(commands.add_parser("authorize", help="give the application of a connection its tokens"))
-    doctor.add_arguments(commands.add_parser("doctor", help="say what is well and what is not with connections"))
+    authorize.add_arguments(commands.add_parser("authorize", help="authorise the local application of a connection"))
+    doctor.add_arguments(commands.add_parser("doctor", help="check connections and say what to do about each defect"))
     return parser
 
 

@@ -11,14 +11,14 @@ from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.rest.aio import AsyncClient
 from airflow_provider_workflows.rest.driver import Purpose
 
-#: Requests of coalesced reading calls under way at once at most, of all triggers together.
+#: Most requests of coalesced reading calls under way at once, of all triggers together.
 READS = 4
 
 
 class AsyncBitrix24Client(PortalClient, AsyncClient[Call]):
-    """Runs Bitrix24 plans, many at once; their single reading calls go out together, up to 50 to a request."""
+    """Runs Bitrix24 plans concurrently; reading calls made at about the same time share a request, up to 50 each."""
 
-    #: Seconds for which a reading call waits for others to go with.
+    #: Seconds that a reading call waits for others to share its request.
     batch_delay = 1.0
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Sending many calls: in batches, several requests under way at once, each call's outcome known."""
+"""Sending many calls in batches, several at once, with the outcome of each call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ K = TypeVar("K")
 
 
 def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
-    """Send up to 50 reading calls in one request, and again those that failed in passing.
+    """Send up to 50 reading calls in one request, and resend those that failed for the moment.
 
     :param reads: calls that change nothing.
     :returns: their replies.
@@ -41,10 +41,10 @@ def read_all(reads: Sequence[Call]) -> Plan[list[Reply]]:
 
 
 def read_again(errors: Mapping[K, ApiError]) -> Plan[list[K]]:
-    """Settle reads that failed: all of them are to be sent again.
+    """Return the reads to send again: all that failed.
 
     :param errors: what each failed with.
-    :raises ApiError: if that cannot help.
+    :raises ApiError: if sending one again cannot help.
     """
     yield from ()
     for error in errors.values():
@@ -63,11 +63,11 @@ class Batches(Batching):
         self._size = BatchSize(BATCH, each=each)
 
     def next_size(self, left: int, *, trial: bool, places: int = 1) -> int:
-        """Return how many of the commands left the next batch carries."""
+        """Return how many of the remaining commands the next batch carries."""
         return self._size.next_size(left, trial=trial, places=places)
 
     def make_batch(self, calls: Sequence[Call]) -> Call:
-        """Return one call that does them all; a single one needs no batch around it."""
+        """Return one call that makes them all; a single one needs no batch around it."""
         return calls[0] if len(calls) == 1 else batch({f"c{nth}": call for nth, call in enumerate(calls)})
 
     def outcomes(self, items: Sequence[K], outcome: Any) -> dict[K, Any]:

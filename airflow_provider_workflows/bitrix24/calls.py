@@ -32,7 +32,7 @@ class Call:
 
     :param method: the method's name, in the exact case that the API page gives.
     :param params: the method's parameters.
-    :param repeatable: whether doing it twice has the same effect, and gives the same answer, as once.
+    :param repeatable: whether doing it twice has the same effect and result as once.
     :param commands: the calls inside a ``batch``, by key.
     """
 

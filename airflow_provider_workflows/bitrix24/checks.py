@@ -1,4 +1,4 @@
-"""Whether a portal can be worked with, found out without asking for more than the credential has."""
+"""Checks of a portal and its credential, which need no rights beyond those granted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_workflows.rest.findings import Finding, defect_of, text_of
 from airflow_provider_workflows.rest.plans import Now, Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
 
-#: What each scope is for, with the methods that are used of it.
+#: What each scope is for.
 SCOPES = {
     "bizproc": "workflows",
     "task": "flows",
@@ -37,7 +37,7 @@ NAMED = 20
 
 
 def check_portal() -> Plan[list[Finding]]:
-    """Return what is well and what is not with a credential, in two requests, each sent once.
+    """Check a credential with two requests, each sent once.
 
     What needs no scope is read first. Running workflows are listed only where the scope for that is granted, as a
     webhook that switches flows needs no other.
@@ -63,7 +63,7 @@ def _scopes(outcome: Reply | ApiError) -> list[str]:
     if isinstance(outcome, ApiError):
         raise outcome
     if not isinstance(outcome.result, list):
-        raise UnreadableReplyError("scope", text="the reply is not the list it should be")
+        raise UnreadableReplyError("scope", text="the reply is not a list")
     return sorted(escape_controls(str(scope)) for scope in outcome.result)
 
 
@@ -77,7 +77,7 @@ def _scopes_found(scopes: Sequence[str]) -> Finding:
 
 
 def _credential(outcome: Reply | ApiError, scopes: Sequence[str]) -> Finding:
-    """Tell whose credential it is, and whether that is an administrator where one is needed."""
+    """Check whose credential it is, and whether that user is an administrator where one is needed."""
     if isinstance(outcome, ApiError):
         return defect_of(outcome)
     profile = outcome.result if isinstance(outcome.result, Mapping) else {}
@@ -85,21 +85,21 @@ def _credential(outcome: Reply | ApiError, scopes: Sequence[str]) -> Finding:
     if profile.get("ADMIN") is True:
         return Finding("administrator", "ok", f"{user} is an administrator")
     if "bizproc" not in scopes:
-        return Finding("administrator", "ok", f"{user} is no administrator, which flows of their own do not need")
-    text = f"{user} is no administrator, so workflows can be neither listed nor ended. "
+        return Finding("administrator", "ok", f"{user} is not an administrator; none is needed for flows they created")
+    text = f"{user} is not an administrator, so workflows can be neither listed nor ended. "
     return Finding("administrator", "defect", f"{text}Have an administrator make the webhook (or authorise).")
 
 
 def _methods(scope: str, known: Mapping[str, Reply | ApiError]) -> Finding:
-    """Tell whether the portal has the methods of a scope."""
+    """Check whether the portal has the methods of a scope."""
     missing = [name for name in METHODS[scope] if not _available(known[name])]
     if not missing:
-        return Finding("methods", "ok", f"all that are used for {SCOPES[scope]} are there")
-    text = f"not there: {', '.join(missing)}. "
+        return Finding("methods", "ok", f"all methods for {SCOPES[scope]} are available")
+    text = f"not available: {', '.join(missing)}. "
     if scope == "bizproc":
         return Finding("methods", "defect", f"{text}The portal's plan or edition may lack workflows, or be outdated.")
     # The documentation does not say whether method.get knows methods of this newer kind.
-    return Finding("methods", "warning", f"{text}The portal's plan may lack flows; reading one tells.")
+    return Finding("methods", "warning", f"{text}The portal's plan may lack flows; read one to find out.")
 
 
 def _available(outcome: Reply | ApiError) -> bool:
@@ -127,13 +127,13 @@ def _clock(outcome: Reply | ApiError, now: float) -> Finding:
     except (TypeError, ValueError):
         theirs = None
     if theirs is None:
-        return Finding("clock", "warning", f"the portal does not tell its time: {_reason(outcome)}")
+        return Finding("clock", "warning", f"the portal does not report its time: {_reason(outcome)}")
     ahead = theirs - now
     if abs(ahead) <= CLOCK_TOLERANCE:
         return Finding("clock", "ok", f"within {CLOCK_TOLERANCE:.0f} s of the portal's")
     text = f"the portal's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's. "
-    return Finding("clock", "warning", f"{text}Dates in filters mean the portal's: synchronise this machine's by NTP.")
+    return Finding("clock", "warning", f"{text}Filters go by the portal's clock: synchronise this machine's with NTP.")
 
 
 def _reason(outcome: Reply | ApiError) -> str:
-    return outcome.reason if isinstance(outcome, ApiError) else "server.time gives no ISO date"
+    return outcome.reason if isinstance(outcome, ApiError) else "server.time returned no ISO date"

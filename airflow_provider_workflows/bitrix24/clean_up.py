@@ -1,4 +1,4 @@
-"""Bulk clean-up: list, check, end, list again. Ends nothing that was not seen, and never more than was asked for.
+"""Bulk clean-up: list, check, end, list again. Ends only what it has listed, and never more than was asked for.
 
 What lasts for longer than a worker should wait goes on later with what :meth:`CleanUp.save` keeps, which stays small
 however many workflows there are: counts, the first ids, and how far the first list was read. What is left to be ended
@@ -34,7 +34,7 @@ KEPT_LEFT = 500
 KEPT_ALREADY_ENDED = 500
 #: How often the whole list is read while further ones begin to match.
 MOST_LISTS = 5
-BEGAN_TO_MATCH = "it began to match while others were ended; another run ends it"
+BEGAN_TO_MATCH = "it began to match while others were ended; run the task again to end it"
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class CleanUpReport:
 
     @property
     def settled(self) -> int:
-        """Of how many it is known what became of them in this try."""
+        """How many have a known outcome in this try."""
         return self.done.count - self.done_earlier + len(self.end.settled)
 
     def add(self, shown: Mapping[str, WorkflowSummary], now: float) -> None:
@@ -168,7 +168,7 @@ class CleanUp:
 
     @property
     def progress(self) -> tuple[Any, ...]:
-        """What differs whenever some work was done that is kept over a pause."""
+        """A value that changes whenever work was done that survives a pause."""
         return self.listed, self.listed_to, self.report.settled - len(self.report.end.failed)
 
     def count_earlier(self, ended: Sequence[str], perhaps_ended: Sequence[str]) -> None:
@@ -186,7 +186,7 @@ class CleanUp:
         self.add_left(perhaps_ended)
 
     def add_left(self, ids: Iterable[str]) -> None:
-        """Note that these are to be ended, each once."""
+        """Note that these are to be ended; repeated ids count once."""
         known = set(self.left)
         self.left += [one for one in ids if one not in known]
 
@@ -265,7 +265,7 @@ def clean_up(
     :param max_workflows: how many may be ended at most.
     :param dry_run: end nothing, only report.
     :param in_parts: read the first list in parts, so that what was read is kept over a pause.
-    :param so_far: kept up to date while the work goes on; one that was begun is gone on with.
+    :param so_far: kept up to date while the work goes on; one from an earlier part is continued.
     :param announce: is told what was found, before the first is ended.
     :param about_to_end: is told which are ended next, before they are.
     :raises TooManyWorkflowsError: if more are found; none is ended then.
@@ -320,7 +320,7 @@ def _end_listed(
             if report.end.stopped_by is not None:
                 return
         seen = yield Now()
-        # Those that failed stay at the head of the list.
+        # Those that failed stay at the beginning of the list.
         limit = PART + len(report.end.failed)
         shown = yield from select(limit=limit)
         todo = _to_do(shown, work, known)
@@ -365,7 +365,7 @@ def _list(select: Selector, work: CleanUp, limit: int | None) -> Plan[dict[str, 
 
 
 def _note_begin(plan: Plan[T], work: CleanUp) -> Plan[T]:
-    """Run a plan, and note when its first call was answered, by the clock by which workflows are started."""
+    """Run a plan, and note when its first call was answered, by the portal's clock."""
 
     def perform(step: Step) -> Plan[Any]:
         result = yield step
@@ -382,7 +382,7 @@ def _check_count(count: int, most: int | None, report: CleanUpReport | None = No
 
 
 def _to_do(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collection[str]) -> dict[str, WorkflowSummary]:
-    """Return those of a list that are to be ended still."""
+    """Return those of a list that are still to be ended."""
     settled = work.report.end.settled
     return {
         one: summary for one, summary in shown.items() if one not in settled and not work.is_new(one, summary, known)
@@ -390,7 +390,7 @@ def _to_do(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collectio
 
 
 def _conclude(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collection[str]) -> Plan[None]:
-    """Complete the report by a list in which nothing is left that is to be ended."""
+    """Complete the report, with a list in which nothing is left to be ended."""
     report, settled = work.report, work.report.end.settled
     new = [one for one, summary in shown.items() if one not in settled and work.is_new(one, summary, known)]
     report.appeared = new[:SHOWN_IDS]
@@ -402,7 +402,7 @@ def _conclude(shown: Mapping[str, WorkflowSummary], work: CleanUp, known: Collec
             report.end.moved_on.append(workflow_id)
         else:
             report.end.gone(workflow_id)
-    # Of the others that went during a pause nobody can tell which they were.
+    # Which others went during a pause cannot be known.
     report.done.moved_on += max(0, report.found - report.settled)
 
 

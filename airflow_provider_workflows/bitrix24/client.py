@@ -1,4 +1,4 @@
-"""A synchronous client of one portal, and what it has in common with the asynchronous one."""
+"""A synchronous client of one portal, and the base that the asynchronous one shares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_workflows.rest.protocol import IN_FLIGHT, HttpSettings
 from airflow_provider_workflows.rest.sync import Client
 
-# A Dag's file makes no client.
+# Imported late: Dag files make no client.
 if TYPE_CHECKING:
     from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 

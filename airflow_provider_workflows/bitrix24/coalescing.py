@@ -31,11 +31,11 @@ class _PendingCall:
 
 
 class RequestCoalescer:
-    """Sends reading calls up to 50 to a batch, equal ones once. Belongs to one event loop.
+    """Sends reading calls in batches of up to 50, equal ones once. Belongs to one event loop.
 
     :param attempt: sends a call and returns its result or error.
     :param in_flight: requests under way at once.
-    :param delay: seconds for which a call waits for others to go with.
+    :param delay: seconds that a call waits for others to share its batch.
     :param clock: the time.
     """
 
@@ -125,7 +125,7 @@ class RequestCoalescer:
             return list(outcome.result.values())
         if isinstance(outcome, (NotProcessedError, ReplyLostError, AuthenticationError, RedirectedError)):
             return [outcome] * len(calls)
-        # Perhaps it is one of them that the portal cannot answer.
+        # Perhaps only one of them makes the portal fail.
         half = len(calls) // 2
         return await self._outcomes(calls[:half]) + await self._outcomes(calls[half:])
 

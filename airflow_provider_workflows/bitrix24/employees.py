@@ -22,9 +22,9 @@ from airflow_provider_workflows.rest.redaction import escape_controls
 
 
 class EmployeeError(ProviderError, ValueError):
-    """The employee cannot be told for sure, or has not left; nothing is ended then."""
+    """No employee, or more than one, was found, or the employee has not left; nothing is ended."""
 
-    advice = "Give the user_id of one who is dismissed in the portal."
+    advice = "Set user_id to a user who has been dismissed in the portal."
 
 
 def _bool(value: Any) -> Any:
@@ -49,7 +49,7 @@ class User(BaseModel):
 
 
 def find_employee(*, user_id: int | None = None, name: str | None = None, last_name: str | None = None) -> Plan[User]:
-    """Find the one dismissed employee with this id, or this name.
+    """Find the dismissed employee with this id or name.
 
     :param user_id: id of the user.
     :param name: first name.
@@ -95,10 +95,10 @@ class _WaitingFor:
         ids = yield from self._ids()
         left = iter(sorted(one for one in ids if since is None or one >= since))
         found: dict[str, WorkflowSummary] = {}
-        # Not all of them need run.
+        # Some of them may have ended.
         while some := list(islice(left, None if limit is None else limit - len(found))):
             found |= yield from read_workflows(some, WorkflowSummary.of, select=self.fields)
-        # They come as they are answered.
+        # They come in the order in which they are answered.
         return dict(sorted(found.items()))
 
     def position(self, workflow_id: str, summary: WorkflowSummary) -> str | None:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""Ending running workflows, and telling truly what became of each."""
+"""Ending running workflows, and reporting what became of each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from airflow_provider_workflows.rest.ending import EndReport
 from airflow_provider_workflows.rest.errors import ApiError, ArgumentError
 from airflow_provider_workflows.rest.plans import Now, Plan, Progress, Step, intercept
 
-#: Seconds for which what was seen of a workflow is taken to be so.
+#: Seconds for which what was read of a workflow counts as current.
 FRESH = 60.0
-#: How many are checked again at a time: they are to be ended within about a minute after that.
+#: How many are checked again at a time, so that they are ended within about a minute.
 CHECK_SIZE = 500
 #: The fields of :func:`record_row`.
 RECORD_FIELDS = ("ID", "TEMPLATE_ID", "DOCUMENT_ID", "STARTED", "STARTED_BY")
@@ -39,7 +39,7 @@ def check_workflow_ids(workflow_ids: Iterable[str]) -> list[str]:
     return ids
 
 
-#: Tells of workflows, by their ids, which of them run, and of each of these whether it still matches.
+#: Reads by their ids which workflows run, and whether each of these still matches.
 Recheck: TypeAlias = Callable[[Sequence[str]], Plan[Mapping[str, bool]]]
 
 
@@ -65,13 +65,13 @@ def end_workflows(
     recheck: Recheck | None = None,
     seen: float | None = None,
 ) -> Plan[EndReport]:
-    """End workflows, up to 50 to a request, and tell what became of each.
+    """End workflows, up to 50 to a request, and report what became of each.
 
     Whatever the portal did not clearly confirm is settled by reading whether it still runs.
 
     :param workflow_ids: the ids.
     :param end: returns the call that ends one: ``calls.terminate_workflow`` or ``calls.kill_workflow``.
-    :param report: filled while the work goes on; one that was begun is gone on with.
+    :param report: filled while the work goes on; one from an earlier part is continued.
     :param recheck: checks shortly before they are ended which of them are still to be ended; default: all are.
     :param seen: Unix time at which that was known of all of them; within a minute after it they are not checked.
     :raises ArgumentError: if one is not an id; nothing is sent then.
@@ -142,6 +142,6 @@ def _end_all(ids: Sequence[str], end: Callable[[str], Call], report: EndReport, 
     running = yield from running_workflows(doubtful)
     for workflow_id in doubtful:
         if workflow_id in running:
-            report.failed[workflow_id] = "the portal did not confirm its end, and it still runs"
+            report.failed[workflow_id] = "the portal did not confirm that it was ended, and it still runs"
         else:
             report.end(workflow_id)

@@ -19,7 +19,7 @@ from airflow_provider_workflows.rest.errors import (
 class OperatingTimeLimitError(NotProcessedError):
     """The method used up its execution time on this portal; it is blocked for minutes."""
 
-    advice = "The portal blocks this method for some minutes; others go on."
+    advice = "The portal blocks this method for up to ten minutes; other methods are not affected."
 
 
 class OverloadError(RejectedError):
@@ -48,7 +48,7 @@ class RenewedTokenRefusedError(TokenExpiredError):
 
 
 class AuthorizeAgainError(AuthenticationError):
-    """There are no tokens that work, and only a person can have new ones."""
+    """No stored token works, and only a person can authorise the connection again."""
 
     advice = "Authorise the connection (again): python -m airflow_provider_workflows authorize <connection id>."
 
@@ -56,25 +56,25 @@ class AuthorizeAgainError(AuthenticationError):
 class RefreshTokenError(AuthenticationError):
     """The token server does not accept a refresh token, or a code."""
 
-    advice = "It works once and for a limited time; authorise the connection again."
+    advice = "A code works once, for 30 seconds; authorise the connection again."
 
 
 class TokenServerError(NotProcessedError):
-    """The token server gave no answer, so there is no token to call with."""
+    """The token server did not answer, so there is no token to call with."""
 
-    advice = "The call was not sent; it will be when the token server answers."
+    advice = "The call was not sent; a retry sends it. Check that workers reach the token server."
 
 
 class TokenStoreError(NotProcessedError):
     """The store of the tokens is not available, so there is no token to call with."""
 
-    advice = "The call was not sent; it will be when the store is back."
+    advice = "The call was not sent; a retry sends it. Check that workers reach the store."
 
 
 class TokenCheckError(NotProcessedError):
     """CONNECTION_ERROR: the portal could not ask the token server whether the access token is good."""
 
-    advice = "Nothing was done, and new tokens would not help; it is sent again later."
+    advice = "Nothing was done, and new tokens would not help; a retry sends it again."
 
 
 class ScopeError(AccessDeniedError):
@@ -90,7 +90,7 @@ class ConfirmationError(AccessDeniedError):
 
 
 class NotAdministratorError(AccessDeniedError):
-    """ACCESS_DENIED, which has two meanings."""
+    """ACCESS_DENIED: the credential's user is not an administrator, or the portal's plan has no REST API."""
 
     advice = (
         "Either the credential's user is not an administrator of the portal (for flows: not the flow's "
@@ -129,11 +129,11 @@ class WorkflowIdError(InvalidCallError):
 
 
 class WorkflowError(RejectedError):
-    """HTTP 400 with an empty code: bizproc refused; the text, in the portal's language, is the only cause given."""
+    """HTTP 400 with an empty code: the workflow engine refused; only the text, in the portal's language, says why."""
 
 
 class DocumentLimitError(NotProcessedError):
-    """A start that was refused while as many workflows ran on the document as may: nothing was started."""
+    """A start was refused because the document has as many workflows as it may have; nothing was started."""
 
     advice = (
         "A CRM item takes two workflows at once in Bitrix24's cloud; the start can succeed when one of them has ended. "
@@ -221,7 +221,7 @@ class NotDeliveredError(RejectedError):
 
 
 class FlowNotReachedError(ApiError):
-    """A flow is not in the wanted state after several tries."""
+    """A flow is not in the wanted state after several attempts."""
 
     retry_helps = True
-    advice = "Something else may be changing this flow at the same time."
+    advice = "Find out what else changes this flow at the same time."

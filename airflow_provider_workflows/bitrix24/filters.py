@@ -187,7 +187,7 @@ class WorkflowFilter:
         return {condition.key: condition.sent_value() for condition in self.conditions}
 
     def moved(self, by: timedelta) -> Self:
-        """Return the filter for ``stuck_for`` by a clock that is ahead by so much.
+        """Return the filter for ``stuck_for`` by a clock that is ahead by this much.
 
         :param by: how much the portal's clock is ahead of this machine's.
         """
@@ -198,7 +198,7 @@ class WorkflowFilter:
         return replace(self, conditions=tuple(moved)) if self.by_clock else self
 
     def steady(self, now: datetime | None) -> Self:
-        """Return the filter of those conditions that no running workflow can begin to meet.
+        """Return the filter without the conditions that a running workflow can begin to meet.
 
         :param now: the portal's time, if it is known.
         """

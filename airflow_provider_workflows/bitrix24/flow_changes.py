@@ -159,7 +159,7 @@ def _check_distribution(merged: Mapping[str, Any], changes: FlowChanges) -> None
 
 
 def _comparable(value: Any) -> Any:
-    """Level what the portal does its own way: it may escape and trim texts, and order lists."""
+    """Return a value in a form for comparison: the portal may escape and trim texts, and reorder lists."""
     if isinstance(value, str):
         return html.unescape(value).strip()
     return sorted(value) if isinstance(value, list) else value

@@ -16,7 +16,7 @@ from airflow_provider_workflows.rest.plans import Count, Pause, Plan, RetryState
 
 #: After a lost reply the portal may still be working on the call; it cuts every request after 60 s.
 SETTLING_DELAYS = (0, 1, 2, 4, 8, 15, 30)
-#: How often a flow is changed at most before giving up.
+#: How often a flow is changed before giving up.
 FLOW_TRIES = 5
 
 
@@ -54,7 +54,7 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
     while flow.active != active:
         if toggles == FLOW_TRIES:
             state, wanted = ("on", "off") if flow.active else ("off", "on")
-            text = f"flow {flow_id} is {state} after {FLOW_TRIES} tries to switch it {wanted}"
+            text = f"flow {flow_id} is {state} after {FLOW_TRIES} attempts to switch it {wanted}"
             raise FlowNotReachedError("tasks.flow.Flow.activate", text=text)
         try:
             yield calls.activate_flow(flow_id)
@@ -70,7 +70,7 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
             retries = RetryState()
         toggles += 1
         if flow.active != active:
-            # Another task toggles it too: wait a random while, and read it again before toggling.
+            # Another task toggles it too: wait for a random time, and read it again before toggling.
             yield Pause(random.uniform(0, 2**toggles), reason=f"flow {flow_id} is switched by someone else too")  # noqa: S311
             flow = yield from read_flow(flow_id)
     return FlowTransition(before, flow)
@@ -111,7 +111,7 @@ def _settled_flow(flow_id: int, lost: ApiError, reached: Callable[[Flow], bool])
     """Read a flow until it is as wanted, or until the portal cannot be working on the lost call any more."""
     for delay in SETTLING_DELAYS:
         if delay:
-            reason = f"reading flow {flow_id} until it is clear whether this was done: {lost.message}"
+            reason = f"reading flow {flow_id} to find out whether the call was done: {lost.message}"
             yield Pause(delay, reason, "settling")
         flow = yield from read_flow(flow_id)
         if reached(flow):

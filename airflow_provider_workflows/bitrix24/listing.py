@@ -217,7 +217,7 @@ def _by_the_portals_clock(wanted: WorkflowFilter, at: datetime | None, began: fl
         return wanted
     if at is None:
         raise UnreadableReplyError(
-            "bizproc.workflow.instances", text="the reply does not tell the portal's time, by which stuck_for goes"
+            "bizproc.workflow.instances", text="the reply lacks the portal's time, which stuck_for goes by"
         )
     ended: float = yield Now()
     least, most = at.timestamp() - ended, at.timestamp() - began
@@ -226,11 +226,11 @@ def _by_the_portals_clock(wanted: WorkflowFilter, at: datetime | None, began: fl
     if least > MOST_AHEAD:
         raise UnreadableReplyError(
             "bizproc.workflow.instances",
-            text=f"by its clock, by which stuck_for goes, it is {at:%Y-%m-%d} at the portal",
+            text=f"the portal's clock, which stuck_for goes by, says {at:%Y-%m-%d}",
         )
     # Rather too few are listed than one that is still locked; in steps, so that those who poll together ask the same.
     ahead = math.floor(least / 10) * 10
-    log.warning("This machine's clock is %+d s off the portal's, by which stuck_for goes", -ahead)
+    log.warning("This machine's clock is %+d s off the portal's, which stuck_for goes by", -ahead)
     return wanted.moved(timedelta(seconds=ahead))
 
 
@@ -240,7 +240,7 @@ def _fields(wanted: WorkflowFilter) -> list[str]:
 
 
 def _nothing(_: Workflow) -> None:
-    """Keep only the id."""
+    """Keep nothing but the id."""
 
 
 def _read_on(

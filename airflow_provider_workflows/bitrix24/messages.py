@@ -60,5 +60,5 @@ def _check(message: str) -> None:
 def _deliver(call: Call) -> Plan[int]:
     reply: Reply = yield from send(call)
     if not isinstance(reply.result, int) or reply.result is False:
-        raise NotDeliveredError(str(call), text="the portal took the call, and delivered nothing")
+        raise NotDeliveredError(str(call), text="the portal accepted the call, but delivered nothing")
     return reply.result

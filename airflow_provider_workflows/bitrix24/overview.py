@@ -17,7 +17,7 @@ from airflow_provider_workflows.rest.errors import ApiError
 from airflow_provider_workflows.rest.plans import Now, Plan
 from airflow_provider_workflows.rest.redaction import escape_controls
 
-#: The ages that are told apart, from the youngest on, and the days that each begins with.
+#: The age groups, from the youngest on, and the days that each begins with.
 AGES = {"under a day": 0, "a day to a week": 1, "a week to a month": 7, "over a month": 30}
 #: How many templates are counted one by one: with their ages they fill one batch.
 TEMPLATES = 12

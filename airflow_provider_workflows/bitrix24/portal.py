@@ -92,7 +92,7 @@ class Portal:
 
     @property
     def credential_id(self) -> str:
-        """What tells this credential from others, and is none: the portal counts running time for each."""
+        """An id of the credential that does not reveal it: the portal counts running time for each credential."""
         return hashlib.sha256(f"{self.user_id}:{self.secret}".encode()).hexdigest()[:16]
 
     def method_url(self, method: str) -> str:

@@ -60,7 +60,7 @@ class Selector(Protocol):
         """
 
     def position(self, workflow_id: str, summary: WorkflowSummary) -> str | None:
-        """Return the position of one in the list; ``None`` if it is not known."""
+        """Return the position of a workflow in the list; ``None`` if it is not known."""
 
     def recheck(self, workflow_ids: Sequence[str]) -> Plan[Mapping[str, bool]]:
         """Return which of some workflows run, and of each of these whether it is still to be ended."""

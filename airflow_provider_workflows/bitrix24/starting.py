@@ -44,7 +44,7 @@ def check_names(parameters: Iterable[str]) -> None:
     for name in parameters:
         if name in RUNTIME_KEYS:
             raise ArgumentError(
-                f"parameters: {name!r} is no parameter of a template; Bitrix24's workflow runtime reads it for itself. "
+                f"parameters: {name!r} is reserved: Bitrix24's workflow runtime reads it for itself. "
                 "Leave it out, or give the template's parameter another name"
             )
 
@@ -106,7 +106,7 @@ class StartRequest:
         raise UnreadableReplyError(self.name, text="the result is no workflow id")
 
     def _check_place(self, refusal: WorkflowError) -> Plan[None]:
-        """Tell a document that had no place for another workflow from a start that cannot be."""
+        """Raise ``DocumentLimitError`` if the start was refused because the document has too many workflows."""
         try:
             after = yield from find_workflow_ids(self._on_document())
         except ApiError:

@@ -98,7 +98,7 @@ def php_query(params: Mapping[str, Any]) -> str:
     return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in found])
 
 
-#: The commands of a batch are much alike.
+#: The commands of a batch share most of their parameters.
 _quoted = lru_cache(1000)(partial(quote_plus, safe="[]"))
 
 
@@ -109,7 +109,7 @@ def _read(call: Call, response: Response) -> Reply | ApiError:
         return PortalMovedError(str(call), http_status=status, text=redirected_to(response.headers))
     envelope = read_json(response.content)
     if not isinstance(envelope, Mapping):
-        return _by_status(call, response, "the reply is not the JSON object it should be")
+        return _by_status(call, response, "the reply is not a JSON object")
     if "error" in envelope:
         return _error(str(call), envelope, response)
     if status != 200 or "result" not in envelope:

@@ -1,4 +1,4 @@
-"""``authorize``: let a person give the local application of a connection its first tokens, or new ones."""
+"""``authorize``: have a person authorise the local application of a connection, and store its tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the address that a person has to open, take what the browser is sent to, and store the tokens for it.
+    """Print the address to open, read the address that the browser ends up at, and store the tokens.
 
     :param options: the command line's.
     :returns: 1 if there are none.
@@ -77,7 +77,7 @@ def _read_answer(pasted: str, state: str) -> tuple[str, str | None]:
         query = {}
     code, said = query.get("code", [""])[0], query.get("state", [""])[0]
     if not code:
-        raise ValueError("What was pasted is no address with a code in it.")
+        raise ValueError("The pasted text is not an address with a code in it.")
     if not hmac.compare_digest(said.encode(), state.encode()):
-        raise ValueError("The address is not the answer to this command (its state is another one). Begin anew.")
+        raise ValueError("The address answers another run of this command (its state differs). Run the command again.")
     return code, query.get("server_domain", [None])[0]

@@ -1,4 +1,4 @@
-"""``doctor``: what is well and what is not with connections."""
+"""``doctor``: check connections and print what is found."""
 
 from __future__ import annotations
 

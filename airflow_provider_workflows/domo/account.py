@@ -12,7 +12,7 @@ from airflow_provider_workflows.rest.redaction import hide_frames, register_secr
 
 #: Where one workflow instance is read. Domo does not document it; public code reads it here.
 INSTANCE_PATH = "/api/workflow/v1/instances/{instance_id}"
-#: Requests under way at once, unless set in the connection. Domo does not tell its limits.
+#: Requests under way at once, unless set in the connection. Domo does not publish its limits.
 IN_FLIGHT = 4
 
 

@@ -16,7 +16,7 @@ class Call:
     :param http_method: HTTP method.
     :param path: path below the account's host; empty where the account tells at which path an instance is read.
     :param body: JSON body.
-    :param repeatable: whether doing it twice has the same effect, and gives the same answer, as once.
+    :param repeatable: whether doing it twice has the same effect and result as once.
     :param instance_id: the instance that is read.
     :param gives_list: whether the reply is a JSON list, and not an object.
     """
@@ -40,7 +40,7 @@ def path_part(text: str) -> str:
     :raises ValueError: for an empty text or dots, with which the path would lead elsewhere.
     """
     if not text.strip("."):
-        raise ValueError(f"{text!r} is no id")
+        raise ValueError(f"{text!r} is not an id")
     return quote(text, safe="")
 
 

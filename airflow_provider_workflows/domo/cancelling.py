@@ -1,4 +1,4 @@
-"""Cancelling workflow instances, and telling truly what became of each."""
+"""Cancelling workflow instances, and reporting what became of each."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def cancel_instances(
     report: EndReport | None = None,
     seen: Callable[[Instance], object] = bool,
 ) -> Plan[EndReport]:
-    """Cancel workflow instances, one request each and several at once, and tell what became of each.
+    """Cancel workflow instances, one request each and several at once, and report what became of each.
 
     ``ended`` are those whose cancellation Domo accepted, or that are cancelled after a reply to it was lost; after
     waiting, that are in a terminal status besides. ``already_ended`` had finished, or were cancelled, before.
@@ -209,6 +209,6 @@ def all_seen(watch: Watch) -> Plan[bool | None]:
 
 
 def _lose_sight(report: EndReport, instance_id: str, error: ApiError) -> None:
-    """Report an instance as failed whose end cannot be seen."""
+    """Report an instance as failed whose status cannot be read."""
     report.ended.remove(instance_id)
-    report.fail(instance_id, error, "cancelled, but its end cannot be seen: ")
+    report.fail(instance_id, error, "cancelled, but its status cannot be read: ")

@@ -1,4 +1,4 @@
-"""Whether a Domo account can be worked with, found out by reading alone."""
+"""Checks of a Domo account and its token, which only read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STARTS = {"EXECUTE", "ADMIN"}
 
 
 def check_account(model_id: str | None = None) -> Plan[list[Finding]]:
-    """Return what is well and what is not with a token, each request sent once.
+    """Check a token; each request is sent once.
 
     :param model_id: a workflow model whose rights are looked at too, as Domo gives rights on each workflow.
     :raises ApiError: if the token does not work.
@@ -32,7 +32,7 @@ def check_account(model_id: str | None = None) -> Plan[list[Finding]]:
 
 
 def _rights(model_id: str, user_id: str) -> Plan[Finding]:
-    """Tell whether the token's user may start the model. Whether they may cancel its runs, no read tells."""
+    """Check whether the token's user may start the model. Whether they may cancel its runs cannot be read."""
     try:
         rights: Mapping[str, Any] = yield calls.get_permissions(model_id)
     except NotFoundError as error:

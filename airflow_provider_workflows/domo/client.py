@@ -1,4 +1,4 @@
-"""A synchronous client of one Domo account, and what it has in common with the asynchronous one."""
+"""A synchronous client of one Domo account, and the base that the asynchronous one shares."""
 
 from __future__ import annotations
 

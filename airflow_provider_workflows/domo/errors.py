@@ -6,22 +6,22 @@ from airflow_provider_workflows.rest.errors import AccessDeniedError, ApiError, 
 
 
 class NotFoundError(RejectedError):
-    """HTTP 404, which has two meanings."""
+    """HTTP 404: there is no such thing, or the token's user may not see it."""
 
     advice = (
-        "Either there is no such thing (for an instance: is it perhaps the model's id? Is the connection's "
-        "extra.instance_path right?), or the token's user may not see it (permissions "
-        "Execute, View Execution List and Edit Execution Details of the workflow)."
+        "There is no such thing, or the token's user may not see it. Check the id (an instance's, not its model's), "
+        "extra.instance_path of the connection, and the user's permissions on the workflow (Execute, View Execution "
+        "List, Edit Execution Details)."
     )
 
 
 class StartNotFoundError(NotFoundError):
-    """HTTP 404 to a start, which has four meanings."""
+    """HTTP 404 to a start: no such model, version or Start shape, or the token's user may not execute it."""
 
     advice = (
-        "Domo answers so if there is no model with this model_id, if this version of it is not deployed and active, "
-        "if message_name is not the title of the model's Start shape (usually 'Start <workflow name>'), or if the "
-        "token's user may not execute it."
+        "Check that there is a model with this model_id, that this version of it is deployed and active, that "
+        "message_name is the title of its Start shape (usually 'Start <workflow name>'), and that the token's user may "
+        "execute it."
     )
 
 

@@ -165,7 +165,7 @@ def read_new_instances(model_id: str, is_old: Callable[[Instance], bool]) -> Pla
         new |= {one.id: one for one in found}
         if len(found) < PAGE:
             return list(new.values())
-    raise UnreadableReplyError("list instances", text=f"more than {MOST_NEW} instances of the model are new")
+    raise UnreadableReplyError("list instances", text=f"more than {MOST_NEW} instances are new, too many to search")
 
 
 def _as_candidate(instance: Instance) -> Candidate:

@@ -158,7 +158,7 @@ def _learn(watch: Watch, instance_id: str, outcome: Any) -> None:
     except (AuthenticationError, RedirectedError, BlockedError):
         raise
     except RejectedError as error:
-        log.warning("Instance %s cannot be read, and is polled no more: %s", instance_id, error.message)
+        log.warning("Instance %s cannot be read; it is not polled any more: %s", instance_id, error.message)
         watch.unreadable[instance_id] = error
     else:
         note_unknown(instance)
@@ -193,7 +193,7 @@ def unfinished(instance_ids: Iterable[str], seen: dict[str, Instance] | None = N
 def note_unknown(instance: Instance) -> None:
     """Log a status that Domo's documentation does not know."""
     if instance.status not in {None, IN_PROGRESS, *TERMINAL_STATUSES}:
-        log.warning("Instance %s has the unknown status %r; waiting on", instance.id, instance.status)
+        log.warning("Instance %s has the undocumented status %r; still waiting", instance.id, instance.status)
 
 
 def instance_of(call: Call) -> Plan[Instance]:

@@ -56,7 +56,7 @@ def _read(call: Call, response: Response) -> Mapping[str, Any] | list[Any] | Api
     if b"Domo - Blocked" in response.content[:2000]:
         return BlockedError(str(call), http_status=response.http_status, text="Domo answers with its 'Blocked' page")
     shape = "list" if call.gives_list else "object"
-    return _error(call, response, {"message": f"the reply is not the JSON {shape} it should be"})
+    return _error(call, response, {"message": f"the reply is not a JSON {shape}"})
 
 
 def _redirected(call: Call, response: Response) -> ApiError:

@@ -1,4 +1,4 @@
-"""What the hooks of all vendors do: read an Airflow connection, and make clients of what it says."""
+"""The base of all hooks: reads an Airflow connection, and makes clients from it."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """
 
     def _check_here(self, settings: Settings) -> list[Finding]:  # noqa: ARG002 Bitrix24's.
-        """Return what is well and what is not with this machine, after the plan was run.
+        """Check this machine, after the plan was run.
 
         :param settings: what the connection says.
         """
@@ -175,7 +175,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @property
     def where(self) -> str:
-        """How errors name the account; by the connection's id alone, if it was not used and cannot be read now."""
+        """How errors name the account: by the connection's id and the host, or the id alone if it cannot be read."""
         client: SomeClient | None = vars(self).get("_client")
         if client is not None:
             return client.where
@@ -192,7 +192,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @classmethod
     def _renewal(cls, used: Account, read: Callable[[], Settings]) -> Callable[[AuthenticationError], Wire[Any] | None]:
-        """Return what replaces the credential of a client when it is refused.
+        """Return a function that replaces the credential of a client when it is refused.
 
         :param used: the account, with the credential that the client was made with.
         :param read: reads the connection again.
@@ -226,7 +226,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         :param refusal: why.
         :raises ApiError: if there is none.
         """
-        log.warning("The credential for %s is refused; the connection was read again", used.base_url)
+        log.warning("The credential for %s was refused; the connection was read again", used.base_url)
         return settings
 
     def get_conn(self) -> SomeClient:
@@ -273,7 +273,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         return self.get_conn().run(plan, retry_timeout=self.retry_timeout)
 
     def check(self, model_id: str | None = None, connection: Connection | None = None) -> list[Finding]:
-        """Return what is well and what is not with the connection, without asking for rights that it need not have.
+        """Check the connection, without needing rights beyond those granted.
 
         Reads only, and sends each request once.
 
@@ -287,7 +287,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         except ConnectionFieldError as error:
             return [Finding("connection", "defect", error.fault)]
         except AirflowNotFoundException as error:
-            return [Finding("connection", "defect", f"{error}. Make it, or mend the id.")]
+            return [Finding("connection", "defect", f"{error}. Create it, or correct the id.")]
         except ApiError as error:
             return [defect_of(error)]
         address = f"{settings.account.base_url} answers"

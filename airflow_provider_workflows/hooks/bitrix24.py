@@ -240,7 +240,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         return [*found, self._check_tokens(kept, several_hosts=several_hosts)]
 
     def _check_tokens(self, kept: ApplicationTokens, *, several_hosts: bool) -> Finding:
-        """Tell where an application's tokens are; they were used just now.
+        """Check where an application's tokens are; they were used just now.
 
         :param kept: the tokens.
         :param several_hosts: whether there are hosts that do not share a store.
@@ -252,7 +252,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         found = f"pair {tokens.generation} is in {kept.chain.store}"
         if several_hosts:
             text = (
-                f"{found}, which no host can lock: two hosts may renew it at once, and should the token server end "
+                f"{found}, which hosts cannot lock: two may renew the tokens at once, and if the token server revokes "
                 "both for that, a person has to authorise again. Name a connection in extra.shared_store"
             )
             return Finding("tokens", "warning", text)

@@ -10,7 +10,7 @@ from airflow_provider_workflows.rest.findings import Finding
 
 
 def check_connection(conn_id: str, model_id: str | None = None) -> list[Finding]:
-    """Return what is well and what is not with a connection.
+    """Check a connection.
 
     :param conn_id: its id.
     :param model_id: Domo: a workflow model whose rights are looked at too.
@@ -20,7 +20,7 @@ def check_connection(conn_id: str, model_id: str | None = None) -> list[Finding]
     except AirflowNotFoundException:
         where = "in the environment, the secrets backend or the database that this process can reach"
         return [
-            Finding("connection", "defect", f"there is none with the id {conn_id!r} {where}. Make it, or mend the id.")
+            Finding("connection", "defect", f"there is none with id {conn_id!r} {where}. Create it, or correct the id.")
         ]
     # A webhook's URL may also come as a connection of type http or https.
     hook = DomoHook(conn_id) if connection.conn_type == DomoHook.conn_type else Bitrix24Hook(conn_id)

@@ -1,4 +1,4 @@
-"""What both hooks read from an Airflow connection, and how they refuse a bad one."""
+"""Reading an Airflow connection, and refusing a bad one, for both hooks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ConnectionFieldError(ProviderError, ValueError):
 
 
 class ConnectionUnreadableError(ProviderError):
-    """Airflow, or a secrets backend, does not give a connection: there is none, or it is away.
+    """A connection cannot be read: there is none of that id, or the secrets backend is not available.
 
     :param conn_id: id of the connection.
     :param why: what it said.

@@ -1,4 +1,4 @@
-"""The tokens of connections to local applications: where Airflow keeps them, and how workers get them."""
+"""The tokens of local applications: where Airflow keeps them, and how workers get them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class VariableTokenStore:
             now = self._clock()
             new = step(found, now)
             if new:
-                about = "Tokens of an application in Bitrix24. Written by airflow-provider-workflows."
+                about = "Tokens of a Bitrix24 application. Written by airflow-provider-workflows."
                 _variable().set(self._name, new.model_dump_json(), about)
         except Exception as error:
             # Whatever Airflow, its database or a secrets backend raises.
@@ -68,7 +68,7 @@ class VariableTokenStore:
 
 
 def _variable() -> Any:
-    """Return the Variable of Airflow's that works here: in a task or a trigger another one than in a command."""
+    """Return the class of Airflow's that works here: tasks and triggers need another one than commands."""
     if hasattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS"):
         from airflow.sdk import Variable
     else:
@@ -101,7 +101,7 @@ class AirflowCipher:
         return bytes(self._fernet.encrypt(content))
 
     def decrypt(self, content: bytes) -> bytes | None:
-        """Return what was meant; ``None`` if the key is another."""
+        """Return the plain text; ``None`` if the key is not the one it was encrypted with."""
         # Not with the module: Dag files import it.
         from cryptography.fernet import InvalidToken
 
@@ -132,7 +132,7 @@ def chain_of(application: Application, shared_store: str | None, clock: Clock) -
 
 @hide_frames
 def run(plan: Plan[T], application: Application, http: HttpSettings, clock: Clock) -> T:
-    """Run a plan about tokens, in this very thread: Airflow answers only certain ones in its triggerer.
+    """Run a plan about tokens, in this thread: Airflow answers only certain threads of its triggerer.
 
     :param plan: the plan.
     :param application: whose tokens they are.

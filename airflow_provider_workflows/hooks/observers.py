@@ -21,7 +21,7 @@ _METRICS = ("statsd_on", "statsd_datadog_enabled", "otel_on")
 
 
 def observer_for(conn_type: str, base_url: str, clock: Clock) -> Observer:
-    """Return what tells Airflow's metrics and traces of an account.
+    """Return an observer that reports an account's work to Airflow's metrics and traces.
 
     :param conn_type: ``bitrix24`` or ``domo``; metrics' names begin with it.
     :param base_url: the account's address, whose host is a tag of each metric.
@@ -36,7 +36,7 @@ def observer_for(conn_type: str, base_url: str, clock: Clock) -> Observer:
 
 
 class AirflowObserver(Observer):
-    """Tells Airflow's metrics and traces what a client does.
+    """Reports what a client does to Airflow's metrics and traces.
 
     :param conn_type: metrics' names begin with it.
     :param host: tag of each metric, attribute of each span.

@@ -64,7 +64,7 @@ class Bitrix24Notifier(BaseNotifier):
         if (user_id is None) == (dialog_id is None):
             raise ArgumentError("give either user_id, for a notification, or dialog_id, for a message to a chat")
         if tag is not None and user_id is None:
-            raise ArgumentError("tag goes with user_id: a message to a chat replaces none")
+            raise ArgumentError("tag goes with user_id only: messages to a chat are never replaced")
         check_final(1 if user_id is None else user_id, "user_id", as_positive_int)
         check_final("1" if dialog_id is None else dialog_id, "dialog_id", as_dialog_id)
 

@@ -81,7 +81,7 @@ class FileRecordStore:
             except BlockingIOError:
                 if self._monotonic() >= latest:
                     self._frozen.add(name)
-                    text = f"a file in {self._folder} is held by another process, which may be frozen"
+                    text = f"a file in {self._folder} is locked by another process, which may be frozen"
                     raise TimeoutError(text) from None
             else:
                 self._frozen.discard(name)

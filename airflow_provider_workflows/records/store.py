@@ -24,14 +24,14 @@ Step = Callable[[bytes | None, float], tuple[T, bytes | None]]
 TIMEOUT = 2.0
 #: Seconds after which a driver gives up what is waited for no longer; only then is the store tried again.
 DRIVER_TIMEOUT = 10.0
-#: Seconds until a change is tried again that another one came before: at first, and at most.
+#: Seconds until a change that lost to another one is tried again: at first, and at most.
 RETRY, LONGEST_RETRY = 0.01, 0.3
 #: Seconds for which it is tried again.
 PATIENCE = 30.0
 
 
 class RecordStoreError(ProviderError, OSError):
-    """A record that cannot be read or written now. It may be later.
+    """A record cannot be read or written at the moment.
 
     :param store: what the store is called.
     :param why: what happened; the first line of it is shown.
@@ -123,7 +123,7 @@ class CompareAndSetStore(ABC):
             longest = RETRY
             while not (done := self._bounded(lambda given_up: self._try(name, step, keep_for, given_up))):
                 if time.monotonic() >= latest:
-                    raise RecordStoreError(str(self), f"others were always faster, for {PATIENCE:g} s")
+                    raise RecordStoreError(str(self), f"other workers kept changing it first, for {PATIENCE:g} s")
                 time.sleep(random.uniform(0, longest))  # noqa: S311
                 longest = min(2 * longest, LONGEST_RETRY)
             return done[0]
@@ -138,7 +138,7 @@ class CompareAndSetStore(ABC):
         return (result,) if done else ()
 
     def _bounded(self, work: Callable[[threading.Event], T]) -> T:
-        """Do work for which the server is waited for, though not for long.
+        """Do work that waits for the server, for a limited time.
 
         :param work: is given what is set when nobody waits for it any more.
         """

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class AsyncClient(BaseClient[C]):
-    """Runs plans against one account, several at once, over one pool of connections. Never blocks the event loop."""
+    """Runs plans against one account concurrently, over one connection pool. Never blocks the event loop."""
 
     _runtime: LoopRuntime
 
@@ -65,7 +65,7 @@ class AsyncClient(BaseClient[C]):
 
 
 class LoopRuntime:
-    """Makes requests with ``httpx``, and does work beside the loop in tasks.
+    """Makes requests with ``httpx``, and runs background work in tasks.
 
     :param http: timeouts and sizes.
     :param clock: the time.
@@ -95,7 +95,7 @@ class LoopRuntime:
         await self._http.aclose()
 
     async def sleep(self, seconds: float, until: Event) -> None:  # noqa: ARG002
-        """Let time pass; who wants it to end early cancels the task."""
+        """Let time pass; cancel the task to end it early."""
         await self._clock.asleep(seconds)
 
     async def call(self, function: Callable[[], T], undo: Callable[[T], Any] | None = None) -> T:
@@ -111,15 +111,15 @@ class LoopRuntime:
     async def one_at_a_time(self, function: Callable[[], T]) -> T:
         """Run a function in a thread, after the one before has ended."""
         async with self._alone:
-            # Airflow answers the threads of sync_to_async only; in a thread of its own, as it may take a minute.
+            # Airflow answers only threads of sync_to_async. A separate thread, as this may take a minute.
             return await sync_to_async(function, thread_sensitive=False)()
 
     def start(self, work: Awaitable[T]) -> asyncio.Future[T]:
-        """Begin some work in a task."""
+        """Begin work in a task."""
         return asyncio.ensure_future(work)
 
     async def first_done(self, works: Iterable[asyncio.Future[Any]]) -> asyncio.Future[Any]:
-        """Wait until one of them is done, and return it."""
+        """Wait until one is done, and return it."""
         done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
         return done.pop()
 

@@ -40,14 +40,14 @@ class BaseClient(ABC, Generic[C]):
         self._runtime = self._make_runtime()
         self._driver = Driver(wire, self._runtime, clock, limiter=limiter, in_flight=in_flight)
         self._driver.send = self._send
-        #: What has a credential replaced that is refused.
+        #: Replaces a refused credential.
         self.renewal = Renewal(self._driver, self._runtime)
-        #: Whose client it is, for errors: the connection and its host, or the host alone.
+        #: How errors name the account: the connection and its host, or the host alone.
         self.where = ""
 
     @abstractmethod
     def _make_runtime(self) -> Runtime:
-        """Return what makes requests, lets time pass and does work beside the loop."""
+        """Return what makes requests, lets time pass and runs background work."""
 
     async def _send(self, call: C, purpose: Purpose) -> Any:
         """Send a call of a plan, and return its result or error."""
@@ -60,7 +60,7 @@ class BaseClient(ABC, Generic[C]):
 
     @property
     def observer(self) -> Observer:
-        """Who is told what this client does, while it goes on."""
+        """Is told what this client does, as it happens."""
         return self._driver.observer
 
     @observer.setter

@@ -1,4 +1,4 @@
-"""Many calls: several requests under way at once, the outcome of each call known."""
+"""Sending many calls, several at once, with the outcome of each call."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class _Work(Generic[K]):
         return bool(self.queue) and not (self.failed or self.refused) and len(self.unknown) < MOST_UNKNOWN
 
     def sort(self, items: Sequence[K], outcome: Any, done: Callable[[K, Any], None]) -> None:
-        """Take in what became of a request.
+        """Sort the outcomes of a request.
 
         :raises ApiError: one that says nothing about any of the items, and ends the work.
         """

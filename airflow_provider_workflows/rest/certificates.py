@@ -16,7 +16,7 @@ VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_
 
 
 def trusted(verify: str | None = None) -> ssl.SSLContext:
-    """Return what checks servers' certificates: as set, or as the environment says, or else certifi's.
+    """Return the TLS context that checks servers' certificates: as set, as the environment says, or certifi's.
 
     It serves all connections of a client, as making one reads all certificates.
 

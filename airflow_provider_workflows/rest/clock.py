@@ -15,7 +15,7 @@ class Clock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Return the seconds of a clock that is never set."""
+        """Return the seconds of a clock that is never adjusted."""
         return time.monotonic()
 
     def sleep(self, seconds: float, until: Event) -> None:

@@ -9,9 +9,9 @@ from airflow_provider_workflows.rest.errors import ApiError, NotProcessedError, 
 
 #: Requests under way before anything is known: TCP's initial window (RFC 6928).
 FIRST = 10
-#: An answer is slow that took so many times the best one's time for each call, and so many seconds more.
+#: An answer is slow if a call took this many times the best time, and this many seconds more.
 SLOWER, QUICK = 1.5, 1.0
-#: The part of the requests under way that is left after a slow answer.
+#: The fraction of the requests under way that remains after a slow answer.
 LESS = 0.7
 
 
@@ -21,14 +21,14 @@ class Submitted:
 
     :param what: the work that it is a part of; only its parts are compared.
     :param size: how many calls it carries.
-    :param together: how many were under way with it.
+    :param in_flight: how many were under way, itself included.
     :param change: how often the limit had changed by then.
     :param seconds: how long it was on its way, if it was sent.
     """
 
     what: str
     size: int
-    together: int
+    in_flight: int
     change: int
     seconds: float | None = None
 
@@ -82,14 +82,14 @@ class Concurrency:
             self._set(self.limit // 2, again=0)
         elif slow:
             self._set(int(self.limit * LESS), again=0)
-        elif not isinstance(outcome, ApiError) and request.together >= self.limit:
+        elif not isinstance(outcome, ApiError) and request.in_flight >= self.limit:
             self._set(2 * self.limit if self._again is None else max(self.limit + 1, self._again), again=self._again)
 
     def _is_slow(self, request: Submitted, seconds: float) -> bool:
         each = seconds / request.size
         best = self._best.get(request.what, each)
         # One at a time is not slowed by others of ours: it takes so long by now.
-        alone = self.limit == request.together == 1
+        alone = self.limit == request.in_flight == 1
         self._best[request.what] = each if alone else min(each, best)
         return not alone and seconds > SLOWER * best * request.size + QUICK
 

@@ -1,4 +1,4 @@
-"""The one loop that runs plans; its callers say how requests are made, how time passes and how work is done beside it.
+"""The one loop that runs plans; its runtime says how requests are made, time passes and background work runs.
 
 The loop is written as coroutines. In the worker they never suspend, and a thread runs them to their end
 (:mod:`.sync`); in the triggerer the event loop does (:mod:`.aio`).
@@ -50,13 +50,13 @@ T = TypeVar("T")
 
 
 class Work(Protocol):
-    """Something that is done beside the loop: a future, or an asynchronous task."""
+    """Background work: a future, or an asynchronous task."""
 
     def result(self) -> Any:
-        """Return what came of it."""
+        """Return its result."""
 
     def cancel(self) -> Any:
-        """Give it up, if that can still be done."""
+        """Cancel it, if it is not running yet."""
 
 
 class Runtime(Protocol):
@@ -81,10 +81,10 @@ class Runtime(Protocol):
         """Run a function that may block for minutes, after the one before has ended."""
 
     def start(self, work: Awaitable[Any]) -> Work:
-        """Begin some work beside the loop."""
+        """Begin background work."""
 
     async def first_done(self, works: Iterable[Any]) -> Any:
-        """Wait until one of them is done, and return it."""
+        """Wait until one is done, and return it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Driver(Generic[C]):
     """Runs plans against one account.
 
     :param wire: how calls look on the wire.
-    :param runtime: how requests are made and work is done beside the loop.
+    :param runtime: how requests are made, time passes and background work runs.
     :param limiter: when calls may be sent; default: at once.
     :param in_flight: calls under way at once in bulk work, at most.
     :param clock: the time.
@@ -145,7 +145,7 @@ class Driver(Generic[C]):
         self.stopped = Event()
         #: What was done so far.
         self.stats = Stats()
-        #: Is told of it while it goes on.
+        #: Is told of it as it happens.
         self.observer = UNOBSERVED
         #: What sends a call of a plan, and returns its result or error.
         self.send: Callable[[C, Purpose], Awaitable[Any]] = self.attempt

@@ -19,8 +19,8 @@ SHOWN_REASONS = 10
 SHOWN_REASON_LENGTH = 500
 SHOWN_STATUS_LENGTH = 50
 OTHER_REASONS = "other reasons"
-PERHAPS_ENDED = "it may have been ended, as the reply was lost"
-STILL_RUNNING = "its end was confirmed, but it still runs"
+PERHAPS_ENDED = "it may have been ended: the reply was lost"
+STILL_RUNNING = "the end was confirmed, but it still runs"
 
 
 class NotAllEndedError(ProviderError):
@@ -38,7 +38,7 @@ class NotAllEndedError(ProviderError):
         super().__init__(failures, failed, requested)
         self.retry_helps = retry_helps
         self.advice = "See the report in XCom return_value; " + (
-            "a retry tries again what is left." if retry_helps else "a retry does not help before that is mended."
+            "a retry tries again what is left." if retry_helps else "a retry does not help until that is put right."
         )
         self.failures = failures
         self.failed = failed
@@ -61,7 +61,7 @@ class EndReport:
     :param already_ended: ids that were not running.
     :param moved_on: ids that run, but no more match what was asked for; they were left alone.
     :param failed: id to reason: these may still run.
-    :param statuses: id to the status that the vendor told last, where it tells one.
+    :param statuses: id to the status that the vendor reported last, if any.
     :param dry_run: whether nothing was to be ended.
     :param stopped_by: the error after which no more were tried.
     :param unknown: ids that may have been ended by a call whose reply was lost, or did not confirm it, or by an
@@ -85,12 +85,12 @@ class EndReport:
 
     @property
     def settled(self) -> set[str]:
-        """Ids of which it is known what became of them."""
+        """Ids whose outcome is known."""
         return {*self.ended, *self.already_ended, *self.moved_on, *self.failed}
 
     @property
     def unsettled(self) -> list[str]:
-        """Ids that may have been ended, as far as is known."""
+        """Ids that may have been ended, of which nothing is known for sure."""
         # A copy: the work may still go on in another thread.
         known = {id for id, outcome in self.outcomes.items() if outcome != "failed"}
         return [
@@ -101,7 +101,7 @@ class EndReport:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """What became of each that is settled."""
+        """The outcome of each whose outcome is known."""
         names = ("ended", "already_ended", "moved_on", "failed")
         return {id: name for name in names for id in tuple(getattr(self, name))}
 
@@ -119,7 +119,7 @@ class EndReport:
             self.already_ended.append(id)
 
     def lose(self, errors: Mapping[str, ApiError]) -> None:
-        """Note those whose call may have been done, out of those whose call failed."""
+        """Note which of the failed calls may have been done all the same."""
         lost = [id for id, error in errors.items() if isinstance(error, UnknownOutcomeError)]
         self.unknown.update(lost)
         self._lost.update(lost)
@@ -142,7 +142,7 @@ class EndReport:
             self._final.add(id)
 
     def stop(self, error: ApiError, ids: Iterable[str]) -> None:
-        """Note that an error ended the work, and with it those of the ids that nothing is known of."""
+        """Note that an error ended the work; ids of unknown outcome have failed with it."""
         before = set(self.failed)
         self.give_up(error.message, ids)
         if not error.retry_helps:
@@ -150,7 +150,7 @@ class EndReport:
         self.stopped_by = error
 
     def give_up(self, reason: str, ids: Iterable[str]) -> None:
-        """Note why nothing is known of those of the ids of which nothing is."""
+        """Note as failed, with a reason, those of the ids whose outcome is unknown."""
         known = self.settled
         for id in ids:
             if id not in known:
@@ -226,7 +226,7 @@ class EndReport:
 
     def __str__(self) -> str:
         if self.dry_run:
-            return f"A dry run: {self.requested} would be ended, and none was"
+            return f"A dry run: {self.requested} would be ended, none was"
         return (
             f"Of {self.requested} requested: {len(self.ended)} ended, {len(self.already_ended)} had ended already, "
             f"{len(self.moved_on)} had moved on, {len(self.failed)} failed"

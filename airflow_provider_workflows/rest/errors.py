@@ -1,4 +1,4 @@
-"""What can become of an API call that gave no result.
+"""Errors: why an API call returned no result.
 
 Two base classes carry the one thing a caller must know before it sends a call again:
 :class:`NotProcessedError` (surely not done) and :class:`UnknownOutcomeError` (perhaps done).
@@ -43,7 +43,7 @@ class ProviderError(Exception):
 
     @property
     def docs(self) -> str:
-        """Where the docs tell what it means, and what to do."""
+        """Where the docs say what it means, and what to do."""
         return docs_link(f"errors.md#{type(self).__name__.lower()}")
 
 
@@ -56,7 +56,7 @@ class ArgumentError(ProviderError, ValueError):
 
 
 class ApiError(ProviderError):
-    """An API call that gave no result. Its text is what to do about it, and in a second line what went wrong, where.
+    """An API call that returned no result. Its text says what to do and, on a second line, what went wrong and where.
 
     :param call: name of the call, e.g. ``bizproc.workflow.terminate``.
     :param code: the vendor's error code as sent, which may be ``""`` or ``"0"``; ``None`` if there was none.
@@ -146,7 +146,7 @@ class ServerError(UnknownOutcomeError):
 class UnreadableReplyError(UnknownOutcomeError):
     """The reply was not what the API promises: HTML, cut JSON, or a missing field."""
 
-    advice = "Check that the host in the connection answers by itself, and no proxy or sign-in page in its place."
+    advice = "Check that the host in the connection answers itself, not a proxy or a sign-in page."
 
 
 class RejectedError(ApiError):
@@ -172,10 +172,10 @@ class InvalidCallError(RejectedError):
 class RedirectedError(RejectedError):
     """The server answered with a redirect, which is never followed with credentials."""
 
-    advice = "Set the host in the connection to the address that answers by itself."
+    advice = "Set the host in the connection to the address that answers without a redirect."
 
 
-#: What an HTTP status says where nothing else tells.
+#: The error for an HTTP status, where nothing else is known.
 STATUSES: dict[int, type[ApiError]] = {
     400: InvalidCallError,
     401: AuthenticationError,
@@ -185,7 +185,7 @@ STATUSES: dict[int, type[ApiError]] = {
 
 
 def class_by_status(http_status: int) -> type[ApiError]:
-    """Return the class of an error of which nothing tells but the reply's HTTP status.
+    """Return the class of an error by the reply's HTTP status alone.
 
     :param http_status: HTTP status.
     """

@@ -16,7 +16,7 @@ from airflow_provider_workflows.rest.errors import (
 
 Level: TypeAlias = Literal["ok", "warning", "defect"]
 
-#: What each kind of error is a defect of; all others tell of a server that does not answer as it should.
+#: The check that each kind of error is a defect of; any other error is one of ``server``.
 _CHECKS: dict[type[ApiError], str] = {
     NotConnectedError: "address",
     RedirectedError: "address",

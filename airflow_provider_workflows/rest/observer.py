@@ -1,4 +1,4 @@
-"""What is told of a client's work while it goes on, to whom it may concern: metrics and traces."""
+"""What observes a client's work: metrics and traces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _NOTHING = nullcontext()
 
 
 class Observer:
-    """Is told what a client does; this one heeds nothing of it.
+    """Is told what a client does; this one ignores it.
 
     Called from several threads, and in the event loop; must not block or raise.
     """

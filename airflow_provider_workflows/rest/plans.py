@@ -36,7 +36,7 @@ SINGLE_POLL = 60.0
 #: How often a call is sent at most, the first time included.
 ATTEMPTS = 8
 LONGEST_DELAY = 30.0
-#: How many faults of a reply an error names.
+#: How many validation faults of a reply an error names.
 FAULTS = 5
 
 
@@ -167,12 +167,12 @@ Plan: TypeAlias = Generator[Step, Any, T]
 
 
 def backoff_delay(nth: int) -> float:
-    """Return the delay after so many failures in a row: doubling from 1 s up to 30 s, jittered by half."""
+    """Return the delay after this many failures in a row: doubles from 1 s up to 30 s, with half of it jitter."""
     return random.uniform(0.5, 1.0) * min(LONGEST_DELAY, 2.0 ** min(max(0, nth - 1), 10))  # noqa: S311
 
 
 class _OutOfTimeError(Exception):
-    """A poll would go on for longer than is to be waited."""
+    """A poll would take longer than the wait may last."""
 
 
 def poll_until(
@@ -183,7 +183,7 @@ def poll_until(
     wait_for: float = inf,
     tolerance: float = 0.0,
 ) -> Plan[T | None]:
-    """Poll again and again, until something is there.
+    """Poll until something is found.
 
     :param poll: polls once; returns ``None`` while nothing is there.
     :param delays: seconds between the polls; after the last of them it polls once more.
@@ -243,7 +243,7 @@ def poll_once(
 
 
 def intercept(plan: Plan[T], perform: Callable[[Any], Plan[Any]]) -> Plan[T]:
-    """Run a plan whose steps are done by another one.
+    """Run a plan, with each of its steps performed by another plan.
 
     :param plan: the plan.
     :param perform: does a step, and returns its result.

@@ -47,7 +47,7 @@ class ProgressLog:
         self._done = 0
 
     def show(self, step: Progress) -> None:
-        """Log how far the work is, unless that was told just now."""
+        """Log how far the work is, at most every 15 s."""
         now = self._clock()
         if step.what != self._what:
             self._what, self._shown, self._done = step.what, now, step.done
@@ -57,9 +57,9 @@ class ProgressLog:
         left = step.total - step.done
         self._shown, self._done = now, step.done
         log.info(
-            "%s: %d of %d done, %d left, %.1f a second, %d refusals, %.0f s paused; about %s to go",
+            "%s: %d of %d done, %d left, %.1f a second, %d refusals, %.0f s paused; time left: %s",
             step.what.capitalize(), step.done, step.total, left, rate, self._stats.refusals, self._stats.paused,
-            timedelta(seconds=round(left / rate)) if rate > 0 else "an unknown time",
+            f"about {timedelta(seconds=round(left / rate))}" if rate > 0 else "unknown",
         )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ class PauseLog:
         self._shown: float | None = None
 
     def show(self, pause: Pause, until: datetime) -> None:
-        """Log a pause, unless one was told just now.
+        """Log a pause, at most once a minute unless it is long.
 
         :param pause: the pause.
         :param until: when it is over.

@@ -76,7 +76,7 @@ class RateLimiter(Generic[C_contra]):
     """When calls may be sent; this one lets them go at once. Called from several threads; may block for moments."""
 
     def acquire(self, call: C_contra) -> Iterator[float]:  # noqa: ARG002
-        """Take a place for the call, with the first wait that is asked for.
+        """Reserve a place for the call when the first wait is asked for.
 
         :returns: seconds to wait, one wait after the other; when there is none more, the call is to be sent.
         :raises ApiError: if it must not be sent now; ``retry_after`` says when.

@@ -35,7 +35,7 @@ _secrets: set[str] = set()
 
 
 def register_secret(secret: str) -> None:
-    """Have :func:`redact` and the HTTP libraries' loggers hide this value from now on.
+    """Hide this value in :func:`redact` and in the HTTP libraries' log lines from now on.
 
     :param secret: the value as it is sent; its URL-quoted form is hidden too.
     """
@@ -65,13 +65,13 @@ def _hide_secrets(record: logging.LogRecord) -> bool:
 
 
 def _bare(error: BaseException) -> BaseException:
-    """Take the frames off an exception, and whatever it came from."""
+    """Remove the frames of an exception and of its causes."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
 def hide_frames(function: Callable[P, R]) -> Callable[P, R]:
-    """Have whatever a function raises show none of its frames: their variables hold a credential.
+    """Remove a function's frames from whatever it raises: their variables hold a credential.
 
     Some loggers and test runners print the variables of every frame. What the exception says must be enough.
 

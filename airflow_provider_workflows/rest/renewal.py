@@ -1,4 +1,4 @@
-"""A credential that is refused, and replaced by the one that holds by now."""
+"""Replacing a refused credential by the one that is valid now."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Renewal(Generic[C]):
         self._failure: ApiError | None = None
 
     async def attempt(self, call: C, purpose: Purpose) -> Any:
-        """Send a call as :meth:`.Driver.attempt` does, with a credential that holds."""
+        """Send a call as :meth:`.Driver.attempt` does, with a valid credential."""
         wire = self._driver.wire
         outcome = await self._driver.attempt(call, purpose)
         for _ in range(REPEATS):

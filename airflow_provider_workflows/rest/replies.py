@@ -1,4 +1,4 @@
-"""What any server may send back, read without trust: JSON, texts, and how long to wait."""
+"""Reading what a server sends, without trusting it: JSON, texts, and how long to wait."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ async def _close(made: asyncio.Task[SomeClient]) -> None:
 
 
 def _close_late(made: asyncio.Task[SomeClient]) -> None:
-    """Close a client that was made too late for those who wanted it."""
+    """Close a client that nobody waits for any more."""
     closing = asyncio.ensure_future(_close(made))
     _closing.add(closing)
     closing.add_done_callback(_closing.discard)

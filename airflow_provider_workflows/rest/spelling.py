@@ -1,4 +1,4 @@
-"""Help for who misspells a word."""
+"""Suggestions for misspelt words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean STARTED?``, or an empty text if no known word is like it.
+    """Return ``; did you mean STARTED?``, or an empty text if no known word is similar.
 
     :param word: the word that is not known.
     :param known: the words that are.

@@ -174,23 +174,23 @@ class StartOnce:
         note = self.notes.read()
         if note is not None and note.id is not None:
             if self.run(self.request.reconnect(note.id)):
-                log.info("Going on with %s, which an earlier try has started", note.id)
+                log.info("Reconnecting to %s, which an earlier try started", note.id)
                 self.id = note.id
                 return note.id
-            log.info("%s, which an earlier try has started, failed or was cancelled; starting another one", note.id)
+            log.info("%s, which an earlier try started, failed or was cancelled; starting another one", note.id)
         elif note is not None or self.notes.unnoted_since is not None:
             reason = "An earlier try may have started it."
             if found := self._find(note or StartNote(known=[]), reason):
-                log.warning("%s is new since an earlier try, and is taken for what that has started", found)
+                log.warning("%s is new since an earlier try, and is taken for what that try started", found)
                 return found
-            log.info("An earlier try has started nothing that goes on; starting")
+            log.info("Nothing that an earlier try may have started is there; starting")
         return self._start()
 
     def _start(self) -> str:
         try:
             known: list[str] | None = self.run(self.request.existing())
         except RejectedError as error:
-            log.warning("Should the reply be lost, the start could not be looked for: %s", error.message)
+            log.warning("If the reply to the start is lost, it cannot be looked for: %s", error.message)
             known = None
         note = StartNote(known=known)
         self.notes.write(note)
@@ -208,13 +208,13 @@ class StartOnce:
         if self.id is not None:
             log.info("Started %s", escape_controls(self.id))
             return self.id
-        log.warning("The reply to the start was lost, and it is looked for: %s", failure)
+        log.warning("The reply to the start was lost; looking for what it started: %s", failure)
         found = self._find(note, failure.what)
         if found is None:
             self.notes.forget()
-            text = f"{failure.what} Nothing new goes on there a minute later."
-            raise StartUnclearError(self.request.name, text=text, advice="A retry starts it again.")
-        log.warning("The reply to the start was lost; %s is new since, and is taken for it", found)
+            text = f"{failure.what} A minute later, nothing new has appeared."
+            raise StartUnclearError(self.request.name, text=text, advice="A retry sends the start again.")
+        log.warning("The reply to the start was lost; %s is new, and is taken for what it started", found)
         return found
 
     def _send(self) -> Plan[None]:
@@ -226,7 +226,7 @@ class StartOnce:
         :raises StartUnclearError: if one or more may be it.
         """
         if note.known is None:
-            text = f"{reason} What is new may not be listed, so it cannot be looked for."
+            text = f"{reason} The credential may not list what is running, so the start cannot be looked for."
             raise StartUnclearError(self.request.name, text=text, advice=_TO_DO)
         try:
             found: dict[str, Candidate] = self.run(self._search(note.known, settled=note.candidates is not None))
@@ -234,7 +234,7 @@ class StartOnce:
             text = f"{reason} It could not be looked for: {error.call}: {error.what}"
             raise StartUnclearError(self.request.name, text=text, advice="A retry looks for it first.") from None
         # What was seen and has ended since was perhaps the start all the same.
-        seen = {id: Candidate(id, f"{about}, not shown any more") for id, about in (note.candidates or {}).items()}
+        seen = {id: Candidate(id, f"{about}, no longer listed") for id, about in (note.candidates or {}).items()}
         candidates = [one for one in (seen | found).values() if not one.failed]
         if not candidates:
             self.run(_settled())
@@ -248,7 +248,7 @@ class StartOnce:
         self.notes.write(StartNote(known=note.known, candidates=noted))
         named = ", ".join(f"{one.id} ({one.about})" for one in candidates[:NAMED])
         more = f" and {len(candidates) - NAMED} more" if len(candidates) > NAMED else ""
-        text = f"{reason} Each of these is new and may be it, or another's: {named}{more}."
+        text = f"{reason} These are new, and each may be what was started, or somebody else's: {named}{more}."
         raise StartUnclearError(self.request.name, text=text, advice=_TO_DO, candidates=[one.id for one in candidates])
 
     def _search(self, known: list[str], *, settled: bool) -> Plan[dict[str, Candidate]]:
@@ -268,6 +268,6 @@ def _settled() -> Plan[None]:
 
 
 _TO_DO = (
-    "Look there: if one is this task's, mark the task as successful; if none is, clear the task, and it starts anew. "
-    "A retry starts nothing while one may be it."
+    "Check those named below: if one is this task's, mark the task as successful; if none is, clear the task to start "
+    "anew. A retry starts nothing while one may be it."
 )

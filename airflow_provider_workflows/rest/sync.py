@@ -33,7 +33,7 @@ from airflow_provider_workflows.rest.threads import in_thread
 
 #: Seconds that an interrupted task waits for what is under way. Airflow kills a task a minute after it asked it to end.
 GRACE = 45.0
-#: Seconds after which a task heeds a signal at the latest.
+#: Seconds within which a task reacts to a signal.
 HEED = 0.5
 #: Bytes of a reply that are read at once.
 PIECE = 2**16
@@ -110,7 +110,7 @@ def finish(work: Awaitable[T]) -> T:
 
 
 class ThreadRuntime:
-    """Makes requests with ``requests``, and does work beside the loop in threads. Its coroutines never suspend.
+    """Makes requests with ``requests``, and runs background work in threads. Its coroutines never suspend.
 
     :param http: timeouts and sizes.
     :param clock: the time.
@@ -152,11 +152,11 @@ class ThreadRuntime:
             return function()
 
     def start(self, work: Awaitable[T]) -> Future[T]:
-        """Begin some work in a thread."""
+        """Begin work in a thread."""
         return in_thread(lambda: finish(work))
 
     async def first_done(self, works: Iterable[Future[Any]]) -> Future[Any]:
-        """Wait until one of them is done, and return it."""
+        """Wait until one is done, and return it."""
         return next(iter(wait(works, return_when=FIRST_COMPLETED).done))
 
     @hide_frames

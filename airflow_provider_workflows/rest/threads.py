@@ -1,4 +1,4 @@
-"""Work in threads of its own."""
+"""Running a function in its own thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def in_thread(function: Callable[[], T]) -> Future[T]:
-    """Begin a function in a thread of its own, which does not keep the process from ending.
+    """Run a function in its own daemon thread, which does not keep the process from ending.
 
     :param function: the function.
     """

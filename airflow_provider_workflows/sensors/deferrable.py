@@ -72,7 +72,7 @@ class DeferrableSensor(ProviderTask, BaseSensorOperator):
 
     @abstractmethod
     def _result(self, event: dict[str, Any], context: Context) -> Any:
-        """Return the task's result after the trigger has fired."""
+        """Return the task's result once the trigger has fired."""
 
     def execute(self, context: Context) -> Any:
         """Poll until it is there, or defer; from now on the time counts, or from the process that polled first."""

@@ -68,7 +68,7 @@ def check_path(value: Any, argument: str) -> None:
     :raises ArgumentError: if it is none, or what a template renders when it finds nothing.
     """
     if not isinstance(value, str) or value.strip() in {"", "None"}:
-        raise ArgumentError(f"{argument} must be a path, not {value!r} (did a template give nothing?)")
+        raise ArgumentError(f"{argument} must be a path, not {value!r} (did a template render nothing?)")
 
 
 def check_stuck_for(value: Any) -> None:
@@ -97,7 +97,7 @@ def as_ids(value: Any, argument: str) -> list[str]:
     ids = [item.get("ID", item.get("id")) if isinstance(item, Mapping) else item for item in items]
     for one in ids:
         if not isinstance(one, str) or one.strip() in {"", "None"}:
-            raise ArgumentError(f"{argument}: {one!r} is not an id (did a template or an upstream task give nothing?)")
+            raise ArgumentError(f"{argument}: {one!r} is not an id (did a template or upstream task return nothing?)")
     return [one.strip() for one in ids]
 
 
@@ -108,7 +108,7 @@ def _read_text(text: str, argument: str) -> Any:
     except (ValueError, RecursionError):
         if len(text) > LONGEST_LITERAL:
             raise ArgumentError(
-                f"{argument}: a template has made a text of {len(text)} characters of a list. Give the list itself, "
+                f"{argument}: a template turned a list into a text of {len(text)} characters. Pass the list itself, "
                 f"e.g. {argument}=list_task.output, or end the template in '| tojson', which is read much faster"
             ) from None
     try:

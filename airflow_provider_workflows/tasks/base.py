@@ -1,4 +1,4 @@
-"""What all operators and sensors have: arguments that are spelled out and checked early, and errors that are final."""
+"""The base of all operators and sensors: arguments checked early, and errors that fail a task for good."""
 
 from __future__ import annotations
 
@@ -149,12 +149,12 @@ class ProviderTask(BaseOperator):
         """Refuse arguments that cannot be right. What holds a template, or comes from XCom, is passed over."""
 
     def _check_given(self) -> None:
-        """Refuse to go on without an argument that was given, and that turned out to be nothing."""
+        """Refuse arguments that were given, but turned out to be ``None``."""
         for name in self._given:
             if getattr(self, name) is None:
                 raise ArgumentError(
-                    f"{name} was given, and is None (did a template or an upstream task give nothing?); if that is "
-                    "meant, leave it out"
+                    f"{name} was given, but is None (did a template or upstream task return nothing?); if that is meant, "
+                    "leave it out"
                 )
 
     @property
@@ -163,7 +163,7 @@ class ProviderTask(BaseOperator):
         return bool(getattr(self, "_BaseOperator__from_mapped", False))
 
     def _is_given(self, name: str, value: Any) -> bool:
-        """Return whether an argument was given, though nothing may have come of it."""
+        """Return whether an argument was given, even if its value turned out to be nothing."""
         return value is not None or (self._is_map_index and name in self._named)
 
     def _check_made(self) -> None:

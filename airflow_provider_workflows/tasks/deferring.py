@@ -28,7 +28,7 @@ def deadline_after(seconds: float, execution_timeout: timedelta | None) -> float
 
 
 def pack(work: Any) -> str:
-    """Return what a task needs to go on, made small.
+    """Return what a task needs to go on, compressed.
 
     :param work: anything that is JSON.
     """

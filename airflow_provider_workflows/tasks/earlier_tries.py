@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 ENDED, PERHAPS = "ended", "perhaps_ended"
 #: Ids under one key: Airflow wants a value to be smaller than 64 kB.
 IDS_PER_KEY = 1000
-#: Seconds after which news are kept, so that little is lost when the worker dies.
+#: Seconds after which notes are stored, so that little is lost when the worker dies.
 INTERVAL = 15.0
 
 
@@ -53,7 +53,7 @@ class EarlierTries:
         return [id for id in self._perhaps if id not in self._known]
 
     def note(self, id: str) -> None:
-        """Note that one was ended, and keep that if there are many news, or they are old."""
+        """Note that one was ended, and store the notes if they are many or old."""
         with self._lock:
             self._add([id])
             news = len(self._ids) - self._tried
@@ -61,7 +61,7 @@ class EarlierTries:
                 self._keep()
 
     def keep(self, report: EndReport) -> None:
-        """Keep all that was noted, and what a report says may have been ended."""
+        """Store all notes, and what a report says may have been ended."""
         with self._lock:
             self._add(report.ended)
             self._keep()
@@ -99,6 +99,6 @@ class EarlierTries:
             for nth in range(first // IDS_PER_KEY, len(ids) // IDS_PER_KEY + 1):
                 self._state.set(f"{key}_{nth}", ids[nth * IDS_PER_KEY : (nth + 1) * IDS_PER_KEY])
         except Exception:
-            log.warning("What was ended could not be kept for a retry's report", exc_info=True)
+            log.warning("What was ended could not be stored for the report of a retry", exc_info=True)
             return False
         return True

@@ -33,7 +33,7 @@ class EndRecord:
         self._told: dict[str, str] = {}
 
     def go_on(self, report: EndReport) -> None:
-        """Take as told what an earlier part of the task has done."""
+        """Take what an earlier part of the task has done as written."""
         self._told = report.outcomes
 
     def about_to_end(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -54,7 +54,7 @@ class EndRecord:
                 for id, outcome in news
             )
         except Exception:
-            log.exception("The outcomes could not be written to %s", self._path)
+            log.exception("The outcomes could not be written to the record %s", self._path)
         self._told = outcomes
 
     def _add(self, lines: Iterable[Mapping[str, Any]]) -> None:

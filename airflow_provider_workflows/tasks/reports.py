@@ -1,4 +1,4 @@
-"""What tasks that end many have in common: a report of what was ended that is never lost, and an end when killed."""
+"""The base of tasks that end many: the report is pushed however the task ends, and a kill stops the work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Reporting:
-    """What is told and kept of one part of a task's work.
+    """The report, the record and the notes for a retry of one part of a task's work.
 
     :param context: the task's context.
     :param report: filled while the work goes on.
@@ -82,7 +82,7 @@ class Reporting:
                 self.earlier.keep(self._report)
 
     def work_is_over(self) -> None:
-        """Let what is pushed from here on be the last word."""
+        """Let no push of unfinished work follow the ones from here on."""
         with self._lock:
             self._is_over = True
 
@@ -159,7 +159,9 @@ class EndingTask(ProviderTask):
             raise
         except BaseException as error:  # also a task's timeout, which strikes anywhere
             reason = (
-                error.message if isinstance(error, ProviderError) else f"not tried: ended by {type(error).__name__}"
+                error.message
+                if isinstance(error, ProviderError)
+                else f"not tried: task stopped by {type(error).__name__}"
             )
             report.give_up(reason, ids)
             log.warning("The task was stopped by %s before it was done. %s", type(error).__name__, report)

@@ -1,4 +1,4 @@
-"""What the tries of one run of a task keep for each other."""
+"""Values that one try of a task stores for the next."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ class StartOperator(ProviderTask):
     def _give_up(self, started: str) -> None:
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.wait_timeout
         waited = min(limit, self.wait_timeout)
-        raise StillRunningError(f"{started} still ran after {waited:.0f} s; {self._end(started)}")
+        raise StillRunningError(f"{started} was still running after {waited:.0f} s; {self._end(started)}")
 
     def on_kill(self) -> None:
         """Start nothing any more, and cancel what was started. An error is logged, and hides none that came before."""
@@ -205,7 +205,7 @@ class StartOperator(ProviderTask):
     def _end(self, started: str) -> str:
         """Cancel what was started, and return what became of that."""
         if not self.cancel_on_kill:
-            return "it was left running, as cancel_on_kill is off"
+            return "it was left running, as cancel_on_kill is False"
         try:
             report = self._cancel(started)
         except Exception as error:
@@ -220,5 +220,5 @@ class StartOperator(ProviderTask):
             try:
                 self._start_once.notes.forget()
             except Exception:
-                log.exception("That %s was cancelled could not be kept: a retry may take it for the result", started)
+                log.exception("That %s was cancelled could not be stored: a retry may take it for the result", started)
         return "it was cancelled"

@@ -66,7 +66,7 @@ def _only_to(simulator: Simulator, conn_type: str, read: Callable[[Connection], 
             if place != simulated:
                 raise ConnectionFieldError(
                     connection.conn_id,
-                    f"leads to {place}, and a test must not reach it; to lead it to the simulator, "
+                    f"leads to {place}, which a test must not reach; to use the simulator, "
                     f"call {conn_type}_simulator.connect({connection.conn_id!r})",
                 )
         return settings

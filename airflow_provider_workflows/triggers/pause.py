@@ -1,4 +1,4 @@
-"""Waiting for a time of day, with nobody's help, and keeping what a task goes on with."""
+"""A trigger that waits until a given time, and carries what the task needs to go on."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def _spare_what_is_loaded() -> None:
 
 
 class WaitFailedError(ProviderError):
-    """A deferred task was woken up by something else than what it waits for.
+    """A deferred task was resumed by an error of its trigger, or by an event that is not this provider's.
 
     :param message: what went wrong.
     :param retry_helps: whether waiting again can help.
@@ -88,7 +88,7 @@ def unexpected_event(event: Any) -> WaitFailedError:
 
     :param event: the event.
     """
-    return WaitFailedError(f"The trigger's event is none of this provider's: {repr(event)[:SHOWN]}")
+    return WaitFailedError(f"The trigger's event is not from this provider: {repr(event)[:SHOWN]}")
 
 
 def seconds_until_next_poll(interval: float, now: float) -> float:
@@ -176,7 +176,7 @@ class PollTrigger(SerializableTrigger):
                     self._refused_since = now
                 if now - self._refused_since >= REFUSED_SECONDS:
                     if isinstance(error, AuthenticationError):
-                        error.advice += " The connection was read again, and what it holds now is refused as well."
+                        error.advice += " The connection was read again, and its credential is refused as well."
                     return _error(str(error), retry_helps=error.retry_helps)
                 log.warning("The connection will be read again: %s", error.message)
             except ProviderError as error:
@@ -209,7 +209,7 @@ class PollTrigger(SerializableTrigger):
                 self._failing_since = now
             failing = now - self._failing_since
             if failing >= self.tolerance:
-                return _error(f"Polls have failed for {failing:.0f} s, lastly: {reason}", retry_helps=True)
+                return _error(f"Polls have failed for {failing:.0f} s; the last one: {reason}", retry_helps=True)
             log.warning("A poll failed, and polling goes on: %s", reason)
             # Whatever the server says, the outcome is known soon after the tolerance has ended.
             pause = min(pause, self.tolerance - failing)

@@ -1,4 +1,4 @@
-"""What the page shows of portals and accounts: read once a minute at most, however many look."""
+"""What the page shows of portals and accounts: read at most once a minute, however many people look."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def portal(conn_id: str) -> dict[str, Any]:
 
 
 def _brief(settings: S) -> S:
-    """Return the settings with no more time for a request than a page is worth."""
+    """Return the settings with short timeouts: a page is not worth a longer wait."""
     http: HttpSettings = settings.http
     times = {name: min(PATIENCE, getattr(http, name)) for name in ("connect_timeout", "read_timeout", "total_timeout")}
     return replace(settings, http=replace(http, **times))

@@ -1,4 +1,4 @@
-"""The page's application: the page itself, and its data for whom Airflow lets see them."""
+"""The page's application: the page itself, and its data for those whom Airflow allows to see them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Airflow itself knows of earlier tasks: clean-ups with their reports, and Domo's models.
+"""What Airflow's database knows of earlier tasks: clean-ups with their reports, and Domo's models.
 
 No public interface of Airflow's lists what tasks of certain operators have returned, for all Dags and the latest first:
 :func:`_rows` asks its database, and nothing else here does. Where it cannot, the page says so and goes on without.

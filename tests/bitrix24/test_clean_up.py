@@ -134,7 +134,7 @@ class TestTheReport:
         stubborn = "7d.00000070"
         portal = PortalOfRows(rows(120), on_end=lambda workflow_id: workflow_id != stubborn)
         report = do(portal)
-        assert report.end.failed == {stubborn: "its end was confirmed, but it still runs"}
+        assert report.end.failed == {stubborn: "the end was confirmed, but it still runs"}
         assert stubborn not in report.end.ended
         assert len(report.end.ended) == 119
         assert report.appeared == []

@@ -200,7 +200,7 @@ class TestWhoIsMeant:
 
     def test_is_refused_if_more_users_than_one_page_were_found(self) -> None:
         # A namesake may stand on the next page.
-        with pytest.raises(EmployeeError, match="Give the user_id"):
+        with pytest.raises(EmployeeError, match="Set user_id"):
             run(find_employee(name="Bob", last_name="Gone"), lambda call: Reply([GONE], total=51, next=50))
 
     @pytest.mark.parametrize("users", [[], [HERE], [{**GONE, "ID": "90"}]])

@@ -186,7 +186,7 @@ def test_an_answer_that_does_not_confirm_the_end_is_settled_by_reading() -> None
 
     report = run(end_workflows([done, stubborn], calls.terminate_workflow), answer)
     assert report.ended == [done]
-    assert report.failed == {stubborn: "the portal did not confirm its end, and it still runs"}
+    assert report.failed == {stubborn: "the portal did not confirm that it was ended, and it still runs"}
 
 
 def test_of_a_batch_that_was_cut_only_the_rest_is_sent_again() -> None:

@@ -55,7 +55,7 @@ DOCUMENTED: list[tuple[int, str, type[ApiError], type[ApiError], str]] = [
     (200, "WRONG_CLIENT", AuthenticationError, REJECTED, "Check the credential"),
     # Known to the official SDKs only
     (401, "INVALID_TOKEN", errors.TokenExpiredError, REJECTED, "fresh access token"),
-    (401, "CONNECTION_ERROR", errors.TokenCheckError, REFUSED, "sent again later"),
+    (401, "CONNECTION_ERROR", errors.TokenCheckError, REFUSED, "a retry sends it again"),
     (401, "authorization_error", AuthenticationError, REJECTED, "Check the credential"),
     (401, "APPLICATION_NOT_FOUND", AuthenticationError, REJECTED, "Check the credential"),
     (401, "ERROR_OAUTH", AuthenticationError, REJECTED, "Check the credential"),

@@ -158,7 +158,7 @@ class TestSwitchFlow:
 
     def test_if_no_toggle_arrives_it_gives_up_and_tells_the_state(self) -> None:
         portal = OneFlow(fates=[LOST_BEFORE] * 99)
-        with pytest.raises(FlowNotReachedError, match="flow 517 is off after 5 tries to switch it on"):
+        with pytest.raises(FlowNotReachedError, match="flow 517 is off after 5 attempts to switch it on"):
             run(switch_flow(517, True), portal)
         assert portal.sent.count(ACTIVATE) == FLOW_TRIES
 
@@ -171,7 +171,7 @@ class TestSwitchFlow:
                 portal.active = True
             return reply
 
-        with pytest.raises(FlowNotReachedError, match="flow 517 is on after 5 tries to switch it off"):
+        with pytest.raises(FlowNotReachedError, match="flow 517 is on after 5 attempts to switch it off"):
             run(switch_flow(517, False), answer)
         assert portal.changed == FLOW_TRIES
 

@@ -285,8 +285,8 @@ class TestReadAll:
 
 class TestWatchWorkflows:
     def watch(self, portal: Listing, low: int, high: int | None = None, filters: Any = None) -> tuple[int, Any]:
-        sighting = run(watch_workflows(WorkflowFilter.parse(filters), min_count=low, max_count=high), portal)
-        return sighting.count, sighting.ids
+        counted = run(watch_workflows(WorkflowFilter.parse(filters), min_count=low, max_count=high), portal)
+        return counted.count, counted.ids
 
     @pytest.mark.parametrize(
         ("count", "low", "high", "met"),
@@ -340,8 +340,8 @@ class TestWatchWorkflows:
             del portal.rows[80:]
             return reply
 
-        sighting = run(watch_workflows(EVERYTHING, min_count=100, max_count=None), answer)
-        assert (sighting.count, sighting.ids) == (80, None)
+        counted = run(watch_workflows(EVERYTHING, min_count=100, max_count=None), answer)
+        assert (counted.count, counted.ids) == (80, None)
 
     @pytest.mark.parametrize("reply", [Reply([]), Reply("x", total=1), Reply([{}], total=1)])
     def test_a_reply_that_does_not_tell_the_count_is_an_error(self, reply: Reply) -> None:
@@ -382,11 +382,11 @@ class TestStuckFor:
         assert 299 <= cutoffs[1] <= 312 + takes
 
     def test_a_portal_that_does_not_tell_its_time_is_an_error(self) -> None:
-        with pytest.raises(UnreadableReplyError, match="does not tell the portal's time"):
+        with pytest.raises(UnreadableReplyError, match="lacks the portal's time"):
             self.cutoffs(None)
 
     def test_so_is_one_that_is_days_ahead(self) -> None:
-        with pytest.raises(UnreadableReplyError, match="by its clock"):
+        with pytest.raises(UnreadableReplyError, match="the portal's clock"):
             self.cutoffs(200_000.0)
 
     def test_of_other_filters_no_time_is_asked(self) -> None:

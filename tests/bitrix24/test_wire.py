@@ -395,7 +395,7 @@ class TestNoJson:
 
     def test_the_page_itself_is_not_shown(self, wire: Bitrix24Wire) -> None:
         error = failure(wire, KILL, response(HTML, 502))
-        assert error.message == "bizproc.workflow.kill: HTTP 502, the reply is not the JSON object it should be."
+        assert error.message == "bizproc.workflow.kill: HTTP 502, the reply is not a JSON object."
 
     @pytest.mark.parametrize("status", [200, 201, 204])
     def test_an_object_that_is_no_envelope_leaves_the_outcome_unknown(self, wire: Bitrix24Wire, status: int) -> None:

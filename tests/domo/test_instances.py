@@ -174,7 +174,7 @@ class TestCancel:
         report = cancel(host, ids)
         assert report.ended == instance_ids(2)
         (reason,) = report.failed.values()
-        assert "is it perhaps the model's id?" in reason
+        assert "an instance's, not its model's" in reason
         assert "the token's user may not see it" in reason
 
     def test_one_that_may_not_be_cancelled_has_failed_and_the_others_go_on(self) -> None:
@@ -374,7 +374,7 @@ class TestWait:
         host = running(3, takes=4, read_fates=[None] * 5 + [error] * 9999)
         report = cancel(host, instance_ids(3), wait_for=600)
         assert (report.ended, sorted(report.failed)) == ([], instance_ids(3))
-        assert all("cancelled, but its end cannot be seen" in reason for reason in report.failed.values())
+        assert all("cancelled, but its status cannot be read" in reason for reason in report.failed.values())
         assert report.stopped_by is error
 
     def test_one_that_may_not_be_read_has_failed_and_the_others_are_waited_for(self) -> None:
@@ -453,7 +453,7 @@ class TestStartAndRead:
             run(read_new_instances("m", lambda instance: False), host)
 
     def test_a_404_says_what_it_may_mean(self) -> None:
-        with pytest.raises(StartNotFoundError, match="title of the model's Start shape"):
+        with pytest.raises(StartNotFoundError, match="title of its Start shape"):
             run(start_instance("m", "1.0.0", "Start m"), lambda call: NotFoundError(call.name, http_status=404))
 
     @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class TestRequest:
             "https://acme.domo.com/api/workflow/v1/instances/..%2F..%2F..%2Fcontent%2Fv2%2Fusers%2F7%3Fx%23"
         )
         for dots in ("", ".", ".."):
-            with pytest.raises(ValueError, match="is no id"):
+            with pytest.raises(ValueError, match="is not an id"):
                 wire.request(call(dots))
 
     def test_the_token_stands_in_its_header_and_nowhere_else(self, wire: DomoWire) -> None:
@@ -113,7 +113,7 @@ class TestError:
             (400, InvalidCallError, RejectedError, ""),
             (401, AuthenticationError, RejectedError, "Check the credential"),
             (403, AccessDeniedError, RejectedError, ""),
-            (404, NotFoundError, RejectedError, "model's id"),
+            (404, NotFoundError, RejectedError, "not its model's"),
             (409, RejectedError, RejectedError, ""),
             (429, RateLimitError, NotProcessedError, "run fewer tasks at once"),
             (500, ServerError, UnknownOutcomeError, ""),
@@ -260,7 +260,7 @@ class TestNoJson:
         for content in NOT_AN_OBJECT.values():
             error = failure(wire, response(content, status))
             assert type(error) is kind, content
-            assert error.text == "the reply is not the JSON object it should be"
+            assert error.text == "the reply is not a JSON object"
 
 
 class TestAccount:

@@ -58,11 +58,11 @@ class TestBitrix24:
             "address": ("ok", f"{simulator.url} answers"),
             "administrator": ("ok", "user 1 is an administrator"),
             "scopes": ("ok", "granted: bizproc, department, im, task, user"),
-            "methods": ("ok", "all that are used for flows are there"),
+            "methods": ("ok", "all methods for flows are available"),
             "workflows": ("ok", "can be listed, started and ended (3 are running)"),
             "clock": ("ok", "within 30 s of the portal's"),
             "store": ("ok", f"{store} can be used"),
-            "pace": ("ok", "this host's processes pace as one"),
+            "pace": ("ok", "this host's processes share one rate limit"),
         }
 
     def test_it_reads_only_and_sends_two_requests(self, control: Control) -> None:
@@ -103,7 +103,7 @@ class TestBitrix24:
             ({"is_admin": False}, "workflows", "not an administrator"),
             ({"scopes": ["crm"]}, "scopes", "Add 'bizproc' or 'task'"),
             ({"scopes": []}, "scopes", "granted: none; missing: bizproc (workflows), task (flows), user"),
-            ({"has_bizproc": False}, "methods", "not there: bizproc.workflow.instances, bizproc.workflow.start"),
+            ({"has_bizproc": False}, "methods", "not available: bizproc.workflow.instances, bizproc.workflow.start"),
             ({"commercial_plan": False}, "rights", "plan has no REST API"),
             ({"overload": True}, "server", "Only Bitrix24's support"),
             ({"https_required": True}, "server", 'Set "Scheme" in the connection to https'),
@@ -120,7 +120,7 @@ class TestBitrix24:
         [
             ("refused", {}, "limits", "run fewer tasks at once"),
             ("redirect", {"location": "https://new.bitrix24.com/"}, "address", "redirected to new.bitrix24.com"),
-            ("html", {}, "server", "not the JSON object"),
+            ("html", {}, "server", "not a JSON object"),
             ("lost_before", {}, "server", "the connection ended"),
             ("error", {"status": 401, "code": "expired_token"}, "credential", "fresh access token"),
             ("missing_key", {"index": 0}, "server", "does not mention"),
@@ -165,7 +165,7 @@ class TestPace:
     @pytest.mark.parametrize("executor", ["KubernetesExecutor", "LocalExecutor,KubernetesExecutor"])
     def test_so_is_a_pod_for_each_task(self, control: Control, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
         monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
-        assert "a pod of its own" in defects("bitrix24_default")["pace"]
+        assert "its own pod" in defects("bitrix24_default")["pace"]
 
     @pytest.mark.parametrize("executor", ["LocalExecutor", "SequentialExecutor"])
     def test_one_host_needs_no_store(self, control: Control, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
@@ -185,10 +185,12 @@ class TestPace:
         monkeypatch.setattr(Bitrix24Hook.clock, "sleep", lambda *_: None)
         monkeypatch.setenv("AIRFLOW_CONN_PACE", f"redis://:st0reSecret@127.0.0.1:{closed_port()}/0")
         found = check_connection("bitrix24_default")
-        assert [one.text for one in found if one.check == "pace"] == ["all hosts that use this store pace as one"]
+        assert [one.text for one in found if one.check == "pace"] == [
+            "all hosts that use this store share one rate limit"
+        ]
         # But this one cannot be reached.
         (fault,) = (one.text for one in found if one.level == "defect")
-        assert "each host paces by itself, at half the rate: Redis at 127.0.0.1:" in fault
+        assert "each host keeps to half the rate by itself: Redis at 127.0.0.1:" in fault
         assert "st0reSecret" not in str(found)
 
     def test_a_store_without_a_connection_is_a_defect(
@@ -202,7 +204,7 @@ class TestPace:
     ) -> None:
         monkeypatch.setattr(Bitrix24Hook.clock, "sleep", lambda *_: None)
         monkeypatch.setattr("tempfile.tempdir", "/proc")
-        assert "each process paces by itself, at half the rate" in defects("bitrix24_default")["store"]
+        assert "each process keeps to half the rate by itself" in defects("bitrix24_default")["store"]
 
 
 class TestDomo:
@@ -294,7 +296,7 @@ class TestCommand:
         assert main(["doctor", "nowhere", "domo_default"]) == 1
         printed = capsys.readouterr().out
         assert "defect   connection" in printed
-        assert "there is none with the id 'nowhere'" in printed
+        assert "there is none with id 'nowhere'" in printed
         assert "the token is Ada Admin's" in printed
         assert printed.endswith("1 defect.\n")
 

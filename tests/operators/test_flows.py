@@ -165,7 +165,7 @@ class TestActivate:
         self, control: Control, flow: int, context: Any
     ) -> None:
         control.inject("lost_before", method=ACTIVATE, times=None)
-        with pytest.raises(FlowNotReachedError, match="flow 517 is off after 5 tries to switch it on"):
+        with pytest.raises(FlowNotReachedError, match="flow 517 is off after 5 attempts to switch it on"):
             switch(context)
         assert len(control.requests(method=ACTIVATE)) == 5
         assert control.journal("activate") == []

@@ -387,7 +387,7 @@ class TestOnlyWhatStillMatches:
         given: dict[str, Any] = {"filters": {"TEMPLATE_ID": 7}, "action": "kill", guard: "{{ found }}"}
         task = CleanUpWorkflowsOperator(task_id="clean_up", **given)
         setattr(task, guard, None)
-        with refused(ArgumentError, match=f"{guard} was given, and is None"):
+        with refused(ArgumentError, match=f"{guard} was given, but is None"):
             task.execute(context)
         assert running(control) == set(ids)
 

@@ -18,7 +18,7 @@ def test_a_line_tells_done_left_rate_refusals_pauses_and_the_estimated_end(caplo
     now[0] += 20
     log.show(Progress(2000, 6000, "workflows"))
     assert caplog.messages == [
-        "Workflows: 2000 of 6000 done, 4000 left, 100.0 a second, 2 refusals, 31 s paused; about 0:00:40 to go"
+        "Workflows: 2000 of 6000 done, 4000 left, 100.0 a second, 2 refusals, 31 s paused; time left: about 0:00:40"
     ]
 
 
@@ -47,4 +47,4 @@ def test_work_that_stands_still_has_no_estimated_end(caplog: pytest.LogCaptureFi
     log.show(Progress(5, 10, "workflows"))
     now[0] = 60.0
     log.show(Progress(5, 10, "workflows"))
-    assert caplog.messages[0].endswith("about an unknown time to go")
+    assert caplog.messages[0].endswith("time left: unknown")

@@ -77,7 +77,7 @@ class TestEnd:
         one = add(control, status="PAUSED")
         with pytest.raises(AirflowSensorTimeout):
             run_through(lambda: sensor(one, deferrable=deferrable, timeout=0.2), context)
-        assert "has the unknown status 'PAUSED'" in caplog.text
+        assert "has the undocumented status 'PAUSED'" in caplog.text
 
     def test_one_that_is_not_there_is_an_error(self, control: Control, context: Any, deferrable: bool) -> None:
         with refused(NotFoundError):

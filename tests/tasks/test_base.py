@@ -168,7 +168,7 @@ def test_an_argument_of_a_map_index_that_comes_out_as_nothing_is_not_taken_for_o
 ) -> None:
     with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)):
         mapped: Any = operator.partial(task_id="task", **others).expand(**{name: [None]})
-    with pytest.raises(AirflowFailException, match=f"{name} (was given, and is None|is empty)"):
+    with pytest.raises(AirflowFailException, match=f"{name} (was given, but is None|is empty)"):
         mapped.unmap({name: None}).execute({})
 
 

@@ -175,7 +175,7 @@ class TestConnections:
     def test_a_real_system_is_never_reached(self, run_task: RunTask, monkeypatch: pytest.MonkeyPatch) -> None:
         connection = {"conn_type": "bitrix24", "host": "acme.bitrix24.com", "login": "1", "password": "code0code0code0"}
         monkeypatch.setenv("AIRFLOW_CONN_SALES", json.dumps(connection))
-        with pytest.raises(AirflowFailException, match=r"acme\.bitrix24\.com, and a test must not reach it"):
+        with pytest.raises(AirflowFailException, match=r"acme\.bitrix24\.com, which a test must not reach"):
             run_task(self.end)
 
     def test_nor_is_the_vendors_token_server(
@@ -185,7 +185,7 @@ class TestConnections:
         connection = {"conn_type": "bitrix24", "host": bitrix24_simulator.control.url, "extra": application}
         monkeypatch.setenv("AIRFLOW_CONN_SALES", json.dumps(connection))
         with pytest.raises(
-            AirflowFailException, match=r"oauth\.bitrix\.info/oauth/token/, and a test must not reach it"
+            AirflowFailException, match=r"oauth\.bitrix\.info/oauth/token/, which a test must not reach"
         ):
             run_task(self.end)
 

@@ -139,7 +139,7 @@ class TestRunningWorkflows:
         control.configure(webhook_known=False)
         event = fire(running())
         assert (event["status"], event["retry_helps"]) == ("error", False)
-        assert "what it holds now is refused as well" in event["message"]
+        assert "its credential is refused as well" in event["message"]
         assert clock.now < START + 600
 
     def test_dates_that_cannot_be_compared_are_an_error_too(self, control: Control, clock: Clock) -> None:

@@ -50,7 +50,7 @@ def test_no_other_word_is_an_end(
 ) -> None:
     ids = control.add_domo_instances([{"status": status}])
     assert fire(watch(ids, deadline=START + 100)) == {"status": "timeout", "instance_ids": ids}
-    assert ("has the unknown status" in caplog.text) == (status in {"PAUSED", "SUCCESS"})
+    assert ("has the undocumented status" in caplog.text) == (status in {"PAUSED", "SUCCESS"})
 
 
 def test_one_that_is_not_there_is_left_to_who_waits_for_it(control: Control, clock: Clock) -> None:

@@ -15,7 +15,7 @@ MARGIN = 0.25
 SLACK = 2.0
 #: Seconds from one slowing down to the next: requests that were on their way are refused all the same.
 SLOWING = 5.0
-#: Seconds after which a measured drain is gone beyond at the latest, to see whether others use less of it by now.
+#: Seconds after which a rate above the measured drain is tried at the latest: others may use less by then.
 LONGEST_PERIOD = 60.0
 
 #: Seconds to which a wait is computed.
@@ -101,7 +101,7 @@ class Bucket:
         return min(limits.bucket_drain, max(grown, self.drain / 2, limits.lowest_drain))
 
     def filled(self, now: float, limits: Limits) -> Bucket:
-        """Take it for full: nobody knows what was sent of late."""
+        """Treat it as full: what was sent lately is not known."""
         bucket = self.drained(now, limits)
         return replace(bucket, level=max(bucket.level, limits.bucket_capacity))
 

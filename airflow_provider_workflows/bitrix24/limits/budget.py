@@ -1,4 +1,4 @@
-"""What all workers that call a portal know of its limits together. Functions of time only."""
+"""What all workers that call a portal know of its limits. Functions of time only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Budget:
             return None
 
     def dump(self, now: float) -> bytes:
-        """Return what a record is to hold: all that counts still.
+        """Return the content of the record: all that still counts.
 
         :param now: Unix time.
         """
@@ -68,7 +68,7 @@ def methods_of(call: Call) -> Counter[str]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a call, as far as it tells of the portal's limits.
+    """What the outcome of a call says about the portal's limits.
 
     :param methods: how often it ran each method.
     :param under_way_until: until when it counts as under way.
@@ -107,12 +107,12 @@ class Answer:
         return cls(methods_of(call), under_way_until, at, times, blocked, refused)
 
     def is_urgent(self, limits: Limits) -> bool:
-        """Return whether other workers must know at once; else it can wait for this one's next request."""
+        """Return whether other workers must know at once; if not, it goes with this worker's next request."""
         used = max((time.get("operating", 0.0) for some in self.times.values() for time in some), default=0.0)
         return bool(self.blocked) or self.refused is not None or used > limits.operating_limit / 2
 
     def learn(self, budget: Budget, credential: str, limits: Limits, now: float) -> list[float | None]:
-        """Have a budget take it in.
+        """Update a budget with it.
 
         :param budget: the budget, which is changed.
         :param credential: what tells credentials apart.

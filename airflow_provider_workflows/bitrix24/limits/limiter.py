@@ -129,7 +129,7 @@ class PortalRateLimiter(RateLimiter[Call]):
 
     def _refuse_if_held(self, call: Call, place: _Place) -> None:
         if place.held > 0:
-            text = "held back: its running time is used up"
+            text = "not sent: the method's running time is used up"
             raise OperatingTimeLimitError(str(call), text=text, retry_after=place.held)
 
     def _change(self, step: Callable[[Budget, float, bool], T], urgent: Answer | None = None) -> T:

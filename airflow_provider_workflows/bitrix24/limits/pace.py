@@ -1,4 +1,4 @@
-"""How fast requests go to a portal, for who only looks."""
+"""How fast requests go to a portal, for display."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow_provider_workflows.records.store import RecordStore
 
 
 def read_pace(store: RecordStore, name: str, limits: Limits) -> dict[str, float]:
-    """Return how fast requests go to a portal, and change nothing.
+    """Return how fast requests go to a portal, without changing anything.
 
     :param store: where the budget is kept.
     :param name: the record's name.

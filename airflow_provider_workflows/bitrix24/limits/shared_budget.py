@@ -1,4 +1,4 @@
-"""A portal's budget where all workers find it, and what stands in for it while the store is not available."""
+"""A portal's budget, shared by all workers, and its substitute while the store is not available."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 #: Seconds after which an unused budget may be forgotten: nothing of it counts any more then.
 KEEP = 6 * 3600.0
-#: Seconds after which the budget that was kept while the store was away is one of an earlier time.
+#: Seconds after which the substitute budget is too old to use.
 STALE = 60.0
 
 
@@ -57,7 +57,7 @@ class SharedBudget:
         return self._clock() + self._ahead
 
     def change(self, step: Callable[[Budget, float, bool], T]) -> T:
-        """Change the budget that is shared, or while the store is not available the host's, or this object's own.
+        """Change the shared budget or, while the store is not available, the host's or this object's own.
 
         :param step: changes a budget, and is told the time and whether it is the one that is shared; it may be called
             several times, with another one.

@@ -43,7 +43,7 @@ class Application:
 
     @property
     def name(self) -> str:
-        """Return what its tokens are called where they are stored: another application's have another name."""
+        """Return the name under which its tokens are stored, unlike any other application's."""
         whose = hashlib.sha256(f"{self.base_url} {self.client_id}".encode()).hexdigest()[:8]
         return f"bitrix24-tokens-{re.sub(r'[^A-Za-z0-9]', '-', self.conn_id)[:100]}-{whose}"
 
@@ -55,7 +55,7 @@ class Application:
         return f"{self.base_url}/oauth/authorize/?{urlencode({'client_id': self.client_id, 'state': state})}"
 
     def token_url_at(self, named: str | None) -> str:
-        """Return where tokens are had.
+        """Return the address of the token server.
 
         :param named: the address of a token server that a reply has named; followed only if it is one of
             :data:`TOKEN_HOSTS`, as the application's secret is sent there, and not where the connection names one.
@@ -65,7 +65,7 @@ class Application:
         host = named and _host(named)
         if host and host not in TOKEN_HOSTS:
             log.warning(
-                "A token server on %s was named, which is not the vendor's; it is not used", escape_controls(host)
+                "The reply names a token server on %s, which is not Bitrix24's; it is not used", escape_controls(host)
             )
         return f"https://{host if host in TOKEN_HOSTS else TOKEN_HOSTS[0]}{TOKEN_PATH}"
 

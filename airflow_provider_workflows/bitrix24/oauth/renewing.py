@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two reads of the store while another worker renews the tokens.
 WAIT = 0.5
-#: Seconds for which another worker's tokens may still arrive when one's own refresh token is refused.
+#: Seconds to wait for another worker's tokens when this worker's refresh token is refused.
 LOOK = 10.0
 #: How often new tokens are tried to be stored, and seconds between two tries: for ten minutes, as without them the
 #: connection is lost, and sooner than another worker gives up who looks for them.
@@ -90,7 +90,7 @@ def usable_tokens(chain: Chain, refused: str | None = None) -> Plan[Tokens]:
         yield Pause(min(WAIT, turn.wait), "another worker renews the tokens", "poll")
     if chain.store.spread:
         at_random = random.uniform(0, chain.store.spread)  # noqa: S311
-        yield Pause(at_random, "workers on other hosts may renew the tokens as well", "poll")
+        yield Pause(at_random, "leaving workers on other hosts time to renew the tokens first", "poll")
     try:
         # Again, as another one may have had its turn since.
         tokens, now = yield from load_tokens(chain)
@@ -106,7 +106,7 @@ def usable_tokens(chain: Chain, refused: str | None = None) -> Plan[Tokens]:
 
 
 def _leave(_tokens: Tokens | None, _now: float) -> None:
-    """Return what leaves the tokens as they are."""
+    """Return a step that leaves the tokens as they are."""
 
 
 def _usable(tokens: Tokens, now: float, refused: str | None) -> bool:
@@ -124,7 +124,7 @@ def exchange_code(chain: Chain, code: str, server: str | None) -> Plan[Tokens]:
     application = chain.application
     reply = yield from _ask(TokenCall(application.token_url_at(server), "authorization_code", code))
     if not application.is_portal(reply.client_endpoint):
-        text = f"the tokens are another portal's than {application.base_url}; nothing is stored"
+        text = f"the tokens are not for {application.base_url} but for another portal; nothing is stored"
         raise RejectedError("oauth.token", text=text)
     tokens = yield from _store(chain, None, reply)
     return (yield from read_licence(chain, tokens))
@@ -158,7 +158,7 @@ def _renew(chain: Chain, old: Tokens) -> Plan[Tokens]:
         TokenCall(application.token_url_at(old.server_endpoint), "refresh_token", old.refresh_token)
     )
     if not application.is_portal(reply.client_endpoint):
-        log.warning("The portal of %r has another address by now; set the connection's host", application.conn_id)
+        log.warning("The portal of %r has a new address; set the connection's host to it", application.conn_id)
     tokens = yield from _store(chain, old, reply)
     yield Count("token_refreshes")
     return tokens
@@ -170,8 +170,8 @@ def _ask(call: TokenCall) -> Plan[TokenReply]:
         reply: TokenReply = yield call
         return reply
     except UnknownOutcomeError as error:
-        log.warning("The token server's reply is lost, and it is asked once more: %s", error.message)
-    yield Pause(1.0, "the token server's reply is lost")
+        log.warning("The token server's reply was lost; asking once more: %s", error.message)
+    yield Pause(1.0, "the token server's reply was lost")
     try:
         reply = yield call
         return reply
@@ -192,7 +192,7 @@ def _store(chain: Chain, old: Tokens | None, reply: TokenReply) -> Plan[Tokens]:
         except TokenStoreError as error:
             if not left:
                 raise
-            log.warning("The new tokens are not stored yet, and are not used before they are: %s", error.message)
+            log.warning("The new tokens could not be stored; they are not used until they are: %s", error.message)
             yield Pause(WRITE_PAUSE, "new tokens could not be stored")
         else:
             break
@@ -205,9 +205,9 @@ def _same(found: Tokens | None, old: Tokens) -> bool:
 
 
 def _await_other(chain: Chain, old: Tokens, seconds: float, refusal: RefreshTokenError | None = None) -> Plan[Tokens]:
-    """Return the tokens that another worker stores, who was there before with the same refresh token."""
+    """Return the tokens that another worker, which used the same refresh token first, stores."""
     while seconds > 0:
-        yield Pause(1.0, "another worker may just store new tokens", "poll")
+        yield Pause(1.0, "another worker may be storing new tokens", "poll")
         seconds -= 1.0
         found, _ = yield from load_tokens(chain)
         if not _same(found, old):
@@ -221,11 +221,11 @@ def _drop(chain: Chain, owner: str, refused: str = "") -> Plan[None]:
     try:
         yield _at_store(chain, lambda: chain.lease.drop(owner, refused))
     except TokenStoreError as error:
-        log.warning("Other workers may have to wait for half a minute: %s", error.message)
+        log.warning("The lease was not released; other workers may have to wait for half a minute: %s", error.message)
 
 
 def _at_store(chain: Chain, function: Callable[[], T]) -> Blocking:
-    """Return a step that does something at the store; what keeps it from it is an error of the call."""
+    """Return a step that uses the store; a failure of the store is raised as an error of the call."""
 
     def guarded() -> T:
         try:

@@ -1,4 +1,4 @@
-"""Where the tokens of a connection are kept, and whose turn it is to renew them."""
+"""Where the tokens of a connection are kept, and which worker may renew them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TokenStore(Protocol):
 
     @property
     def spread(self) -> float:
-        """Seconds over which hosts are spread that may renew the tokens at once; 0 if the lease keeps them from it."""
+        """Seconds over which hosts spread their renewals; 0 where the lease holds for all hosts."""
 
     def change(self, step: TokenStep) -> tuple[Tokens | None, float]:
         """Replace the tokens by what a step makes of them.
@@ -38,13 +38,13 @@ class TokenStore(Protocol):
 
 
 class Cipher(Protocol):
-    """Keeps secret what is stored."""
+    """Encrypts what is stored."""
 
     def encrypt(self, content: bytes) -> bytes:
         """Return what may be stored."""
 
     def decrypt(self, content: bytes) -> bytes | None:
-        """Return what was meant; ``None`` if it cannot be read, as the key is another."""
+        """Return the plain text; ``None`` if the key is not the one it was encrypted with."""
 
 
 class RecordTokenStore:
@@ -98,9 +98,9 @@ class _LeaseRecord(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What came of asking to be the one who renews.
+    """The answer to a request for the lease.
 
-    :param wait: seconds for which another one may be at it; 0 if it is one's own turn.
+    :param wait: seconds for which another worker may hold it; 0 if it was taken.
     :param refused_for: seconds since the refresh token was refused; ``None`` if it was not.
     """
 
@@ -109,7 +109,7 @@ class Turn:
 
 
 class Lease:
-    """Makes one worker at a time renew the tokens, for a limited time: who is killed holds nobody up for longer.
+    """Lets one worker at a time renew the tokens, for a limited time: a killed worker holds others up no longer.
 
     :param records: a store that all who must not do so at once share.
     :param name: the record's name.
@@ -120,7 +120,7 @@ class Lease:
         self._name = name
 
     def take(self, owner: str, fingerprint: str) -> Turn:
-        """Ask to be the one who renews, for :data:`LEASE` from now.
+        """Ask for the lease, for :data:`LEASE` seconds from now.
 
         :param owner: who asks; the same one may ask again.
         :param fingerprint: of the refresh token that is to be used.
@@ -140,7 +140,7 @@ class Lease:
         return self._records.change(self._name, step)
 
     def drop(self, owner: str, refused: str = "") -> None:
-        """Let the next one have its turn.
+        """Release the lease.
 
         :param owner: who had it; nothing is done if it is another's by now.
         :param refused: the fingerprint of a refresh token that was refused.

@@ -54,7 +54,7 @@ class TokenReply(_Pair):
     @field_validator("expires_in", "member_id", "client_endpoint", "server_endpoint", mode="wrap")
     @classmethod
     def _or_default(cls, value: Any, read: ValidatorFunctionWrapHandler, field: ValidationInfo) -> Any:
-        """Read what is not needed: for that, tokens that come but once are not thrown away."""
+        """Read an optional field: if it is malformed, the tokens, which come only once, are still used."""
         try:
             return read(value)
         except ValidationError:
@@ -107,11 +107,11 @@ class Tokens(_Pair):
 
     @property
     def fingerprint(self) -> str:
-        """Return what the refresh token can be told by, which says nothing about it."""
+        """Return a hash that identifies the refresh token without revealing it."""
         return hashlib.sha256(self.refresh_token.encode()).hexdigest()[:16]
 
     def age_warning(self, now: float) -> str | None:
-        """Return what is to be said about the refresh token's age; ``None`` for nothing.
+        """Return a warning about the refresh token's age; ``None`` if it is young.
 
         :param now: Unix time.
         """

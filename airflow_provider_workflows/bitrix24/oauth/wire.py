@@ -1,4 +1,4 @@
-"""How tokens are asked for on the wire."""
+"""Requests for tokens on the wire."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def _read(call: TokenCall | LicenceCall, response: Response) -> TokenReply | str
     if isinstance(content, Mapping) and content.get("error"):
         return _refusal(call, content, response)
     if status in (400, 405):
-        return RejectedError(str(call), http_status=status, text="the token server takes no POST request")
+        return RejectedError(str(call), http_status=status, text="the token server does not accept POST requests")
     if status != 200 or not isinstance(content, Mapping):
         wait = retry_after(response.headers)
-        return _by_status(status)(str(call), http_status=status, text="no tokens came", retry_after=wait)
+        return _by_status(status)(str(call), http_status=status, text="the reply holds no tokens", retry_after=wait)
     if isinstance(call, LicenceCall):
         result = content.get("result")
         told = result if isinstance(result, Mapping) else {}

@@ -269,7 +269,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator, FilteringTask):
 
     template_fields: Sequence[str] = (*_CleanUpOperator.template_fields, "filters")
     ui_color = "#1a8fb8"
-    _if_all_are_meant = "say so with all_workflows=True"
+    _if_all_are_meant = "if that is meant, set all_workflows=True"
 
     def __init__(
         self,

@@ -142,6 +142,6 @@ class FlowUpdateOperator(_FlowOperator):
         changed = differences(transition.before, transition.after)
         beside = sorted(set(changed) - set(self.changes))
         if beside:
-            self.log.warning("Fields of flow %d that changed as well: %s", self._id, ", ".join(beside))
+            self.log.warning("Further fields of flow %d that changed meanwhile: %s", self._id, ", ".join(beside))
         self.log.info("Flow %d %r: %s", self._id, transition.after.name, changed or "nothing to change")
         return {"flow_id": self._id, "changed": changed}

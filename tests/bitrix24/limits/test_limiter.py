@@ -209,7 +209,7 @@ class TestRunningTime:
         limiter = PortalRateLimiter(clock=now)
         answer(limiter, END, Reply(True, time=used(480, now() + 120)))
         for call in (END, ENDS):
-            with pytest.raises(OperatingTimeLimitError, match="held back") as held:
+            with pytest.raises(OperatingTimeLimitError, match="not sent") as held:
                 wait_of(limiter, call)
             assert held.value.retry_after == pytest.approx(121)
             assert held.value.retry_helps
