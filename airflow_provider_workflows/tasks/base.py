@@ -153,8 +153,8 @@ class ProviderTask(BaseOperator):
         for name in self._given:
             if getattr(self, name) is None:
                 raise ArgumentError(
-                    f"{name} was given, but is None (did a template or upstream task return nothing?); if that is meant, "
-                    "leave it out"
+                    f"{name} was given, but is None (did a template or upstream task return nothing?); if that is "
+                    "meant, leave it out"
                 )
 
     @property

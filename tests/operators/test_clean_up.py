@@ -136,7 +136,7 @@ class TestGuards:
             mapped: Any = CleanUpWorkflowsOperator.partial(task_id="clean_up", max_workflows=2).expand_kwargs(
                 [index], strict=False
             )
-        with refused(ArgumentError, match="max_workflows was given, and is None.*leave it out"):
+        with refused(ArgumentError, match="max_workflows was given, but is None.*leave it out"):
             mapped.unmap(index).execute(context)
         assert control.requests() == []
 
