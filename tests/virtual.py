@@ -13,9 +13,9 @@ from aiohttp.test_utils import make_mocked_request
 
 from airflow_provider_workflows.bitrix24.portal import Portal as Account
 from airflow_provider_workflows.bitrix24.wire import Bitrix24Wire
-from airflow_provider_workflows.rest.aio import LoopRuntime
 from airflow_provider_workflows.rest.clock import Clock
 from airflow_provider_workflows.rest.errors import ReplyLostError
+from airflow_provider_workflows.rest.loop_runtime import LoopRuntime
 from airflow_provider_workflows.rest.protocol import Request, Response
 from airflow_provider_workflows.simulator.bitrix24.portal import Portal
 from airflow_provider_workflows.simulator.clock import Clock as SimulatorClock

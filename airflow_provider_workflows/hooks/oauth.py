@@ -26,7 +26,8 @@ from airflow_provider_workflows.rest.driver import Driver
 from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.rest.protocol import HttpSettings
 from airflow_provider_workflows.rest.redaction import hide_frames, register_secret
-from airflow_provider_workflows.rest.sync import ThreadRuntime, finish
+from airflow_provider_workflows.rest.thread_runtime import ThreadRuntime
+from airflow_provider_workflows.rest.threads import finish
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
-"""Running a function in its own thread."""
+"""Running a function in its own thread, and a coroutine without an event loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from threading import Thread
@@ -31,3 +31,12 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
 
     Thread(target=work, daemon=True).start()
     return future
+
+
+def finish(work: Awaitable[T]) -> T:
+    """Run a coroutine that never suspends to its end."""
+    try:
+        next(work.__await__())
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    raise RuntimeError("a coroutine of the synchronous driver was suspended")

@@ -35,9 +35,11 @@ try:
 except ImportError:
     from airflow.models.dagbag import DagBag
 
+airflows = set(sys.modules)
 bag = DagBag()
 print(json.dumps({
     "errors": bag.import_errors,
+    "loaded": sorted(sys.modules.keys() - airflows),
     "files": [stat.file.rpartition("/")[2] for stat in bag.dagbag_stats],
     "dags": {
         dag_id: {
@@ -71,6 +73,15 @@ def parsed(run: Run) -> Any:
 def test_every_example_parses_without_network_and_database(parsed):
     assert parsed["errors"] == {}
     assert set(parsed["dags"]) == EVERYWHERE | {dag_id for dag_id, here in ON_LATER_AIRFLOWS.items() if here}
+
+
+def test_what_is_only_needed_to_run_is_not_loaded(parsed):
+    """Airflow parses each file anew every half minute, in a process of its own."""
+    ours = "airflow_provider_workflows"
+    assert f"{ours}.operators.bitrix24" in parsed["loaded"]
+    libraries = {"requests", "urllib3", "httpx", "aiohttp", "sqlalchemy", "redis", "opentelemetry", "cryptography"}
+    parts = {f"{ours}.{part}" for part in ("records", "bitrix24.oauth", "simulator", "commands", "ui.app")}
+    assert [name for name in sorted(libraries | parts) if name in parsed["loaded"]] == []
 
 
 def test_airflow_leaves_the_demo_alone(parsed):

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_workflows.operators.bitrix24 import CleanUpWorkflowsOperator
 from airflow_provider_workflows.rest.concurrency import FIRST
 from airflow_provider_workflows.rest.errors import ApiError
-from airflow_provider_workflows.rest.sync import ThreadRuntime
+from airflow_provider_workflows.rest.thread_runtime import ThreadRuntime
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.simulator.control import SimulatorError
 from airflow_provider_workflows.tasks.reports import NotAllEndedError

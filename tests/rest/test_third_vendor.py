@@ -165,20 +165,15 @@ def modules(folder: Path) -> list[str]:
     return [
         ".".join(("airflow_provider_workflows", *path.relative_to(PACKAGE).with_suffix("").parts))
         for path in sorted(folder.rglob("*.py"))
-        if path.stem not in {"sync", "aio", "client", "sharing", "__init__"}
+        if path.stem not in {"thread_runtime", "loop_runtime", "__init__"}
     ]
 
 
-def test_what_the_vendors_share_and_their_plans_and_wires_know_no_http_library_and_no_airflow() -> None:
+def test_all_but_what_sends_requests_knows_no_http_library_and_no_airflow() -> None:
     names = [name for vendor in ("rest", "bitrix24", "domo") for name in modules(PACKAGE / vendor)]
     assert len(names) > 30
     program = f"""
-import importlib, sys, types
-# The vendors' __init__ imports their clients, for those who use them from a notebook.
-for vendor in ("bitrix24", "domo"):
-    package = types.ModuleType(f"airflow_provider_workflows.{{vendor}}")
-    package.__path__ = [{str(PACKAGE)!r} + "/" + vendor]
-    sys.modules[package.__name__] = package
+import importlib, sys
 for name in {names!r}:
     importlib.import_module(name)
 print([name for name in ("requests", "httpx", "urllib3", "airflow") if name in sys.modules])
@@ -194,4 +189,4 @@ def test_only_the_transports_import_an_http_library() -> None:
         for path in PACKAGE.rglob("*.py")
         if "simulator" not in path.parts and imports.search(path.read_text())
     }
-    assert found == {"rest/sync.py", "rest/aio.py"}
+    assert found == {"rest/thread_runtime.py", "rest/loop_runtime.py"}

@@ -18,7 +18,8 @@ from airflow_provider_workflows.rest.certificates import VARIABLES
 from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK
 from airflow_provider_workflows.rest.errors import ApiError, NotConnectedError
 from airflow_provider_workflows.rest.protocol import HttpSettings
-from airflow_provider_workflows.rest.sync import Client, _TlsAdapter
+from airflow_provider_workflows.rest.sync import Client
+from airflow_provider_workflows.rest.thread_runtime import _TlsAdapter
 from tests.rest.loopback import Loopback, http, loopback
 from tests.rest.made_up import Wire, say
 

@@ -16,8 +16,8 @@ from airflow_provider_workflows.bitrix24 import listing
 from airflow_provider_workflows.bitrix24.aio import AsyncBitrix24Client
 from airflow_provider_workflows.bitrix24.coalescing import RequestCoalescer
 from airflow_provider_workflows.bitrix24.filters import FilterError
-from airflow_provider_workflows.rest.aio import LoopRuntime
 from airflow_provider_workflows.rest.errors import ArgumentError
+from airflow_provider_workflows.rest.loop_runtime import LoopRuntime
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.bitrix24 import (
     REPORTED,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_workflows.domo.account import IN_FLIGHT
-from airflow_provider_workflows.rest.aio import LoopRuntime
+from airflow_provider_workflows.rest.loop_runtime import LoopRuntime
 from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.triggers.domo import InstancesTrigger
 from tests.triggers.clock import START, Clock, fire, revive
