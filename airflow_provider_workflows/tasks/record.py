@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from os import SEEK_END
 from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -64,8 +65,11 @@ class EndRecord:
             return
         if self._path.protocol in LOCAL:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a") as file:
-                file.write(text)
+            with self._path.open("ab+") as file:
+                # A full disk may have left half a line.
+                if file.seek(0, SEEK_END) and (file.seek(-1, SEEK_END), file.read(1))[1] != b"\n":
+                    text = f"\n{text}"
+                file.write(text.encode())
         else:
             earlier = self._path.read_text() if self._path.exists() else ""
             self._path.write_text(earlier + text)

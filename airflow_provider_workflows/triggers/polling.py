@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import inspect
 import logging
@@ -176,6 +177,8 @@ class PollTrigger(SerializableTrigger):
                     self._refused_since = now
                 if now - self._refused_since >= REFUSED_SECONDS:
                     if isinstance(error, AuthenticationError):
+                        # All who wait for the same client are given the same one.
+                        error = copy.copy(error)
                         error.advice += " The connection was read again, and its credential is refused as well."
                     return _error(str(error), retry_helps=error.retry_helps)
                 log.warning("The connection will be read again: %s", error.message)

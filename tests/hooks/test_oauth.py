@@ -303,6 +303,16 @@ class TestWaiting:
         assert "authorize <connection id>" in event["message"]
         assert statuses(control, "oauth.token").count(400) == 1
 
+    def test_many_who_wait_are_told_the_same(self, variables: Variables, application: Callable[..., None]) -> None:
+        application()
+        waiting = [waiting_for([f"65e5a449e8f135.2128490{nth}"]) for nth in range(9)]
+
+        async def work() -> list[Any]:
+            return await asyncio.gather(*(anext(trigger.run()) for trigger in waiting))
+
+        messages = [event.payload["message"] for event in asyncio.run(work())]
+        assert len({message.count("The connection was read again") for message in messages}) == 1
+
     def test_tokens_that_are_refused_for_a_time_leave_the_task_its_retries(
         self, authorized: Variables, control: Control
     ) -> None:

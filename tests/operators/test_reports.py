@@ -121,6 +121,16 @@ class TestTheRecord:
         ]  # fmt: skip
         assert "Nein" in next(line["reason"] for line in lines(path) if line["event"] == "failed")
 
+    def test_what_it_adds_is_whole_though_a_full_disk_has_left_half_a_line(
+        self, control: Control, context: Any, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "kill.jsonl"
+        path.write_text('{"time": "2026')
+        kill(context, add(control, 1), record_path=str(path))
+        half, *whole = path.read_text().splitlines()
+        assert half == '{"time": "2026'
+        assert [json.loads(line)["event"] for line in whole] == ["about to end", "ended"]
+
     def test_in_an_object_store_too(self, control: Control, context: Any) -> None:
         ids = add(control, 2)
         # Airflow 2 knows no objects in memory by itself.

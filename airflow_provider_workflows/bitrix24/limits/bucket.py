@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from airflow_provider_workflows.bitrix24.wire import LATEST
 from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 #: A request that was slow to arrive makes those after it come closer together, as the portal sees it.
@@ -21,7 +22,11 @@ LONGEST_PERIOD = 60.0
 #: Seconds to which a wait is computed.
 PRECISION = 0.01
 
-_Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Requests that wait at most: more than any number of workers sends. A record that holds more is none.
+MOST_WAITING = 100_000.0
+
+#: No later times are exact enough.
+_Number = Annotated[float, Field(ge=0, le=LATEST, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Bucket:
     :param passed: how many of them had had their turn when the drain was last measured.
     """
 
-    level: _Number
+    level: Annotated[float, Field(ge=0, le=MOST_WAITING, allow_inf_nan=False)]
     drain: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     at: _Number
     period: Annotated[float, Field(ge=SLOWING, le=LONGEST_PERIOD)] = SLOWING

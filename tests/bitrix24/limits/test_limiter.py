@@ -188,7 +188,14 @@ class TestWithoutTheStore:
 
     @pytest.mark.parametrize(
         "content",
-        [b'{"empty_at": 17', b'{"level": NaN, "drain": 2, "at": 0}', b'{"level": 1, "drain": 0, "at": 0}', b"[]"],
+        [
+            b'{"empty_at": 17',
+            b"[]",
+            *(
+                b'{"bucket": {"level": %s, "drain": %s, "at": %s}}' % numbers
+                for numbers in [(b"NaN", b"2", b"0"), (b"1", b"0", b"0"), (b"1e20", b"2", b"0"), (b"1", b"2", b"1e300")]
+            ),
+        ],
     )
     def test_what_is_no_bucket_is_not_used(self, now: Clock, content: bytes) -> None:
         store = MemoryRecordStore(now)
