@@ -176,13 +176,12 @@ def batch(commands: Mapping[str, Call]) -> Call:
     return Call("batch", repeatable=all(call.repeatable for call in commands.values()), commands=dict(commands))
 
 
-def find_users(filters: Mapping[str, Any], start: int = 0) -> Call:
-    """``user.get``: one page of the portal's users.
+def find_users(filters: Mapping[str, Any]) -> Call:
+    """``user.get``: the first page of the portal's users.
 
     :param filters: e.g. ``{"NAME": "Ada", "LAST_NAME": "Lovelace", "ACTIVE": 0}``.
-    :param start: offset of the page, a multiple of 50.
     """
-    return Call("user.get", {"FILTER": dict(filters), "start": start}, repeatable=True)
+    return Call("user.get", {"FILTER": dict(filters)}, repeatable=True)
 
 
 def list_open_tasks(user_id: int, start: int = 0) -> Call:

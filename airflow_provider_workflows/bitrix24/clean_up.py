@@ -107,11 +107,6 @@ class CleanUpReport:
     earlier: set[str] = field(default_factory=set)
 
     @property
-    def dry_run(self) -> bool:
-        """Whether nothing was to be ended."""
-        return self.end.dry_run
-
-    @property
     def settled(self) -> int:
         """How many have a known outcome in this try."""
         return self.done.count - self.done_earlier + len(self.end.settled)

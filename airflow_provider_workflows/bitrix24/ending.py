@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from airflow_provider_workflows.bitrix24.batches import Batches
 from airflow_provider_workflows.bitrix24.calls import Call, Reply
-from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import check_workflows, running_workflows
+from airflow_provider_workflows.bitrix24.listing import running_workflows
 from airflow_provider_workflows.bitrix24.models import Workflow
 from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.ending import EndReport
@@ -41,14 +39,6 @@ def check_workflow_ids(workflow_ids: Iterable[str]) -> list[str]:
 
 #: Reads by their ids which workflows run, and whether each of these still matches.
 Recheck: TypeAlias = Callable[[Sequence[str]], Plan[Mapping[str, bool]]]
-
-
-def still_matches(wanted: WorkflowFilter) -> Recheck:
-    """Check workflows against a filter again, each read by its id, 50 to a request.
-
-    :param wanted: the filter.
-    """
-    return partial(check_workflows, wanted=wanted)
 
 
 def record_row(workflow: Workflow) -> dict[str, Any]:

@@ -88,11 +88,6 @@ class Condition:
         """The key as it is sent."""
         return self.operator + self.field
 
-    @property
-    def narrows(self) -> bool:
-        """Whether it names certain workflows, templates or times, and does not only leave some out."""
-        return narrows(self.operator, self.field)
-
     def is_past(self, now: datetime | None) -> bool:
         """Return whether it names a moment that is over.
 

@@ -29,8 +29,6 @@ def run(options: argparse.Namespace) -> int:
     """
     # Else Airflow 3 looks for connections in the environment only.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    from airflow_provider_workflows.hooks.checks import check_connection
-
     defects = 0
     # Airflow 2 logs each reading of a connection to standard output.
     logging.disable(logging.INFO)
@@ -43,6 +41,29 @@ def run(options: argparse.Namespace) -> int:
         logging.disable(logging.NOTSET)
     print("No defects." if not defects else f"{defects} defect{'s' if defects > 1 else ''}.")
     return int(bool(defects))
+
+
+def check_connection(conn_id: str, model_id: str | None = None) -> list[Finding]:
+    """Check a connection, whichever vendor's it is.
+
+    :param conn_id: its id.
+    :param model_id: Domo: a workflow model whose rights are looked at too.
+    """
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+    from airflow_provider_workflows.hooks.domo import DomoHook
+
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        where = "in the environment, the secrets backend or the database that this process can reach"
+        return [
+            Finding("connection", "defect", f"there is none with id {conn_id!r} {where}. Create it, or correct the id.")
+        ]
+    # A webhook's URL may also come as a connection of type http or https.
+    hook = DomoHook(conn_id) if connection.conn_type == DomoHook.conn_type else Bitrix24Hook(conn_id)
+    return hook.check(model_id, connection)
 
 
 def _lines(finding: Finding) -> str:

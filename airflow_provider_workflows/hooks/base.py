@@ -165,7 +165,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
             client = self._make_client(settings)
         except ValueError as error:
             raise self._field_error(error) from None
-        client.renewal.renew = self._renewal(settings.account, read or self._read_connection)
+        client.renew = self._renewal(settings.account, read or self._read_connection)
         client.where = self.named(_host(settings.account))
         client.observer = observer_for(self.conn_type, settings.account.base_url, self.clock)
         return client

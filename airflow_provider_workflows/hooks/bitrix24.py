@@ -146,7 +146,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         client = cls._make(AsyncBitrix24Client, settings)
         if settings.application:
             # Another webhook is found by who reads the connection anew for each client.
-            client.renewal.renew = cls._renewal(settings.account, lambda: settings)
+            client.renew = cls._renewal(settings.account, lambda: settings)
         return client
 
     @classmethod

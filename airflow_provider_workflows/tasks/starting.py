@@ -20,7 +20,7 @@ from airflow_provider_workflows.rest.sync import GRACE
 from airflow_provider_workflows.rest.threads import in_thread
 from airflow_provider_workflows.tasks.base import KILLED, ProviderTask
 from airflow_provider_workflows.tasks.deferring import deadline_after
-from airflow_provider_workflows.tasks.external_id import ExternalIdStore
+from airflow_provider_workflows.tasks.run_state import ExternalIdStore
 from airflow_provider_workflows.triggers.polling import PollTrigger, validate_event
 
 if TYPE_CHECKING:

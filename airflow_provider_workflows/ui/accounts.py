@@ -20,7 +20,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
-from airflow_provider_workflows.bitrix24.limits.pace import read_pace
+from airflow_provider_workflows.bitrix24.limits.shared_budget import read_pace
 from airflow_provider_workflows.bitrix24.overview import look_over
 from airflow_provider_workflows.bitrix24.portal import budget_name
 from airflow_provider_workflows.domo.client import DomoClient

@@ -103,7 +103,7 @@ class TestWhatIsEnded:
     def test_a_dry_run_only_reads(self, count: int) -> None:
         portal = PortalOfRows(rows(count))
         report = do(portal, dry_run=True, max_workflows=1)
-        assert (report.found, report.dry_run, report.end.ended, report.end.failed) == (count, True, [], {})
+        assert (report.found, report.end.dry_run, report.end.ended, report.end.failed) == (count, True, [], {})
         assert portal.ended() == {}
         assert len(portal.rows) == count
 

@@ -10,8 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_workflows.__main__ import main
+from airflow_provider_workflows.commands.doctor import check_connection
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_workflows.hooks.checks import check_connection
 from airflow_provider_workflows.hooks.domo import DomoHook
 from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control, Simulator

@@ -5,19 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
-from airflow_provider_workflows.bitrix24.ending import (
-    RECORD_FIELDS,
-    check_workflow_ids,
-    end_workflows,
-    record_row,
-    still_matches,
-)
+from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS, check_workflow_ids, end_workflows, record_row
 from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
-from airflow_provider_workflows.bitrix24.listing import read_workflows
+from airflow_provider_workflows.bitrix24.listing import check_workflows, read_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.rest.ending import EndReport
@@ -68,7 +63,7 @@ class _EndWorkflowsOperator(EndingTask, FilteringTask):
                 rows = self.hook.run(read_workflows(ids, record_row, select=RECORD_FIELDS))
                 reporting.about_to_end(rows.get(workflow_id, {"id": workflow_id}) for workflow_id in ids)
             self.log.info("Ending %d workflows of %s%s", len(ids), base_url, _only_if(wanted))
-            recheck = still_matches(wanted) if wanted.conditions else None
+            recheck = partial(check_workflows, wanted=wanted) if wanted.conditions else None
             self.hook.run(end_workflows(ids, self._end, report=report, recheck=recheck))
         return finish(context, report)
 
