@@ -207,7 +207,7 @@ class TestNoServer:
         monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
         monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-        expect("FieldError")
+        expect("ConnectionFieldError")
         with told():
             asyncio.run(work())
 
