@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -175,13 +175,10 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @property
     def where(self) -> str:
-        """How errors name the account: by the connection's id and the host, or the id alone if it cannot be read."""
+        """How errors name the account: by the connection's id and the host, or the id alone if it was not used."""
+        # It is not read for this: that takes a request, which would delay the error, and perhaps hide it.
         client: SomeClient | None = vars(self).get("_client")
-        if client is not None:
-            return client.where
-        with suppress(Exception):
-            return self.named(_host(self._read_connection().account))
-        return f"Connection {self._conn_id!r}"
+        return client.where if client else f"Connection {self._conn_id!r}"
 
     def named(self, host: str) -> str:
         """Return how errors name an account: by the connection's id and the host.

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowFailException,
     AirflowSkipException,
+    AirflowTaskTimeout,
     PokeReturnValue,
 )
 
@@ -43,6 +44,7 @@ from airflow_provider_workflows.rest.errors import (
 )
 from airflow_provider_workflows.sensors.bitrix24 import RunningWorkflowsSensor
 from airflow_provider_workflows.tasks.base import ProviderTask
+from airflow_provider_workflows.triggers.polling import WaitFailedError, unexpected_event
 
 REFERENCE = runpy.run_path(str(Path(__file__).parents[2] / "docs/make_reference.py"))
 
@@ -78,6 +80,8 @@ class Failing(ProviderTask):
 @pytest.fixture(params=["execute", "execute_complete"])
 def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AIRFLOW_CONN_PORTAL", "bitrix24://1:code@acme.bitrix24.com")
+    monkeypatch.setattr(Failing, "hook", Bitrix24Hook("portal"))
+    Failing.hook.get_conn()
 
     def run(error: BaseException) -> None:
         task = Failing(task_id="task", error=error)
@@ -172,6 +176,17 @@ def test_an_argument_of_a_map_index_that_comes_out_as_nothing_is_not_taken_for_o
         mapped.unmap({name: None}).execute({})
 
 
+def test_an_error_before_the_connection_was_used_is_not_kept_waiting_or_hidden_by_reading_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hang(*_: Any) -> None:
+        raise AirflowTaskTimeout("the secrets backend did not answer in time")
+
+    monkeypatch.setattr(Bitrix24Hook, "get_connection", hang)
+    with pytest.raises(WaitFailedError, match="\nConnection 'portal', The trigger's event"):
+        Failing(task_id="task", error=unexpected_event({})).execute({})
+
+
 def made(kind: Any) -> Any:
     """Return an error of this class."""
     special: dict[Any, tuple[Any, ...]] = {
@@ -196,12 +211,6 @@ def test_an_error_of_an_account_says_what_to_do_and_then_where_it_was_and_where_
     assert advice == ([error.advice] if error.advice else [])
     assert told.startswith("Connection 'portal' (acme.bitrix24.com), ")
     assert told.endswith(f". See docs/errors.md#{kind.__name__.lower()}")
-
-
-def test_without_a_connection_that_can_be_read_it_names_the_id_alone(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_PORTAL", "http://elsewhere.example")
-    with pytest.raises(AirflowFailException, match=r"^Narrow .*\nConnection 'portal', 5 workflows match"):
-        run(TooManyWorkflowsError(5, 3))
 
 
 class TestSensors:
