@@ -142,18 +142,12 @@ def kill_workflow(workflow_id: str) -> Call:
 
 
 def get_flow(flow_id: int) -> Call:
-    """``tasks.flow.Flow.get``: read a flow.
-
-    :param flow_id: id of the flow.
-    """
+    """``tasks.flow.Flow.get``: read a flow."""
     return Call("tasks.flow.Flow.get", {"flowId": flow_id}, repeatable=True)
 
 
 def activate_flow(flow_id: int) -> Call:
-    """``tasks.flow.Flow.activate``: *toggle* a flow; the answer does not tell the new state.
-
-    :param flow_id: id of the flow.
-    """
+    """``tasks.flow.Flow.activate``: *toggle* a flow; the answer does not tell the new state."""
     return Call("tasks.flow.Flow.activate", {"flowId": flow_id})
 
 
@@ -187,7 +181,6 @@ def find_users(filters: Mapping[str, Any]) -> Call:
 def list_open_tasks(user_id: int, start: int = 0) -> Call:
     """``bizproc.task.list``: one page of the workflow tasks that wait for a user.
 
-    :param user_id: the user.
     :param start: offset of the page, a multiple of 50.
     """
     params = {
@@ -202,8 +195,6 @@ def list_open_tasks(user_id: int, start: int = 0) -> Call:
 def notify_user(user_id: int, message: str, tag: str) -> Call:
     """``im.notify.system.add``: notify a person; what came with the same tag is replaced, so it can be repeated.
 
-    :param user_id: who.
-    :param message: the text.
     :param tag: what replaces it. The portal heeds it from a webhook only beside a CLIENT_ID.
     """
     params = {"USER_ID": user_id, "MESSAGE": message, "TAG": tag, "CLIENT_ID": "airflow"}
@@ -214,6 +205,5 @@ def send_message(dialog_id: str, message: str) -> Call:
     """``im.message.add``: send a message to a chat.
 
     :param dialog_id: ``chat29``, ``sg5``, or a person's id.
-    :param message: the text.
     """
     return Call("im.message.add", {"DIALOG_ID": dialog_id, "MESSAGE": message})

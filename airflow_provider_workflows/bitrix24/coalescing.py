@@ -36,7 +36,6 @@ class RequestCoalescer:
     :param attempt: sends a call and returns its result or error.
     :param in_flight: requests under way at once.
     :param delay: seconds that a call waits for others to share its batch.
-    :param clock: the time.
     """
 
     def __init__(

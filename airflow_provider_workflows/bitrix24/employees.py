@@ -34,10 +34,7 @@ def _bool(value: Any) -> Any:
 class User(BaseModel):
     """A user of the portal, a row of ``user.get``.
 
-    :param id: the user's id.
     :param active: whether the user may log in; false for dismissed employees.
-    :param name: first name.
-    :param last_name: last name.
     """
 
     model_config = ConfigDict(alias_generator=str.upper, extra="allow", frozen=True)
@@ -51,9 +48,6 @@ class User(BaseModel):
 def find_employee(*, user_id: int | None = None, name: str | None = None, last_name: str | None = None) -> Plan[User]:
     """Find the dismissed employee with this id or name.
 
-    :param user_id: id of the user.
-    :param name: first name.
-    :param last_name: last name.
     :raises EmployeeError: if there is none, more than one, or the user is active.
     """
     filters = {"ID": user_id} if user_id is not None else {"NAME": name, "LAST_NAME": last_name, "ACTIVE": 0}
@@ -78,7 +72,6 @@ def find_employee(*, user_id: int | None = None, name: str | None = None, last_n
 def waiting_for(user_id: int, *, recorded: bool = False) -> Selector:
     """Select the running workflows with a task that waits for a user.
 
-    :param user_id: the user.
     :param recorded: whether their documents, and who started them, are read too.
     """
     return _WaitingFor(user_id, RECORD_FIELDS if recorded else ("ID", "STARTED", "TEMPLATE_ID"))
@@ -119,7 +112,6 @@ class _WaitingFor:
 class Task(BaseModel):
     """A task of a workflow, a row of ``bizproc.task.list``.
 
-    :param id: the task's id.
     :param workflow_id: its workflow, if it has one.
     :param user_id: whose task it is.
     :param status: 0 while the workflow waits for it.

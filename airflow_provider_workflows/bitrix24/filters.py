@@ -106,10 +106,6 @@ class Condition:
         # Documents can be merged.
         return self.field != "DOCUMENT_ID"
 
-    def sent_value(self) -> int | str:
-        """Return the value as it is sent."""
-        return self.value.isoformat() if isinstance(self.value, datetime) else self.value
-
     def matching(self, workflows: Iterable[Workflow]) -> list[Workflow]:
         """Return those workflows that meet the condition.
 
@@ -179,7 +175,9 @@ class WorkflowFilter:
 
     def params(self) -> dict[str, int | str]:
         """Return the FILTER object as it is sent."""
-        return {condition.key: condition.sent_value() for condition in self.conditions}
+        return {
+            one.key: one.value.isoformat() if isinstance(one.value, datetime) else one.value for one in self.conditions
+        }
 
     def moved(self, by: timedelta) -> Self:
         """Return the filter for ``stuck_for`` by a clock that is ahead by this much.

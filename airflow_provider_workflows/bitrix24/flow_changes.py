@@ -81,7 +81,6 @@ _ADAPTER = TypeAdapter(FlowChanges)
 def check_fields(changes: Mapping[str, Any]) -> None:
     """Check the names of fields to change.
 
-    :param changes: field to new value.
     :raises FlowChangesError: with the names of all fields at fault.
     """
     if not isinstance(changes, Mapping) or not changes:
@@ -112,8 +111,6 @@ def parse_changes(changes: Mapping[str, Any]) -> FlowChanges:
 def merge(flow: Flow, changes: FlowChanges) -> dict[str, Any] | None:
     """Return the whole flow with the changes in it, as an update must send it.
 
-    :param flow: the flow as it is.
-    :param changes: checked changes.
     :returns: the ``flowData`` to send; ``None`` if the flow already is as wanted.
     :raises FlowChangesError: if the changes do not go with the rest of the flow.
     """

@@ -32,11 +32,7 @@ def read_flow(flow_id: int) -> Plan[Flow]:
 
 @dataclass(frozen=True, slots=True)
 class FlowTransition:
-    """A flow before and after a job.
-
-    :param before: the flow as it was found.
-    :param after: the flow as it was left.
-    """
+    """A flow before and after a job."""
 
     before: Flow
     after: Flow

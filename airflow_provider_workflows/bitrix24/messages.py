@@ -16,8 +16,6 @@ from airflow_provider_workflows.rest.plans import Plan, send
 def notify_user(user_id: int, message: str, tag: str | None = None) -> Plan[int]:
     """Notify a person. Can be repeated: what came with the same tag is replaced.
 
-    :param user_id: who.
-    :param message: the text.
     :param tag: default: one for each text.
     :returns: id of the notification.
     :raises NotDeliveredError: if the portal notified nobody.
@@ -31,7 +29,6 @@ def send_message(dialog_id: str, message: str) -> Plan[int]:
     """Send a message to a chat. If the reply is lost, it is not sent again.
 
     :param dialog_id: ``chat29``, ``sg5``, or a person's id.
-    :param message: the text.
     :returns: id of the message.
     :raises NotDeliveredError: if the portal sent none.
     """
@@ -43,7 +40,6 @@ def as_dialog_id(value: Any, argument: str) -> str:
     """Return the id of a chat.
 
     :param value: ``chat29``, ``sg5``, or a person's id, which may be a number.
-    :param argument: its name, for the error.
     :raises ArgumentError: if it is none.
     """
     text = str(value).strip()

@@ -102,7 +102,6 @@ class _Matching:
 def matching(wanted: WorkflowFilter, *, recorded: bool = False) -> Selector:
     """Select the running workflows that match a filter.
 
-    :param wanted: the filter.
     :param recorded: whether their documents, and who started them, are read too.
     """
     return _Matching(wanted, frozenset(RECORD_FIELDS if recorded else ("STARTED", "TEMPLATE_ID")))

@@ -13,17 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes.
-
-    :param parser: its parser.
-    """
+    """Add what the command takes."""
     parser.add_argument("conn_id", help="id of an Airflow connection of type bitrix24 that has a client_id")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the address to open, read the address that the browser ends up at, and store the tokens.
 
-    :param options: the command line's.
     :returns: 1 if there are none.
     """
     # Else Airflow 3 looks for connections in the environment only.

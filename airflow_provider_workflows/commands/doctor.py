@@ -13,10 +13,7 @@ WIDTH = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes.
-
-    :param parser: its parser.
-    """
+    """Add what the command takes."""
     parser.add_argument("conn_id", nargs="+", help="ids of Airflow connections of type bitrix24 or domo")
     parser.add_argument("--model", metavar="ID", help="Domo: a workflow model whose rights are looked at too")
 
@@ -24,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check each connection, reading only, and print what is found.
 
-    :param options: the command line's.
     :returns: 1 if there is a defect.
     """
     # Else Airflow 3 looks for connections in the environment only.
@@ -46,7 +42,6 @@ def run(options: argparse.Namespace) -> int:
 def check_connection(conn_id: str, model_id: str | None = None) -> list[Finding]:
     """Check a connection, whichever vendor's it is.
 
-    :param conn_id: its id.
     :param model_id: Domo: a workflow model whose rights are looked at too.
     """
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook

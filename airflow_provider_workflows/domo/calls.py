@@ -13,9 +13,7 @@ class Call:
     """One call of an endpoint.
 
     :param name: what it is called in logs and errors.
-    :param http_method: HTTP method.
     :param path: path below the account's host; empty where the account tells at which path an instance is read.
-    :param body: JSON body.
     :param repeatable: whether doing it twice has the same effect and result as once.
     :param instance_id: the instance that is read.
     :param gives_list: whether the reply is a JSON list, and not an object.
@@ -36,7 +34,6 @@ class Call:
 def path_part(text: str) -> str:
     """Return a text as one part of a path, wherever it came from.
 
-    :param text: the text.
     :raises ValueError: for an empty text or dots, with which the path would lead elsewhere.
     """
     if not text.strip("."):
@@ -65,17 +62,13 @@ def cancel_instance(instance_id: str) -> Call:
 
 
 def get_instance(instance_id: str) -> Call:
-    """Read a workflow instance. Undocumented by Domo, so the account tells at which path.
-
-    :param instance_id: the instance's id.
-    """
+    """Read a workflow instance. Undocumented by Domo, so the account tells at which path."""
     return Call(f"read instance {instance_id}", "GET", "", repeatable=True, instance_id=instance_id)
 
 
 def list_instances(model_id: str, limit: int = 100, offset: int = 0) -> Call:
     """List the latest instances of a workflow model, the newest first. Undocumented by Domo.
 
-    :param model_id: the workflow model's id.
     :param limit: how many.
     :param offset: how many of the newest to leave out.
     """
@@ -84,10 +77,7 @@ def list_instances(model_id: str, limit: int = 100, offset: int = 0) -> Call:
 
 
 def get_permissions(model_id: str) -> Call:
-    """Read who has which rights on a workflow model. Undocumented by Domo.
-
-    :param model_id: the workflow model's id.
-    """
+    """Read who has which rights on a workflow model. Undocumented by Domo."""
     path = f"/api/workflow/v1/models/{path_part(model_id)}/permissions"
     return Call(f"read permissions of model {model_id}", "GET", path, repeatable=True)
 

@@ -36,10 +36,7 @@ K = TypeVar("K")
 
 
 def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
-    """Check workflow instance ids and leave out repetitions.
-
-    :raises ArgumentError: for what cannot be an id.
-    """
+    """Return workflow instance ids with no repetitions; what cannot be one is refused with an ``ArgumentError``."""
     ids = list(dict.fromkeys(instance_ids))
     for instance_id in ids:
         if not isinstance(instance_id, str) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", instance_id):
@@ -50,10 +47,7 @@ def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
 
 
 def describe_instances(instance_ids: Iterable[str]) -> Plan[list[dict[str, Any]]]:
-    """Return what is kept of instances that are to be cancelled, as JSON: their ids, and what a read tells of them.
-
-    :param instance_ids: the ids.
-    """
+    """Return what is kept of instances that are to be cancelled, as JSON: their ids, and what a read tells of them."""
     ids = list(instance_ids)
     watch = Watch(ids.copy())
     yield from poll_instances(watch)
@@ -201,7 +195,6 @@ def await_cancelled(
 def all_seen(watch: Watch) -> Plan[bool | None]:
     """Poll once whether all have ended: ``True``, or ``None``.
 
-    :param watch: the instances.
     :raises ApiError: if none could be read, or the account lets none be read.
     """
     yield from poll_instances(watch)

@@ -36,13 +36,8 @@ Text = Annotated[str, AfterValidator(escape_controls)]
 class Instance(BaseModel):
     """A workflow instance: one run of a workflow model.
 
-    :param id: the instance's id.
     :param status: IN_PROGRESS, CANCELED, COMPLETED, FAILED, or a word unknown to Domo's documentation;
         ``None`` while it has not reported back as started.
-    :param model_id: id of the workflow model.
-    :param model_name: name of the model.
-    :param model_version: version of the model.
-    :param created_on: when it was created.
     """
 
     model_config = ConfigDict(

@@ -24,10 +24,7 @@ MOST_NEW = 1000
 
 
 def check_start(model_id: Any, version: Any, message_name: Any, data: Any) -> None:
-    """Check the arguments of a start.
-
-    :raises ArgumentError: with the argument's name.
-    """
+    """Refuse arguments of a start with an ``ArgumentError``, as the functions below do."""
     check_model_id(model_id)
     check_version(version)
     check_message_name(message_name)
@@ -36,10 +33,7 @@ def check_start(model_id: Any, version: Any, message_name: Any, data: Any) -> No
 
 
 def check_model_id(model_id: Any, argument: str = "model_id") -> None:
-    """Check the id of a workflow model.
-
-    :raises ArgumentError: if it cannot be one.
-    """
+    """Refuse what cannot be the id of a workflow model."""
     if not isinstance(model_id, str) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", model_id):
         raise ArgumentError(
             f"{argument}: {model_id!r} is not a model id such as '2052e10a-d142-4391-a731-2be1ab1c0188'"
@@ -47,19 +41,13 @@ def check_model_id(model_id: Any, argument: str = "model_id") -> None:
 
 
 def check_version(version: Any, argument: str = "version") -> None:
-    """Check a model's version.
-
-    :raises ArgumentError: if it cannot be one.
-    """
+    """Refuse what cannot be a model's version."""
     if not isinstance(version, str) or not re.fullmatch(r"\d+(\.\d+){1,3}", version):
         raise ArgumentError(f"{argument} must be a deployed version such as '1.1.0', not {version!r}")
 
 
 def check_message_name(message_name: Any, argument: str = "message_name") -> None:
-    """Check the title of a Start shape.
-
-    :raises ArgumentError: if it cannot be one.
-    """
+    """Refuse what cannot be the title of a Start shape."""
     if not isinstance(message_name, str) or not message_name.strip():
         raise ArgumentError(
             f"{argument} must be the title of the Start shape, e.g. 'Start Orders', not {message_name!r}"
@@ -144,7 +132,6 @@ class StartRequest:
 def read_instances(model_id: str, offset: int = 0) -> Plan[list[Instance]]:
     """Read a page of a model's instances, the latest first. Undocumented by Domo.
 
-    :param model_id: the workflow model's id.
     :param offset: how many of the latest to leave out.
     """
     call = calls.list_instances(model_id, limit=PAGE, offset=offset)
@@ -154,7 +141,6 @@ def read_instances(model_id: str, offset: int = 0) -> Plan[list[Instance]]:
 def read_new_instances(model_id: str, is_old: Callable[[Instance], bool]) -> Plan[list[Instance]]:
     """Read a model's instances until old ones come.
 
-    :param model_id: the workflow model's id.
     :param is_old: tells whether an instance is old.
     :raises UnreadableReplyError: if there are more than 1,000 new ones.
     """

@@ -42,7 +42,6 @@ TOLD = 10
 class NotCompletedError(ProviderError):
     """A workflow instance ended with a status that was not wanted.
 
-    :param instance: the instance.
     :param retry_helps: whether the task's retry starts another one.
     """
 
@@ -88,7 +87,6 @@ class Watch:
 def poll_instances(watch: Watch, *, once: bool = False) -> Plan[None]:
     """Read the instances that are left, several at once. What is learnt is kept, whatever comes after it.
 
-    :param watch: the instances.
     :param once: send no read again that fails in passing; what was not read stays left.
     :raises ApiError: if none could be read, or the account lets none be read.
     """
@@ -179,7 +177,6 @@ def _tell_change(watch: Watch, instance: Instance) -> None:
 def unfinished(instance_ids: Iterable[str], seen: dict[str, Instance] | None = None) -> Plan[list[str]]:
     """Poll instances once, and return those that are in no terminal status.
 
-    :param instance_ids: the ids.
     :param seen: the instances as they were last seen; is brought up to date.
     :raises ApiError: if one cannot be read: that is no end.
     """

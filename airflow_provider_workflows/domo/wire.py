@@ -15,10 +15,7 @@ from airflow_provider_workflows.rest.replies import read_json, read_text, redire
 
 
 class DomoWire:
-    """Turns calls into requests to one account, and responses into JSON or errors.
-
-    :param account: the account and its credential.
-    """
+    """Turns calls into requests to one account, and responses into JSON or errors."""
 
     def __init__(self, account: Account) -> None:
         self.account = account

@@ -19,7 +19,6 @@ from airflow_provider_workflows.rest.spelling import did_you_mean
 class ConnectionFieldError(ProviderError, ValueError):
     """A field of an Airflow connection that cannot be used. Holds the field's name, never its value.
 
-    :param conn_id: id of the connection.
     :param fault: the field's name, as the form has it, and what is wrong with it.
     """
 
@@ -37,7 +36,6 @@ class ConnectionFieldError(ProviderError, ValueError):
 class ConnectionUnreadableError(ProviderError):
     """A connection cannot be read: there is none of that id, or the secrets backend is not available.
 
-    :param conn_id: id of the connection.
     :param why: what it said.
     """
 
@@ -81,7 +79,6 @@ _NAMES = {"bitrix24": "a Bitrix24 connection", "domo": "a Domo connection"}
 def check_type(connection: Connection, *conn_types: str) -> None:
     """Refuse a connection that is meant for something else: its id may come from a template.
 
-    :param connection: the connection.
     :param conn_types: the types it may have, ours first.
     :raises ConnectionFieldError: if it has another one.
     """
@@ -92,11 +89,7 @@ def check_type(connection: Connection, *conn_types: str) -> None:
 
 
 def field_fault(connection_type: str, error: ValueError) -> str:
-    """Return what is wrong with a connection, with the name that its field has in the form.
-
-    :param connection_type: whose form it is.
-    :param error: what was raised for it.
-    """
+    """Return what is wrong with a connection, with the name that its field has in the form."""
     if isinstance(error, FieldError):
         return f"{field_name(connection_type, error.field)} {error.fault}"
     return error.what if isinstance(error, ConnectionFieldError) else str(error)
@@ -106,8 +99,6 @@ def field_fault(connection_type: str, error: ValueError) -> str:
 def read_extra(connection: Connection, model: type[E]) -> E:
     """Read the ``extra`` of a connection. Fields left blank in the form count as not given.
 
-    :param connection: the connection.
-    :param model: the fields it may have.
     :raises ConnectionFieldError: with the names of the fields at fault.
     """
     try:

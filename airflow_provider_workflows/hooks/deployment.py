@@ -15,7 +15,6 @@ _SHARE = "Name a connection to Redis, PostgreSQL or MySQL in extra.shared_store,
 def check_pace(store: RecordStore, *, shared: bool) -> list[Finding]:
     """Check whether the store of the rate limit can be used, and suits where the workers run.
 
-    :param store: what keeps them.
     :param shared: whether all hosts reach it; else each host has one.
     """
     return [_check_store(store, shared=shared), _check_deployment(shared=shared)]

@@ -117,9 +117,7 @@ class AirflowCipher:
 def chain_of(application: Application, shared_store: str | None, clock: Clock) -> Chain:
     """Return where the tokens of an application are, and who renews them. May block.
 
-    :param application: the application.
     :param shared_store: id of the connection of the store that workers share; ``None``: an Airflow Variable.
-    :param clock: the time.
     :raises ConnectionFieldError: if they cannot be kept there.
     """
     name = application.name
@@ -135,10 +133,7 @@ def chain_of(application: Application, shared_store: str | None, clock: Clock) -
 def run(plan: Plan[T], application: Application, http: HttpSettings, clock: Clock) -> T:
     """Run a plan about tokens, in this thread: Airflow answers only certain threads of its triggerer.
 
-    :param plan: the plan.
-    :param application: whose tokens they are.
     :param http: how requests are made; those for tokens may take :data:`TOKEN_TIMEOUT` at most.
-    :param clock: the time.
     :raises ApiError: if it fails.
     """
     brief = replace(http, connect_timeout=TOKEN_TIMEOUT, read_timeout=TOKEN_TIMEOUT, total_timeout=TOKEN_TIMEOUT)
@@ -160,8 +155,6 @@ class ApplicationTokens:
     """The tokens of a connection to a local application. Airflow hides all that is secret about them.
 
     :param chain: where they are, and whose.
-    :param http: how requests are made.
-    :param clock: the time.
     """
 
     chain: Chain

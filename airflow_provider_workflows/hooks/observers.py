@@ -25,7 +25,6 @@ def observer_for(conn_type: str, base_url: str, clock: Clock) -> Observer:
 
     :param conn_type: ``bitrix24`` or ``domo``; metrics' names begin with it.
     :param base_url: the account's address, whose host is a tag of each metric.
-    :param clock: the time.
     """
     metrics = any(conf.getboolean("metrics", name, fallback=False) for name in _METRICS)
     traces = conf.getboolean("traces", "otel_on", fallback=False)
@@ -42,7 +41,6 @@ class AirflowObserver(Observer):
     :param host: tag of each metric, attribute of each span.
     :param stats: Airflow's ``Stats``; ``None``: no metrics.
     :param tracer: makes spans; ``None``: no traces.
-    :param clock: the time.
     """
 
     def __init__(self, conn_type: str, host: str, stats: Any, tracer: Tracer | None, clock: Clock) -> None:

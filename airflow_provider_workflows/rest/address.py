@@ -39,7 +39,6 @@ class Address:
 
     :param scheme: ``https``, or ``http`` for a loopback host.
     :param host: host name or IP address.
-    :param port: port.
     :param path: folder in which a self-hosted application lies, e.g. ``/b24``.
     """
 
@@ -123,7 +122,6 @@ def base_url(host: str | None, scheme: str | None = None, port: int | None = Non
 def split_address(url: str) -> SplitResult:
     """Take a URL apart, so that each part of it can be read.
 
-    :param url: the URL.
     :raises ValueError: if it is none; unlike the library's, the text does not repeat it.
     """
     try:

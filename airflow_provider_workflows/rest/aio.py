@@ -34,15 +34,7 @@ class AsyncClient(BaseClient[C]):
     async def run(
         self, plan: Plan[T], *, longest_pause: float | None = None, retry_timeout: float = RETRY_TIMEOUT
     ) -> T:
-        """Run a plan to its end.
-
-        :param plan: a generator of the vendor's modules.
-        :param longest_pause: seconds that the plan may pause at once; default: as it needs.
-        :param retry_timeout: seconds for which a call that the server refuses is sent again; an hour.
-        :returns: what the plan returns.
-        :raises ApiError: a failed call that the plan does not handle.
-        :raises PauseDueError: if it has to pause for longer.
-        """
+        """Run a plan to its end, as :meth:`.Client.run` says."""
         try:
             return await self._driver.run(plan, longest_pause=longest_pause, retry_timeout=retry_timeout)
         except ProviderError as error:

@@ -31,7 +31,6 @@ class BaseClient(ABC, Generic[C]):
     :param limiter: when calls may be sent; default: at once.
     :param in_flight: calls under way at once in bulk work.
     :param http: timeouts and sizes.
-    :param clock: the time.
     """
 
     def __init__(

@@ -21,16 +21,12 @@ class Clock:
     def sleep(self, seconds: float, until: Event) -> None:
         """Let time pass.
 
-        :param seconds: how long.
         :param until: ends it early when it is set.
         """
         until.wait(seconds)
 
     async def asleep(self, seconds: float) -> None:
-        """Let time pass without blocking the event loop.
-
-        :param seconds: how long.
-        """
+        """Let time pass without blocking the event loop."""
         await asyncio.sleep(seconds)
 
 

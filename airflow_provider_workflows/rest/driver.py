@@ -122,7 +122,6 @@ class Driver(Generic[C]):
     :param runtime: how requests are made, time passes and background work runs.
     :param limiter: when calls may be sent; default: at once.
     :param in_flight: calls under way at once in bulk work, at most.
-    :param clock: the time.
     """
 
     def __init__(
@@ -161,15 +160,7 @@ class Driver(Generic[C]):
         self.stopped.set()
 
     async def run(self, plan: Plan[T], *, longest_pause: float | None, retry_timeout: float) -> T:
-        """Run a plan to its end.
-
-        :param plan: a generator of the vendor's modules.
-        :param longest_pause: seconds that the plan may pause at once; ``None``: as it needs.
-        :param retry_timeout: seconds for which a call that the server refuses is sent again.
-        :returns: what the plan returns.
-        :raises ApiError: a failed call that the plan does not handle.
-        :raises PauseDueError: if it has to pause for longer.
-        """
+        """Run a plan to its end, as :meth:`.Client.run` says."""
         progress = ProgressLog(self.stats, self._clock.monotonic)
         run = _Run(longest_pause, retry_timeout, progress, PauseLog(self._clock.monotonic))
         try:
@@ -239,8 +230,6 @@ class Driver(Generic[C]):
     async def attempt(self, call: C, purpose: Purpose) -> Any:
         """Send a call once, when the limiter lets it go.
 
-        :param call: the call.
-        :param purpose: what for.
         :returns: its result, or its ``ApiError``.
         """
         name, over = str(call), purpose.over

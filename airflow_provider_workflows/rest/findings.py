@@ -41,17 +41,11 @@ class Finding:
 
 
 def defect_of(error: ApiError) -> Finding:
-    """Return a failed call as a finding.
-
-    :param error: what it failed with.
-    """
+    """Return a failed call as a finding."""
     check = next((check for kind, check in _CHECKS.items() if isinstance(error, kind)), "server")
     return Finding(check, "defect", text_of(error))
 
 
 def text_of(error: ApiError) -> str:
-    """Return what to do about a failed call, and what went wrong, for a reader who knows which connection it is.
-
-    :param error: what it failed with.
-    """
+    """Return what to do about a failed call, and what went wrong, for a reader who knows which connection it is."""
     return f"{error.advice} {error.call}: {error.what}".strip()

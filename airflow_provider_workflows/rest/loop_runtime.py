@@ -33,7 +33,6 @@ class LoopRuntime:
     """Makes requests with ``httpx``, and runs background work in tasks.
 
     :param http: timeouts and sizes.
-    :param clock: the time.
     """
 
     def __init__(self, http: HttpSettings, clock: Clock) -> None:

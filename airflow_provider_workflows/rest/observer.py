@@ -23,10 +23,7 @@ class Observer:
         """
 
     def request(self, call: str) -> AbstractContextManager[object]:  # noqa: ARG002
-        """Note a request that is under way while the context lasts, and how long that is.
-
-        :param call: the call's name.
-        """
+        """Note a request that is under way while the context lasts, and how long that is."""
         return _NOTHING
 
 

@@ -63,10 +63,7 @@ class Pause:
 
 
 class PauseDueError(Exception):
-    """A plan has to pause for longer than its driver was told to wait. The plan is given up; nothing is under way.
-
-    :param pause: the pause.
-    """
+    """A plan has to pause for longer than its driver was told to wait. The plan is given up; nothing is under way."""
 
     def __init__(self, pause: Pause) -> None:
         super().__init__(pause)
@@ -245,7 +242,6 @@ def poll_once(
 def intercept(plan: Plan[T], perform: Callable[[Any], Plan[Any]]) -> Plan[T]:
     """Run a plan, with each of its steps performed by another plan.
 
-    :param plan: the plan.
     :param perform: does a step, and returns its result.
     """
     result: Any = None
@@ -266,7 +262,6 @@ def send(call: Sendable) -> Plan[Any]:
 
     A call that was not processed is always sent again, one of unknown outcome only if it is repeatable.
 
-    :param call: the call.
     :returns: the call's result.
     :raises ApiError: the last error, when no further attempt can help.
     """
@@ -317,9 +312,6 @@ class RetryState:
 def read_as(model: type[M], result: Any, call: str) -> M:
     """Return a call's result as a model.
 
-    :param model: what the API promises.
-    :param result: what it sent.
-    :param call: the call's name, for the error.
     :raises UnreadableReplyError: if it is not what the API promises.
     """
     return _read(model.model_validate, result, call)
@@ -329,8 +321,6 @@ def read_list(model: type[T], result: Any, call: str) -> list[T]:
     """Return a call's result as a list.
 
     :param model: what the API promises of each: a model, or a typed dictionary.
-    :param result: what it sent.
-    :param call: the call's name, for the error.
     :raises UnreadableReplyError: if it is not what the API promises.
     """
     return _read(list_of(model).validate_python, result, call)  # type: ignore[arg-type]

@@ -35,7 +35,6 @@ class Stats:
 class ProgressLog:
     """Logs the progress of one plan, a line every 15 s at most.
 
-    :param stats: the client's; shown in the lines.
     :param clock: seconds; for tests.
     """
 
@@ -76,7 +75,6 @@ class PauseLog:
     def show(self, pause: Pause, until: datetime) -> None:
         """Log a pause, at most once a minute unless it is long.
 
-        :param pause: the pause.
         :param until: when it is over.
         """
         now = self._clock()

@@ -90,8 +90,6 @@ class RateLimiter(Generic[C_contra]):
 def encode_body(call: str, request: Request) -> tuple[dict[str, str], bytes | None]:
     """Return the headers and the content of a request.
 
-    :param call: the call's name, for the error.
-    :param request: the request.
     :raises InvalidCallError: if its body is no JSON.
     """
     headers = {**request.headers, "Accept-Encoding": "gzip"}
@@ -109,8 +107,6 @@ def encode_body(call: str, request: Request) -> tuple[dict[str, str], bytes | No
 class ReplyBody:
     """Decodes a reply piece by piece, and never more of it than is allowed.
 
-    :param call: the call's name, for errors.
-    :param headers: the reply's headers.
     :param max_size: bytes that it may have when it is decoded.
     :raises UnreadableReplyError: if it comes in an encoding that was not asked for.
     """

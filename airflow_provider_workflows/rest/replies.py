@@ -22,7 +22,6 @@ LONGEST_TEXT = 1000
 def read_json(content: bytes) -> Any:
     """Return what a reply holds.
 
-    :param content: the reply's body.
     :returns: the JSON value; ``None`` if it is none, or one that nothing could be made of: nested hundreds of levels
         deep, with NaN, or with half a character.
     """
@@ -33,10 +32,7 @@ def read_json(content: bytes) -> Any:
 
 
 def read_text(value: Any) -> str | None:
-    """Return a text of a reply, whatever it is, cut to what a log line can hold; ``None`` for nothing.
-
-    :param value: any JSON value.
-    """
+    """Return a text of a reply, whatever it is, cut to what a log line can hold; ``None`` for nothing."""
     text = str(value or "")
     return (text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…") or None
 
@@ -59,10 +55,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def redirected_to(headers: Mapping[str, str]) -> str:
-    """Return where a server redirects to: only the host, as the rest of the address may repeat a credential.
-
-    :param headers: the reply's headers.
-    """
+    """Return where a server redirects to: only the host, as the rest of the address may repeat a credential."""
     try:
         host = split_address(headers.get("Location", "")).hostname
     except ValueError:
@@ -71,10 +64,7 @@ def redirected_to(headers: Mapping[str, str]) -> str:
 
 
 def sent_at(headers: Mapping[str, str]) -> datetime | None:
-    """Return when a reply was sent, by the server's clock; ``None`` if it does not tell.
-
-    :param headers: the reply's headers.
-    """
+    """Return when a reply was sent, by the server's clock; ``None`` if it does not tell."""
     return _date(headers.get("Date", ""))
 
 

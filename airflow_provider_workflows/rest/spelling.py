@@ -7,11 +7,7 @@ from difflib import get_close_matches
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean STARTED?``, or an empty text if no known word is similar.
-
-    :param word: the word that is not known.
-    :param known: the words that are.
-    """
+    """Return ``; did you mean STARTED?``, or an empty text if no known word is similar."""
     spellings = {one.lower(): one for one in known}
     like = get_close_matches(word.lower(), spellings, n=1)
     return f"; did you mean {spellings[like[0]]}?" if like else ""

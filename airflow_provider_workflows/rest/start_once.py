@@ -38,12 +38,7 @@ NOTED = 100
 
 
 def check_inputs(values: Any, argument: str) -> None:
-    """Check what is given to something that is to be started.
-
-    :param values: names and their values.
-    :param argument: its name, for the error.
-    :raises ArgumentError: if they have no names, or one cannot be sent as JSON.
-    """
+    """Refuse inputs of a start that are no mapping, or that JSON cannot hold, with an ``ArgumentError``."""
     if not isinstance(values, Mapping):
         raise ArgumentError(f"{argument} must be a mapping of names to values, not {type(values).__name__}")
     for name, value in values.items():
@@ -81,7 +76,6 @@ class ForeignIdError(ApiError):
 class Candidate:
     """Something of the same target that is new, and so may be a lost start.
 
-    :param id: its id.
     :param about: what the system shows of it, for the reader of an error.
     :param failed: whether it failed or was cancelled, so that another one is to be started whosever it was.
     """

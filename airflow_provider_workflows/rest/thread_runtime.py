@@ -38,7 +38,6 @@ class ThreadRuntime:
     """Makes requests with ``requests``, and runs background work in threads. Its coroutines never suspend.
 
     :param http: timeouts and sizes.
-    :param clock: the time.
     """
 
     def __init__(self, http: HttpSettings, clock: Clock) -> None:

@@ -12,10 +12,7 @@ T = TypeVar("T")
 
 
 def in_thread(function: Callable[[], T]) -> Future[T]:
-    """Run a function in its own daemon thread, which does not keep the process from ending.
-
-    :param function: the function.
-    """
+    """Run a function in its own daemon thread, which does not keep the process from ending."""
     future: Future[T] = Future()
     context = copy_context()
 

@@ -1,4 +1,7 @@
-"""Arguments as they reach an operator: given, from XCom, or as the text that a template makes of them."""
+"""Arguments as they reach an operator: given, from XCom, or as the text that a template makes of them.
+
+What cannot be right is refused with an ``ArgumentError``, which names the argument.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,7 @@ TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
 def is_final(value: Any) -> bool:
-    """Return whether a value is the one that the task will see: no template, and nothing from XCom.
-
-    :param value: an argument.
-    """
+    """Return whether a value is the one that the task will see: no template, and nothing from XCom."""
     if isinstance(value, str):
         return not any(mark in value for mark in TEMPLATE_MARKS)
     if isinstance(value, Mapping):
@@ -33,49 +33,31 @@ def is_final(value: Any) -> bool:
 
 
 def final_part(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the values that are final.
-
-    :param values: an argument that is a mapping.
-    """
+    """Return those of the values that are final."""
     return {name: value for name, value in values.items() if is_final(value)}
 
 
 def check_final(value: Any, argument: str, check: Callable[[Any, str], object]) -> None:
-    """Check an argument, if it is final.
-
-    :param value: the argument.
-    :param argument: its name.
-    :param check: one of the functions below.
-    :raises ArgumentError: if it cannot be right.
-    """
+    """Check an argument by one of the functions below, if it is final."""
     if is_final(value):
         check(value, argument)
 
 
 def check_one_of(value: Any, argument: str, choices: Collection[str]) -> None:
-    """Check an argument that has few values.
-
-    :raises ArgumentError: if it is none of them.
-    """
+    """Refuse a value that is not among the choices."""
     if value not in choices:
         words = " or ".join(map(repr, choices))
         raise ArgumentError(f"{argument} must be {words}, not {value!r}{did_you_mean(str(value), choices)}")
 
 
 def check_path(value: Any, argument: str) -> None:
-    """Check a path.
-
-    :raises ArgumentError: if it is none, or what a template renders when it finds nothing.
-    """
+    """Refuse what is no path, also the text of a template that rendered nothing."""
     if not isinstance(value, str) or value.strip() in {"", "None"}:
         raise ArgumentError(f"{argument} must be a path, not {value!r} (did a template render nothing?)")
 
 
 def check_stuck_for(value: Any) -> None:
-    """Check ``stuck_for``.
-
-    :raises ArgumentError: if it is no timedelta, or a negative one.
-    """
+    """Refuse what is no ``timedelta`` of 0 or more."""
     if value is not None and not (isinstance(value, timedelta) and value >= timedelta(0)):
         raise ArgumentError(f"stuck_for must be a timedelta of 0 or more, e.g. timedelta(minutes=5), not {value!r}")
 
@@ -86,8 +68,6 @@ def as_ids(value: Any, argument: str) -> list[str]:
     :param value: an id; a list of ids, or of rows (mappings with ``ID`` or ``id``); or either as the text that
         a template makes of it. An empty list is a list; an empty text or ``None`` is an error, because a template
         that found nothing renders so.
-    :param argument: the operator's argument, for the error.
-    :raises ArgumentError: if it is none of these.
     """
     if isinstance(value, str) and value.strip().startswith(("[", "(", "{")):
         value = _read_text(value.strip(), argument)
@@ -121,8 +101,6 @@ def as_document_id(value: Any, argument: str) -> tuple[str, str, str]:
     """Return a Bitrix24 document.
 
     :param value: a list of module, document type and element, or one as the text that a template makes of it.
-    :param argument: the operator's argument, for the error.
-    :raises ArgumentError: if it is none.
     """
     if isinstance(value, str):
         try:
@@ -139,24 +117,14 @@ def as_document_id(value: Any, argument: str) -> tuple[str, str, str]:
 
 
 def as_positive_int(value: Any, argument: str) -> int:
-    """Return a whole number of 1 or more.
-
-    :param value: a number, or one as a text.
-    :param argument: the operator's argument, for the error.
-    :raises ArgumentError: if it is none.
-    """
+    """Return a whole number of 1 or more, given as such or as a text."""
     if isinstance(value, bool) or not re.fullmatch(r"0*[1-9]\d*", str(value).strip()):
         raise ArgumentError(f"{argument} must be a whole number of 1 or more, not {value!r}")
     return int(value)
 
 
 def as_bool(value: Any, argument: str) -> bool:
-    """Return a truth value.
-
-    :param value: ``True`` or ``False``, or one as a text.
-    :param argument: the operator's argument, for the error.
-    :raises ArgumentError: if it is neither.
-    """
+    """Return ``True`` or ``False``, given as such or as a text."""
     switch = {"True": True, "False": False}.get(str(value).strip())
     if switch is None:
         raise ArgumentError(f"{argument} must be True or False, not {value!r}")

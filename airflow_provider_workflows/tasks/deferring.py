@@ -20,18 +20,12 @@ def deadline_after(seconds: float, execution_timeout: timedelta | None) -> float
     """Return the Unix time at which a deferred task stops waiting.
 
     Airflow does not end deferred tasks at their ``execution_timeout``, so the wait does.
-
-    :param seconds: how long the task may wait.
-    :param execution_timeout: how long Airflow lets it run.
     """
     return AccountHook.clock.time() + min(seconds, execution_timeout.total_seconds() if execution_timeout else seconds)
 
 
 def pack(work: Any) -> str:
-    """Return what a task needs to go on, compressed.
-
-    :param work: anything that is JSON.
-    """
+    """Return what a task needs to go on, compressed."""
     return base64.b85encode(zlib.compress(json.dumps(work, separators=(",", ":")).encode())).decode()
 
 

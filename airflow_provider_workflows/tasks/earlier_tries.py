@@ -27,9 +27,6 @@ class EarlierTries:
     """What was ended in one run of a task, kept in Airflow's task state store from 3.3 on, or else in the log.
 
     It counts for the retries of one run of the task. When the task is cleared, it starts anew.
-
-    :param context: the task's context.
-    :param clock: the time.
     """
 
     def __init__(self, context: Context, clock: Clock) -> None:

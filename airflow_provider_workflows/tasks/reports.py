@@ -29,10 +29,8 @@ log = logging.getLogger(__name__)
 class Reporting:
     """The report, the record and the notes for a retry of one part of a task's work.
 
-    :param context: the task's context.
     :param report: filled while the work goes on.
     :param record_path: where the record is kept; ``None``: there is none.
-    :param clock: the time.
     :param more: returns what the task tells besides the report.
     """
 
@@ -133,7 +131,6 @@ class EndingTask(ProviderTask):
         If an error, a timeout or a kill ends the work, the report is logged, and pushed if it tells of anything; the
         record and what a retry has to know are kept in any case.
 
-        :param context: the task's context.
         :param report: filled while the work goes on.
         :param ids: what is to be ended, as far as that is known before; what is not settled in the end has failed.
         :param more: returns what the task tells besides.
@@ -179,8 +176,6 @@ def _place(context: Context) -> dict[str, Any]:
 def finish(context: Context, report: EndReport, more: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the report as the task's result.
 
-    :param context: the task's context.
-    :param report: what was done.
     :param more: what the task tells besides.
     :raises NotAllEndedError: if any failed, after the report was pushed to XCom.
     :raises ApiError: the same, if one error stopped it all before anything was done.

@@ -26,8 +26,6 @@ class RunState:
     """Values in Airflow's task state store, which Airflow has from 3.3 on; before, nothing is kept.
 
     They count for the retries of one run of the task. When the task is cleared, it starts anew.
-
-    :param context: the task's context.
     """
 
     def __init__(self, context: Context) -> None:
@@ -60,11 +58,7 @@ class RunState:
 
 
 class ExternalIdStore:
-    """Keeps the note of a start, by which a retry reconnects to it.
-
-    :param context: the task's context.
-    :param task: the task.
-    """
+    """Keeps the note of a start, by which a retry reconnects to it."""
 
     def __init__(self, context: Context, task: BaseOperator) -> None:
         self._state = RunState(context)

@@ -50,7 +50,6 @@ def known(conn_type: str, may_see: Callable[[str], bool]) -> list[str]:
     """Return the ids of the connections of a type: those of Airflow's database and environment, and the default one.
 
     :param conn_type: ``bitrix24`` or ``domo``.
-    :param may_see: whether the user may see one.
     """
     with create_session() as session:
         stored = {*session.scalars(select(Connection.conn_id).where(Connection.conn_type == conn_type))}
@@ -64,11 +63,7 @@ def known(conn_type: str, may_see: Callable[[str], bool]) -> list[str]:
 
 
 def team_of(model: type[Connection | DagModel], name: str) -> str | None:
-    """Return the team that a connection or a Dag belongs to; ``None`` if it is everybody's, or Airflow has no teams.
-
-    :param model: which of the two it is.
-    :param name: its id.
-    """
+    """Return the team that a connection or a Dag belongs to; ``None`` if it is everybody's, or Airflow has no teams."""
     return model.get_team_name(name) if conf.getboolean("core", "multi_team", fallback=False) else None
 
 
@@ -87,10 +82,7 @@ def _type_of(conn_id: str) -> str | None:
 
 
 def portal(conn_id: str) -> dict[str, Any]:
-    """Return what the page shows of a portal. Each connection costs it two requests a minute at most.
-
-    :param conn_id: id of its connection.
-    """
+    """Return what the page shows of a portal. Each connection costs it two requests a minute at most."""
     hook = Bitrix24Hook(conn_id)
     hook.retry_timeout = 0.0
 
@@ -151,7 +143,6 @@ def _overview(client: Bitrix24Client) -> dict[str, Any]:
 def domo(conn_id: str, models: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     """Return what the page shows of an account: the latest instances of the models that tasks worked on, by status.
 
-    :param conn_id: id of its connection.
     :param models: which models they are, by the account's host, the latest first.
     """
     hook = DomoHook(conn_id)
@@ -190,10 +181,6 @@ def _once_a_minute(store: RecordStore, name: str, read: Callable[[], dict[str, A
     """Return what somebody has read within the last minute, in whichever process; else read it.
 
     Who reads it says so before: the others show what there was until then, or that there will be something.
-
-    :param store: where it is kept.
-    :param name: its name.
-    :param read: reads it.
     """
     record = f"page-{sha256(name.encode()).hexdigest()[:32]}"
 

@@ -85,11 +85,7 @@ class Bucket:
         return replace(bucket, level=bucket.level + 1, places=bucket.places + 1)
 
     def delay_for(self, place: int, limits: Limits) -> float:
-        """Return for how many seconds a place has to wait, as far as could be known when the bucket was read.
-
-        :param place: its number.
-        :param limits: the portal's limits.
-        """
+        """Return for how many seconds a place has to wait, as far as could be known when the bucket was read."""
         over = self.level - (self.places - place) + MARGIN - limits.bucket_capacity
         since = max(self.at, self.held_until)
         sooner, later = since, since + max(0.0, over / self.rate(since, limits))

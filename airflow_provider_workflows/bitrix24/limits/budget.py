@@ -50,8 +50,6 @@ class Budget:
     def operating_time(self, credential: str, limits: Limits, now: float) -> OperatingTime:
         """Return the running time of the methods that a credential calls.
 
-        :param credential: what tells credentials apart.
-        :param limits: the portal's limits.
         :param now: Unix time.
         """
         return OperatingTime(limits.operating_limit, self.operating.setdefault(credential, {}), now)
@@ -89,8 +87,6 @@ class Answer:
     def of(cls, call: Call, outcome: Reply | ApiError, under_way_until: float, at: float) -> Self:
         """Read a reply or an error.
 
-        :param call: the call.
-        :param outcome: its reply or error.
         :param under_way_until: until when it counts as under way.
         :param at: when it was answered, as a Unix time.
         """
@@ -115,8 +111,6 @@ class Answer:
         """Update a budget with it.
 
         :param budget: the budget, which is changed.
-        :param credential: what tells credentials apart.
-        :param limits: the portal's limits.
         :param now: Unix time.
         :returns: for how many seconds each blocked method is; ``None`` if another reply may tell better.
         """

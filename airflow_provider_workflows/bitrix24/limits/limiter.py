@@ -114,11 +114,7 @@ class PortalRateLimiter(RateLimiter[Call]):
             self._places[id(call)] = place
 
     def release(self, call: Call, outcome: Reply | ApiError) -> None:
-        """Learn from what became of a call. Errors of a blocked method are given the time to wait.
-
-        :param call: the call.
-        :param outcome: its reply or error.
-        """
+        """Learn from what became of a call. Errors of a blocked method are given the time to wait."""
         place = self._places.pop(id(call), _Place())
         answer = Answer.of(call, outcome, place.under_way_until, self._budget.now())
         if answer.is_urgent(self._limits):
@@ -155,7 +151,6 @@ class PortalRateLimiter(RateLimiter[Call]):
 def host_limiter(portal: Portal, clock: Callable[[], float] = time.time) -> PortalRateLimiter:
     """Return a limiter that keeps the usual limits, shared with this user's other processes on this host.
 
-    :param portal: the portal and its credential.
     :param clock: returns the Unix time.
     """
     return PortalRateLimiter(

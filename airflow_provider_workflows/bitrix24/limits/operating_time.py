@@ -135,7 +135,6 @@ class OperatingTime:
     def learn(self, method: str, times: Sequence[Mapping[str, float]], at: float) -> None:
         """Read what the portal says of a method's running time.
 
-        :param method: the method.
         :param times: the ``time`` part of each of its runs in one reply.
         :param at: when the reply came, as a Unix time.
         """
@@ -166,7 +165,6 @@ class OperatingTime:
     def blocked(self, method: str, at: float, told: float | None = None) -> float | None:
         """Note that the portal blocks a method.
 
-        :param method: the method.
         :param at: when it said so, as a Unix time.
         :param told: for how many seconds, if the portal told.
         :returns: for how many seconds; ``None`` while it is under way otherwise, as that reply may tell better.

@@ -116,9 +116,6 @@ class SharedBudget:
 def read_pace(store: RecordStore, name: str, limits: Limits) -> dict[str, float]:
     """Return how fast requests go to a portal, without changing anything.
 
-    :param store: where the budget is kept.
-    :param name: the record's name.
-    :param limits: the portal's limits.
     :returns: ``waiting``, requests that wait for their turn; ``used`` of ``capacity``, requests that may go at once;
         ``rate``, requests a second that go after that, and ``full_rate``, when the portal refuses nothing;
         ``held_for``, seconds for which it told to send nothing.

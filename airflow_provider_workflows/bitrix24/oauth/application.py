@@ -22,10 +22,7 @@ TOKEN_PATH = "/oauth/token/"  # noqa: S105
 class Application:
     """A local application of a portal, as an Airflow connection describes it.
 
-    :param conn_id: the connection's id.
     :param base_url: the portal, e.g. ``https://acme.bitrix24.com``.
-    :param client_id: the application's id.
-    :param client_secret: its secret.
     :param token_url: where tokens are had, if it is to be no other place; default: one of :data:`TOKEN_HOSTS`.
     """
 

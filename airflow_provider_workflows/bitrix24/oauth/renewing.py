@@ -58,7 +58,6 @@ class Chain:
 def load_tokens(chain: Chain) -> Plan[tuple[Tokens, float]]:
     """Return the tokens that are stored, and the store's time.
 
-    :param chain: where.
     :raises AuthorizeAgainError: if there are none.
     """
     tokens, now = yield _at_store(chain, partial(chain.store.change, _leave))
@@ -70,7 +69,6 @@ def load_tokens(chain: Chain) -> Plan[tuple[Tokens, float]]:
 def usable_tokens(chain: Chain, refused: str | None = None) -> Plan[Tokens]:
     """Return tokens that can be used: those that are stored, or if these have expired or are refused, new ones.
 
-    :param chain: where they are, and whose.
     :param refused: the access token that the portal has refused.
     :returns: the tokens that are stored then, another worker's perhaps.
     :raises AuthorizeAgainError: if only a person can go on.
@@ -116,7 +114,6 @@ def _usable(tokens: Tokens, now: float, refused: str | None) -> bool:
 def exchange_code(chain: Chain, code: str, server: str | None) -> Plan[Tokens]:
     """Return the first tokens, after a person has authorised the application; they are stored in place of any others.
 
-    :param chain: where they are to be, and whose.
     :param code: what the portal gave for them; it works once, and for half a minute.
     :param server: the token server that the portal has named.
     :raises ApiError: if there are none.
@@ -133,8 +130,6 @@ def exchange_code(chain: Chain, code: str, server: str | None) -> Plan[Tokens]:
 def read_licence(chain: Chain, tokens: Tokens) -> Plan[Tokens]:
     """Ask the portal for its plan, and store it with the tokens. Tokens are as good without it.
 
-    :param chain: where they are, and whose.
-    :param tokens: the tokens.
     :returns: the tokens with it.
     """
 

@@ -50,7 +50,6 @@ class Cipher(Protocol):
 class RecordTokenStore:
     """Keeps tokens in a record that all workers share.
 
-    :param records: the store.
     :param name: the record's name.
     :param cipher: what keeps them secret there.
     """
@@ -79,10 +78,7 @@ class RecordTokenStore:
 
 
 def parse_tokens(content: bytes | str | None) -> Tokens | None:
-    """Return stored tokens; ``None`` if they cannot be read.
-
-    :param content: what was stored.
-    """
+    """Return stored tokens; ``None`` if they cannot be read."""
     try:
         return Tokens.model_validate_json(content) if content else None
     except ValidationError:

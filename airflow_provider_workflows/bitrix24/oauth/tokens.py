@@ -86,7 +86,6 @@ class Tokens(_Pair):
         """Return the pair that follows another one.
 
         :param old: the pair before; ``None`` for the first one.
-        :param reply: the token server's reply.
         :param now: Unix time.
         """
         return cls(

@@ -67,10 +67,7 @@ class LicenceCall:
 
 
 class TokenWire:
-    """Turns requests for tokens into HTTP requests. Secrets stand in a body: an address ends up in the logs of proxies.
-
-    :param application: whose tokens they are.
-    """
+    """Turns requests for tokens into HTTP requests. Secrets stand in a body: an address ends up in proxies' logs."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
