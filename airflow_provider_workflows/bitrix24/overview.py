@@ -49,7 +49,7 @@ class Overview:
     longest_stuck: list[Workflow]
 
 
-def look_over() -> Plan[Overview]:
+def read_overview() -> Plan[Overview]:
     """Count what runs on a portal, in two requests, each sent once.
 
     Counts come from the portal's own totals, so they are right for any number of workflows. Templates are counted one

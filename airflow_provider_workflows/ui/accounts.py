@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from airflow_provider_workflows.bitrix24.client import Bitrix24Client
 from airflow_provider_workflows.bitrix24.limits.shared_budget import read_pace
-from airflow_provider_workflows.bitrix24.overview import look_over
+from airflow_provider_workflows.bitrix24.overview import read_overview
 from airflow_provider_workflows.bitrix24.portal import budget_name
 from airflow_provider_workflows.domo.client import DomoClient
 from airflow_provider_workflows.domo.models import Instance
@@ -113,7 +113,7 @@ def _brief(settings: S) -> S:
 
 
 def _overview(client: Bitrix24Client) -> dict[str, Any]:
-    seen = client.run(look_over(), longest_pause=PATIENCE, retry_timeout=0.0)
+    seen = client.run(read_overview(), longest_pause=PATIENCE, retry_timeout=0.0)
     templates: list[dict[str, Any]] = [
         {"name": seen.names.get(id) or f"Template {id}", "id": id, "ages": list(ages.values())}
         for id, ages in sorted(seen.by_template.items(), key=lambda one: -sum(one[1].values()))

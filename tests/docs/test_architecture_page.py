@@ -42,6 +42,13 @@ def test_every_name_is_in_the_file_that_the_page_says() -> None:
         assert "." in name or defined.__module__ == module.__name__, f"{file}::{name}"
 
 
+def test_every_folder_of_the_package_is_a_layer() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    layers = text.split("## Layers")[1].split("## Words")[0]
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert {folder for folder in folders if f"`{folder}/`" not in layers} == set()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_class_is_one_of_the_package(page: str) -> None:
     classes = [code for code in code_in(page) if re.fullmatch(r"([A-Z][a-z0-9]+)+", code)]

@@ -17,7 +17,7 @@ from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.flows import switch_flow
 from airflow_provider_workflows.bitrix24.limits.limiter import PortalRateLimiter
 from airflow_provider_workflows.bitrix24.listing import list_workflows
-from airflow_provider_workflows.bitrix24.overview import look_over
+from airflow_provider_workflows.bitrix24.overview import read_overview
 from airflow_provider_workflows.domo.cancelling import cancel_instances
 from airflow_provider_workflows.domo.watching import read_instance, unfinished
 from airflow_provider_workflows.rest.driver import Driver
@@ -166,7 +166,7 @@ class Odd(PortalRuntime):
         return Response(200, {}, json.dumps({"result": result}).encode())
 
 
-@pytest.mark.parametrize("plan", [look_over, check_portal])
+@pytest.mark.parametrize("plan", [read_overview, check_portal])
 @pytest.mark.parametrize(
     "result", [None, 7, "x", {}, [], [7], [[]], [{}], [{"ID": None}], [{"ID": "1", "TEMPLATE_ID": "x", "STARTED": 7}]]
 )

@@ -89,9 +89,9 @@ class TestPortal:
 
         def while_reading() -> Any:
             met.append(accounts.portal("bitrix24_default"))
-            return overview.look_over()
+            return overview.read_overview()
 
-        monkeypatch.setattr(accounts, "look_over", while_reading)
+        monkeypatch.setattr(accounts, "read_overview", while_reading)
         assert accounts.portal("bitrix24_default")["running"] == 0
         assert met[0]["pending"] is True
 
@@ -100,7 +100,7 @@ class TestPortal:
     ) -> None:
         fill(control, clock.time())
         accounts.portal("bitrix24_default")
-        monkeypatch.setattr(accounts, "look_over", lambda: pytest.fail("it is read again"))
+        monkeypatch.setattr(accounts, "read_overview", lambda: pytest.fail("it is read again"))
         assert accounts.portal("bitrix24_default")["running"] == 64
 
     def test_the_pace_is_that_of_all_who_work_on_it(self, control: Control, connect: Any, clock: VirtualTime) -> None:
@@ -148,9 +148,9 @@ class TestPortal:
         def rotated() -> Any:
             control.configure(webhook_code="rotated0credential")
             connect("_SALES___PORTAL", conn_type="bitrix24", login="1", password="rotated0credential")
-            return overview.look_over()
+            return overview.read_overview()
 
-        monkeypatch.setattr(accounts, "look_over", rotated)
+        monkeypatch.setattr(accounts, "read_overview", rotated)
         assert accounts.portal("portal").get("running") == 0
 
     def test_a_connection_that_cannot_be_used_is_told(self, control: Control, connect: Any) -> None:
