@@ -154,7 +154,7 @@ def _guides(*pages: str) -> list[str]:
 def field_name(connection_type: str, field: str) -> str:
     """Return how a field is named to people: as the form has it, and as it stands in JSON.
 
-    :param connection_type: ``bitrix24``, ``domo``, or one whose form is not ours.
+    :param connection_type: ``bitrix24``, ``domo``, or one of another provider.
     :param field: name of the field, or of one in ``extra``; what is neither is returned as it is.
     """
     form = _forms().get(connection_type, {"conn-fields": {}, "ui-field-behaviour": {"relabeling": {}}})

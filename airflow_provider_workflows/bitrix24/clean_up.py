@@ -261,8 +261,8 @@ def clean_up(
     :param dry_run: end nothing, only report.
     :param in_parts: read the first list in parts, so that what was read is kept over a pause.
     :param so_far: kept up to date while the work goes on; one from an earlier part is continued.
-    :param announce: is told what was found, before the first is ended.
-    :param about_to_end: is told which are ended next, before they are.
+    :param announce: called with what was found, before the first is ended.
+    :param about_to_end: called with those that are ended next, before they are.
     :raises TooManyWorkflowsError: if more are found; none is ended then.
     :raises ApiError: if a list cannot be read; the report in ``so_far`` is true all the same.
     """

@@ -130,5 +130,5 @@ class RequestCoalescer:
 
 
 def _waiting(pending: Sequence[_PendingCall]) -> list[asyncio.Future[Outcome]]:
-    """Return those who still wait for an answer to one of these."""
+    """Return the waiters that still need the answer to one of these."""
     return [waiter for one in pending for waiter in one.waiters if not waiter.done()]

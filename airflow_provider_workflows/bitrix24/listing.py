@@ -228,7 +228,7 @@ def _by_the_portals_clock(wanted: WorkflowFilter, at: datetime | None, began: fl
             "bizproc.workflow.instances",
             text=f"the portal's clock, which stuck_for goes by, says {at:%Y-%m-%d}",
         )
-    # Rather too few are listed than one that is still locked; in steps, so that those who poll together ask the same.
+    # Better to list too few than one that is still locked. In steps, so that simultaneous polls ask for the same.
     ahead = math.floor(least / 10) * 10
     log.warning("This machine's clock is %+d s off the portal's, which stuck_for goes by", -ahead)
     return wanted.moved(timedelta(seconds=ahead))

@@ -21,7 +21,7 @@ from airflow_provider_workflows.rest.bulk import send_each
 from airflow_provider_workflows.rest.errors import UnreadableReplyError
 from airflow_provider_workflows.rest.plans import Plan
 
-#: Pages that are planned ahead at most, whatever total the portal tells: so many, or so many times those that came.
+#: Most pages planned ahead, whatever total the portal reports: this many, or this many times those that came.
 #: They take 12 requests, a quarter of the smallest bucket.
 PAGES_AHEAD = 600
 TIMES_AHEAD = 4
@@ -49,7 +49,7 @@ class _Page(Generic[K]):
 
     :param offset: where it begins.
     :param rows: its rows.
-    :param total: how many rows the list had then, if the portal told.
+    :param total: how many rows the list had then, if the portal said so.
     :param is_last: whether the list ended there then.
     :param sent: number of the request that it came with, and its place in it.
     :param received: number of the last request that had been sent when it came.

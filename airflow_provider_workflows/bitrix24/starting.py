@@ -32,7 +32,7 @@ RUNTIME_KEYS = frozenset(
     }
 )
 #: As many workflows may run at once on a CRM item in Bitrix24's cloud; portals that were customers before May 2017, and
-#: those on servers of one's own, may have more.
+#: self-hosted ones, may have more.
 DOCUMENT_LIMIT = 2
 
 

@@ -63,7 +63,7 @@ class Bitrix24Wire:
     def result(self, call: Call, response: Response) -> Reply:
         """Return the call's reply.
 
-        :raises ApiError: if the portal did not do the call, or it cannot be told.
+        :raises ApiError: if the portal did not do the call, or may not have done it.
         """
         outcome = _read(call, response)
         if isinstance(outcome, TokenExpiredError) and self.portal.renewed:
@@ -172,7 +172,7 @@ _count = TypeAdapter(Annotated[int, Field(ge=0, le=MOST_ROWS)] | None).validate_
 
 
 def _times(part: Any) -> dict[str, float]:
-    """Return the numbers in the ``time`` part. What is none, or cannot be, counts as not told."""
+    """Return the numbers in the ``time`` part, leaving out what is not a plausible number."""
     return {str(name): number for name, value in _map(part).items() if (number := _seconds(value)) is not None}
 
 

@@ -69,13 +69,13 @@ def cancel_instances(
     """Cancel workflow instances, one request each and several at once, and report what became of each.
 
     ``ended`` are those whose cancellation Domo accepted, or that are cancelled after a reply to it was lost; after
-    waiting, that are in a terminal status besides. ``already_ended`` had finished, or were cancelled, before.
+    waiting, those that also are in a terminal status. ``already_ended`` had finished, or were cancelled, before.
 
     :param instance_ids: the ids.
     :param wait_for: seconds to wait until all are in a terminal status; ``None``: do not wait.
     :param poll_interval: seconds between two polls of those that are not.
     :param report: filled while the work goes on.
-    :param seen: is told each instance as the cancellation's reply shows it.
+    :param seen: called with each instance as the cancellation's reply shows it.
     :raises ArgumentError: if one is not an id; nothing is sent then.
     """
     ids = check_instance_ids(instance_ids)
@@ -158,7 +158,7 @@ def await_cancelled(
     :param report: the report of the cancellation.
     :param wait_for: seconds to wait at most; it polls once in any case.
     :param poll_interval: seconds between two polls.
-    :param waited: seconds that somebody has waited before, in vain: a last poll is given a minute.
+    :param waited: seconds that were waited before without success; the last poll is then given a minute.
     """
     watch = Watch([instance_id for instance_id in report.ended if report.statuses.get(instance_id) != CANCELED])
     if not watch.left:

@@ -16,12 +16,12 @@ TERMINAL_STATUSES = frozenset({COMPLETED, CANCELED, FAILED})
 
 
 def _status(value: Any) -> Any:
-    """Read the spellings that are seen besides the documented ones."""
+    """Read a status, also in the undocumented spellings that have been seen."""
     return {"null": None, "": None, "CANCELLED": CANCELED}.get(value, value) if isinstance(value, str) else value
 
 
 def _moment(value: Any) -> datetime | None:
-    """Read an ISO date with time zone; what is none is left out, as an instance can be worked on without."""
+    """Read an ISO date with time zone; anything else counts as missing, as the date is not needed."""
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     except (TypeError, ValueError):

@@ -85,7 +85,7 @@ class Watch:
 
 
 def poll_instances(watch: Watch, *, once: bool = False) -> Plan[None]:
-    """Read the instances that are left, several at once. What is learnt is kept, whatever comes after it.
+    """Read the instances that are left, several at once. What was learnt is kept, even if the poll fails later.
 
     :param once: send no read again that fails in passing; what was not read stays left.
     :raises ApiError: if none could be read, or the account lets none be read.
@@ -168,7 +168,7 @@ def _learn(watch: Watch, instance_id: str, outcome: Any) -> None:
 
 
 def _tell_change(watch: Watch, instance: Instance) -> None:
-    """Log a status that has changed, unless so many are watched that nobody would read it."""
+    """Log a status that has changed, unless too many instances are watched to read it."""
     before = watch.seen.get(instance.id)
     if len(watch.left) <= TOLD and (before is None or before.status != instance.status):
         log.info("Instance %s is %s", instance.id, escape_controls(instance.status or "about to start"))

@@ -33,7 +33,7 @@ class DomoWire:
     def result(self, call: Call, response: Response) -> Any:
         """Return the reply's JSON.
 
-        :raises ApiError: if Domo did not do the call, or it cannot be told.
+        :raises ApiError: if Domo did not do the call, or may not have done it.
         """
         outcome = _read(call, response)
         if isinstance(outcome, ApiError):

@@ -216,7 +216,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
 
     @classmethod
     def _with_credential(cls, settings: Settings, used: Account, refusal: AuthenticationError) -> Settings:  # noqa: ARG003
-        """Return the settings with the credential that holds by now. May block.
+        """Return the settings with the credential that is valid now. May block.
 
         :param settings: what the connection says.
         :param used: the account with the credential that is refused.

@@ -145,7 +145,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         settings = cls._with_stored_credential(settings)
         client = cls._make(AsyncBitrix24Client, settings)
         if settings.application:
-            # Another webhook is found by who reads the connection anew for each client.
+            # A changed webhook is found by reading the connection anew for each client.
             client.renew = cls._renewal(settings.account, lambda: settings)
         return client
 

@@ -115,7 +115,7 @@ class AirflowCipher:
 
 @lru_cache(maxsize=32)
 def chain_of(application: Application, shared_store: str | None, clock: Clock) -> Chain:
-    """Return where the tokens of an application are, and who renews them. May block.
+    """Return where the tokens of an application are kept, and the lease to renew them. May block.
 
     :param shared_store: id of the connection of the store that workers share; ``None``: an Airflow Variable.
     :raises ConnectionFieldError: if they cannot be kept there.
@@ -143,7 +143,7 @@ def run(plan: Plan[T], application: Application, http: HttpSettings, clock: Cloc
         driver.observer = observer_for("bitrix24", application.base_url, clock)
         return finish(driver.run(plan, longest_pause=None, retry_timeout=0.0))
     except TokenStoreError:
-        # Perhaps the connection of the store has another password by now; a triggerer lives for weeks.
+        # The store's connection may have another password by now: a triggerer lives for weeks.
         chain_of.cache_clear()
         raise
     finally:

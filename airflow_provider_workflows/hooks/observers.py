@@ -53,7 +53,7 @@ class AirflowObserver(Observer):
     def count(self, name: str, amount: int = 1, **tags: str) -> None:
         """Add to a counter."""
         if self._stats is not None and amount:
-            # What was sent has to be accounted for, whatever becomes of a metric.
+            # A failing metric must not stop the work.
             with suppress(Exception):
                 self._stats.incr(f"{self._conn_type}.{name}", amount, tags={"host": self._host, **tags})
 

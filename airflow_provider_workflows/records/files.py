@@ -29,7 +29,7 @@ class FileRecordStore:
     The file is locked by the operating system, which takes the lock from a holder that dies, but not from one that is
     frozen: such a one is waited for once, and not again before it has given the file back.
 
-    :param folder: a folder of its own, which is made when it is missing.
+    :param folder: a folder for nothing else, which is created when it is missing.
     :param clock: returns the Unix time.
     :param monotonic: returns the time of a clock that is never set; for tests.
     :param sleep: waits; for tests.

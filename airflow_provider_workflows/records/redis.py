@@ -21,7 +21,7 @@ return 1
 
 
 class RedisRecordStore(CompareAndSetStore):
-    """Keeps each record under a key of its own; the time is the server's.
+    """Keeps each record under its own key; the time is the server's.
 
     :param name: what the store is called in logs and errors.
     :param options: where it is, and how it is called: arguments of ``redis.Redis``.
@@ -66,7 +66,7 @@ class RedisRecordStore(CompareAndSetStore):
             raise self._failure(error) from None
 
     def _failure(self, error: redis.RedisError) -> RecordStoreError:
-        # A server that takes no writes any more may be the replica by now, and the address lead to another one.
+        # A server that takes no more writes may have become the replica; the address may lead to the new primary.
         self._client.connection_pool.disconnect()
         return RecordStoreError(self._name, str(error) or type(error).__name__)
 

@@ -26,7 +26,7 @@ _table = Table(TABLE, MetaData(), Column("name", String(200), primary_key=True),
 
 
 class SqlRecordStore(CompareAndSetStore):
-    """Keeps each record in a row of its own; the time is the server's. The table is made when it is missing.
+    """Keeps each record in its own row; the time is the server's. The table is created when it is missing.
 
     Each statement is a transaction: no lock is ever held from one to the next.
 
@@ -101,7 +101,7 @@ class SqlRecordStore(CompareAndSetStore):
         self._has_table = True
 
     def _failure(self, error: SQLAlchemyError) -> RecordStoreError:
-        # The address may lead to another server by now, and a database that was made anew has no table.
+        # The address may lead to another server by now, and a new database has no table.
         self._engine.dispose()
         self._has_table = False
         # What SQLAlchemy adds is the statement.

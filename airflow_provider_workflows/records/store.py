@@ -91,7 +91,7 @@ class MemoryRecordStore:
 class CompareAndSetStore(ABC):
     """A store on a server. Nobody ever holds a record: a change is made of what was read, and counts if it is still so.
 
-    So a worker that is killed or frozen at any point holds nobody up. A server that does not answer is waited for once,
+    So a killed or frozen worker never blocks the others. A server that does not answer is waited for once,
     and not again before the driver has given it up.
     """
 
@@ -140,7 +140,7 @@ class CompareAndSetStore(ABC):
     def _bounded(self, work: Callable[[threading.Event], T]) -> T:
         """Do work that waits for the server, for a limited time.
 
-        :param work: is given what is set when nobody waits for it any more.
+        :param work: called with an event that is set when its result is not needed any more.
         """
         if self._unanswered and not self._unanswered.done():
             raise RecordStoreError(str(self), "it has still not answered")

@@ -122,7 +122,7 @@ def base_url(host: str | None, scheme: str | None = None, port: int | None = Non
 def split_address(url: str) -> SplitResult:
     """Take a URL apart, so that each part of it can be read.
 
-    :raises ValueError: if it is none; unlike the library's, the text does not repeat it.
+    :raises ValueError: if it is not a URL; unlike the library's, the text does not repeat it.
     """
     try:
         # The library drops line breaks and tabs from within.

@@ -72,8 +72,8 @@ def send_each(
 
     :param items: what to send a call for.
     :param call_for: returns the call of an item.
-    :param done: is told the result of each item that has one.
-    :param settle: is given items whose call failed, unless it was not processed, and returns those to send again.
+    :param done: called with each item that is done, and its result.
+    :param settle: called with items of unknown or failed outcome, and returns those to send again.
     :param what: what the items are, for the log.
     :param batching: how the calls go together into requests.
     :raises ApiError: if nothing goes on; what was under way is collected and settled before.

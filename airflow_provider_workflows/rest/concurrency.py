@@ -88,7 +88,7 @@ class Concurrency:
     def _is_slow(self, request: Submitted, seconds: float) -> bool:
         each = seconds / request.size
         best = self._best.get(request.what, each)
-        # One at a time is not slowed by others of ours: it takes so long by now.
+        # One at a time is not slowed down by our own requests: this is how long it takes now.
         alone = self.limit == request.in_flight == 1
         self._best[request.what] = each if alone else min(each, best)
         return not alone and seconds > SLOWER * best * request.size + QUICK

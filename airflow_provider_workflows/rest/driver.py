@@ -74,7 +74,7 @@ class Runtime(Protocol):
     async def call(self, function: Callable[[], T], undo: Callable[[T], Any] | None = None) -> T:
         """Run a function that may block for moments. It is always run to its end.
 
-        :param undo: is given the result if nobody waits for it any more.
+        :param undo: called with the result if nobody waits for it any more.
         """
 
     async def one_at_a_time(self, function: Callable[[], T]) -> T:
@@ -92,7 +92,7 @@ class Purpose:
     """What a call is sent for.
 
     :param over: set when nobody wants it any more.
-    :param submitted: for a part of bulk work: told how long it was on its way.
+    :param submitted: for a part of bulk work: takes in how long it was on its way.
     """
 
     over: Event = field(default_factory=Event)

@@ -66,7 +66,7 @@ class EndReport:
     :param stopped_by: the error after which no more were tried.
     :param unknown: ids that may have been ended by a call whose reply was lost, or did not confirm it, or by an
         earlier try.
-    :param on_ended: is told whenever one was ended, in the thread that does the work.
+    :param on_ended: called with each id that was ended, in the thread that does the work.
     """
 
     requested: int

@@ -63,7 +63,7 @@ class Pause:
 
 
 class PauseDueError(Exception):
-    """A plan has to pause for longer than its driver was told to wait. The plan is given up; nothing is under way."""
+    """A plan has to pause for longer than its driver may wait. The plan is given up; nothing is under way."""
 
     def __init__(self, pause: Pause) -> None:
         super().__init__(pause)

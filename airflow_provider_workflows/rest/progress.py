@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two lines.
 INTERVAL = 15.0
-#: Seconds between two lines on pauses; a pause of so many seconds is worth a warning of its own.
+#: Seconds between two lines on pauses; a pause of this many seconds is a warning of its own.
 LONG_PAUSE = 60.0
 
 

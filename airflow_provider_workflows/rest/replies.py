@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from airflow_provider_workflows.rest.address import split_address
 
-#: Seconds that a server may have a call wait at most, whatever it says: no documented block lasts longer.
+#: The longest wait that a server may ask for, in seconds: no documented block lasts longer.
 LONGEST_WAIT = 600.0
 #: Characters that are kept of a text in a reply.
 LONGEST_TEXT = 1000
@@ -22,7 +22,7 @@ LONGEST_TEXT = 1000
 def read_json(content: bytes) -> Any:
     """Return what a reply holds.
 
-    :returns: the JSON value; ``None`` if it is none, or one that nothing could be made of: nested hundreds of levels
+    :returns: the JSON value; ``None`` if it is not JSON, or unusable: nested hundreds of levels
         deep, with NaN, or with half a character.
     """
     try:

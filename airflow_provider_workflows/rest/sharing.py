@@ -36,7 +36,7 @@ def _close_late(made: asyncio.Task[SomeClient]) -> None:
     closing.add_done_callback(_closing.discard)
 
 
-#: An event loop forgets tasks that nobody holds.
+#: An event loop keeps no reference to tasks.
 _closing: set[asyncio.Task[None]] = set()
 
 

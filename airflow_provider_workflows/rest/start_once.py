@@ -5,7 +5,7 @@ The one procedure for all vendors, and for all tries of a task:
 1. What there is of the same target is noted before the start is sent.
 2. The start is sent once. If it was done, its id is noted. If it was surely not done, the note is forgotten.
 3. If its reply was lost, what is new of the same target is looked for, for as long as the system may still be working
-   on the start. The system does not tell who started a thing and why, so a new one may always be another's: of a
+   on the start. The system does not say who started a thing and why, so a new one may always be another's: of a
    sibling task, another Dag run, another application. Only where the author of the Dag says that nothing else starts
    this target is the one new thing taken for the lost start.
 4. Where one may be it, the start is unclear: the task fails and names it, and a later try starts nothing as long as
@@ -77,7 +77,7 @@ class Candidate:
     """Something of the same target that is new, and so may be a lost start.
 
     :param about: what the system shows of it, for the reader of an error.
-    :param failed: whether it failed or was cancelled, so that another one is to be started whosever it was.
+    :param failed: whether it failed or was cancelled, so that another one is to be started in any case.
     """
 
     id: str
@@ -162,7 +162,7 @@ class StartOnce:
     def start(self) -> str:
         """Start it, unless an earlier try did, and return its id.
 
-        :raises StartUnclearError: if that cannot be told.
+        :raises StartUnclearError: if that cannot be found out.
         :raises ApiError: if it was not started.
         """
         note = self.notes.read()

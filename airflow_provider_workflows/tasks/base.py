@@ -135,7 +135,7 @@ class ProviderTask(BaseOperator):
         return task
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Have whatever Airflow calls in a task fail it for good where a retry cannot help."""
+        """Make the methods that Airflow calls fail the task for good where a retry cannot help."""
         super().__init_subclass__(**kwargs)
         for name in ENTRIES & vars(cls).keys():
             setattr(cls, name, _failing_for_good(vars(cls)[name]))

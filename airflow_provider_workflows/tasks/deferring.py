@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_workflows.hooks.base import AccountHook
 
-#: Whether tasks wait in the triggerer unless they are told otherwise.
+#: Whether tasks wait in the triggerer by default.
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 

@@ -25,7 +25,7 @@ class EndRecord:
     Lines are added to what the path holds, so that a retry leaves the record of earlier tries as it is.
 
     :param path: a local path, or one such as ``s3://aws_default@bucket/record.jsonl``.
-    :param task: what each line tells of the task besides the time.
+    :param task: what each line says of the task, besides the time.
     """
 
     def __init__(self, path: str, task: Mapping[str, Any]) -> None:
@@ -45,7 +45,7 @@ class EndRecord:
         self._add({"event": "about to end", **row} for row in rows)
 
     def settle(self, report: EndReport) -> None:
-        """Write down what became of each, as far as that was not told before. An error is logged: the work is done."""
+        """Write down what became of each, unless it was written before. An error is only logged: the work is done."""
         outcomes = report.outcomes
         news = [(id, outcome) for id, outcome in outcomes.items() if self._told.get(id) != outcome]
         reasons = report.failed

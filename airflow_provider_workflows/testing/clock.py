@@ -9,7 +9,7 @@ from airflow_provider_workflows.rest.clock import Clock
 
 
 class VirtualTime(Clock):
-    """The machine's time, but who sleeps is there at once. Stands in for the ``time`` module, too."""
+    """The machine's time, but sleeping takes no time. Stands in for the ``time`` module, too."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

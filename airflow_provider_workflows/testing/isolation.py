@@ -1,4 +1,4 @@
-"""What surrounds a test: its connections lead to the simulator, nothing else is reached, and nobody waits."""
+"""The surroundings of a test: connections lead to the simulator, nothing else is reached, and nothing waits."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def run_task(
     def worker() -> BaseOperator:
         task = operator.prepare_for_execution()
         if isinstance(task, BaseSensorOperator):
-            # Nobody is here who would reschedule it.
+            # Nothing here would reschedule it.
             task.mode = "poke"
         task.render_template_fields(context)
         return task

@@ -137,7 +137,7 @@ class WorkflowsAppearedTrigger(SerializableTrigger, BaseEventTrigger):
 
     :param bitrix24_conn_id: id of the Airflow connection.
     :param filters: Bitrix24's FILTER object, as for ``ListWorkflowsOperator``.
-    :param stuck_for: only workflows whose lock ended this long ago, or so many seconds; Bitrix24 calls them stuck
+    :param stuck_for: only workflows whose lock ended this long, or this many seconds, ago; Bitrix24 calls them stuck
         after 5 minutes.
     :param poll_interval: seconds between two polls.
     :raises ArgumentError: if the interval cannot be right.

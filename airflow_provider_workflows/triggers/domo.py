@@ -15,7 +15,7 @@ from airflow_provider_workflows.triggers.polling import PollTrigger, log
 
 
 class InstancesTrigger(PollTrigger):
-    """Waits until workflow instances are in a terminal status, or cannot be read, which who waits finds out by itself.
+    """Waits until workflow instances are in a terminal status, or cannot be read; the task then reads which it is.
 
     Every event carries ``instance_ids``, and ``checkpoint`` if there is one.
 

@@ -25,8 +25,8 @@ from airflow_provider_workflows.rest.seconds import check_poll_interval
 log = logging.getLogger(__name__)
 
 #: Seconds after which a credential that goes on being refused is refused for good, though the connection was read again
-#: before each poll: who rotates one changes the account first, and the connection after it. So long a connection may be
-#: unreadable, too: a secrets backend may be away.
+#: before each poll: when one is rotated, the account changes first, and the connection after it. As long, a connection
+#: #: may be unreadable, too: a secrets backend may not be available.
 REFUSED_SECONDS = 300.0
 #: Seconds between two polls with a credential that is refused.
 REFUSED_PAUSE = 60.0

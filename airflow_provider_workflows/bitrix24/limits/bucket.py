@@ -65,7 +65,7 @@ class Bucket:
     :param at: when that was so, as a Unix time.
     :param period: seconds after the last refusal at which the rate is the drain again.
     :param slowed_at: when the drain was last measured, as a Unix time.
-    :param held_until: when the portal takes requests again, as a Unix time, if it told.
+    :param held_until: Unix time at which the portal takes requests again, if it said so.
     :param places: how many places were taken so far; the last one's number.
     :param passed: how many of them had had their turn when the drain was last measured.
     """
@@ -109,7 +109,7 @@ class Bucket:
     def refused(self, now: float, limits: Limits, retry_after: float = 0.0) -> Bucket:
         """Note a refusal: the bucket is full, so others fill it too.
 
-        :param retry_after: seconds for which the portal told to send nothing.
+        :param retry_after: seconds for which the portal asked to send nothing.
         """
         bucket = self.drained(now, limits)
         passed = bucket.places - max(0.0, bucket.level - limits.bucket_capacity)
@@ -128,7 +128,7 @@ class Bucket:
         return replace(bucket, drain=drain, period=period, slowed_at=now, passed=passed)
 
     def drained(self, now: float, limits: Limits) -> Bucket:
-        """Return the bucket as it is by now."""
+        """Return the bucket as it is now."""
         # A clock that was set back must not leave everybody waiting for the old time.
         held_until = min(self.held_until, now + LONGEST_WAIT)
         slowed_at = self.slowed_at if self.slowed_at <= now else now - SLOWING

@@ -71,9 +71,9 @@ class Answer:
     :param methods: how often it ran each method.
     :param under_way_until: until when it counts as under way.
     :param at: when it was answered, as a Unix time.
-    :param times: what the portal told of each method's running time.
-    :param blocked: methods that the portal blocks, with their errors and the seconds that it told.
-    :param refused: seconds for which it told to send nothing, zero if it did not tell; ``None``: it did not refuse.
+    :param times: what the portal reported of each method's running time.
+    :param blocked: methods that the portal blocks, with their errors and the seconds that it named.
+    :param refused: seconds for which it asked to send nothing, zero if it named none; ``None``: it did not refuse.
     """
 
     methods: Mapping[str, int]
@@ -97,7 +97,7 @@ class Answer:
                 times[method].append(part.time)
             # An error of this package's own has no code: the portal was not asked.
             elif isinstance(part, OperatingTimeLimitError) and part.code is not None:
-                # What a command in a batch is told is only the usual time.
+                # What a single command of a batch reports is only the usual time.
                 blocked.append((method, part, part.retry_after if part is outcome else None))
         refused = (outcome.retry_after or 0.0) if isinstance(outcome, RateLimitError) else None
         return cls(methods_of(call), under_way_until, at, times, blocked, refused)
@@ -125,7 +125,7 @@ class Answer:
 
 
 def _parts(call: Call, outcome: Reply | ApiError) -> Iterator[tuple[str, Reply | ApiError]]:
-    """Yield the method and outcome of a call and of each command in it."""
+    """Yield the method and outcome of a call, or of each command of a batch."""
     yield call.method, outcome
     if isinstance(outcome, Reply):
         for key, command in call.commands.items():

@@ -47,15 +47,15 @@ class _Place:
 class PortalRateLimiter(RateLimiter[Call]):
     """Says when a call may be sent to a portal, and learns from what comes back. Safe for threads.
 
-    What is known is one record in a store, so it is known to all who share that. Each request changes it once, before
-    it is sent; what its answer tells goes along with the next one, unless others must know at once.
+    What is known is one record in a store, so all workers that share the store know it. Each request changes it once,
+    before it is sent; what its answer says is stored with the next one, unless others must know at once.
 
     :param limits: the portal's limits.
     :param store: where the budget is kept; default: in this object.
     :param away: makes the store of the budget that is kept while that one is not available, given the time; default:
         in this object.
     :param name: the record's name in the store, of :func:`~airflow_provider_workflows.bitrix24.portal.budget_name`.
-    :param credential: what tells the credential from others, and is none: each has its own running time.
+    :param credential: an id of the credential, not the credential itself: each has its own running time.
     :param clock: returns the Unix time; for tests.
     """
 
@@ -97,7 +97,7 @@ class PortalRateLimiter(RateLimiter[Call]):
             if until - now < UNDER_WAY / 2:
                 operating.answered(methods, until)
                 until = operating.sent(methods)
-            # Also if the bucket in which the place was taken is lost, or another one.
+            # Also if the bucket in which the place was taken is lost or was replaced.
             if place.shared is not shared or not 0 < number <= budget.bucket.places:
                 budget.bucket = budget.bucket.reserve(now, self._limits)
                 number = budget.bucket.places

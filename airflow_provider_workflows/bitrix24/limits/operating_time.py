@@ -30,7 +30,7 @@ class MethodTime:
     :param minutes: when the portal forgets a minute, and the seconds used in it.
     :param cost: seconds that one run takes.
     :param under_way: until when runs under way count at most, and how many they are.
-    :param reset_at: what the portal told last of when it forgets some.
+    :param reset_at: when the portal forgets some of it, as last reported.
     :param blocked_until: when the portal runs it again.
     """
 
@@ -57,7 +57,7 @@ class MethodTime:
         return any(now < at < now + FURTHEST for at in times)
 
     def delay_for(self, count: int, limit: float, now: float) -> float:
-        """Return how many seconds so many runs must wait until the time they need is free."""
+        """Return how many seconds this many runs must wait until the time they need is free."""
         over = self.used() + self.cost * (sum(self.under_way.values()) + count) - limit
         wait = max(0.0, self.blocked_until - now)
         for forgotten_at, seconds in self.minutes.items():
@@ -166,7 +166,7 @@ class OperatingTime:
         """Note that the portal blocks a method.
 
         :param at: when it said so, as a Unix time.
-        :param told: for how many seconds, if the portal told.
+        :param told: for how many seconds, if the portal said so.
         :returns: for how many seconds; ``None`` while it is under way otherwise, as that reply may tell better.
         """
         usage = self._time(method)

@@ -118,7 +118,7 @@ def read_pace(store: RecordStore, name: str, limits: Limits) -> dict[str, float]
 
     :returns: ``waiting``, requests that wait for their turn; ``used`` of ``capacity``, requests that may go at once;
         ``rate``, requests a second that go after that, and ``full_rate``, when the portal refuses nothing;
-        ``held_for``, seconds for which it told to send nothing.
+        ``held_for``, seconds for which it asked to send nothing.
     :raises OSError: if the store is not available now.
     """
 

@@ -13,7 +13,7 @@ from airflow_provider_workflows.rest.redaction import escape_controls, register_
 
 log = logging.getLogger(__name__)
 
-#: The vendor's token servers, the first of them by default: a reply of one may name the other, and nobody else.
+#: The vendor's token servers, the first of them by default. A reply of one may name the other, and no other host.
 TOKEN_HOSTS = ("oauth.bitrix.info", "oauth.bitrix24.tech")
 TOKEN_PATH = "/oauth/token/"  # noqa: S105
 
@@ -78,7 +78,7 @@ def check_token_url(text: str) -> str:
     """Return the address of a token server.
 
     :param text: as it stands in a connection.
-    :raises ValueError: if it is none that the application's secret may be sent to.
+    :raises ValueError: if the application's secret may not be sent there.
     """
     try:
         parts = split_address(text)

@@ -1,8 +1,8 @@
 """How tokens are renewed: by one worker at a time, and written before they are used.
 
-A refresh token may work only once. So whoever finds the access token refused first looks whether another one is stored
-by now; of those who find none, one takes the lease, asks the token server, and stores what it gives. A worker that is
-killed at any point is followed by another when its lease has run out.
+A refresh token may work only once. So a worker whose access token is refused first reads whether a newer one is stored.
+If not, the worker that gets the lease asks the token server, and stores the new tokens. If it is killed at any point,
+another one takes over when the lease has run out.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _ask(call: TokenCall) -> Plan[TokenReply]:
 
 
 def _store(chain: Chain, old: Tokens | None, reply: TokenReply) -> Plan[Tokens]:
-    """Store new tokens, unless others than the old ones are stored by now; return what is stored."""
+    """Store new tokens, unless others have replaced the old ones meanwhile; return what is stored."""
 
     def step(found: Tokens | None, now: float) -> Tokens | None:
         ours = old is None or found is None or _same(found, old)

@@ -107,7 +107,7 @@ class Turn:
 class Lease:
     """Lets one worker at a time renew the tokens, for a limited time: a killed worker holds others up no longer.
 
-    :param records: a store that all who must not do so at once share.
+    :param records: a store shared by all workers that must not renew at once.
     :param name: the record's name.
     """
 
@@ -118,7 +118,7 @@ class Lease:
     def take(self, owner: str, fingerprint: str) -> Turn:
         """Ask for the lease, for :data:`LEASE` seconds from now.
 
-        :param owner: who asks; the same one may ask again.
+        :param owner: id of the worker; the same one may ask again.
         :param fingerprint: of the refresh token that is to be used.
         :raises OSError: if the store is not available now.
         """
@@ -138,7 +138,7 @@ class Lease:
     def drop(self, owner: str, refused: str = "") -> None:
         """Release the lease.
 
-        :param owner: who had it; nothing is done if it is another's by now.
+        :param owner: id of the worker; nothing is done if another one holds it by now.
         :param refused: the fingerprint of a refresh token that was refused.
         :raises OSError: if the store is not available now.
         """

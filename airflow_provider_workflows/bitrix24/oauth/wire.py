@@ -134,5 +134,5 @@ def _refusal(call: TokenCall | LicenceCall, content: Mapping[str, Any], response
 
 
 def _by_status(status: int) -> type[ApiError]:
-    # Here is no user who may lack a right, and no argument that anybody gave.
+    # A token request has no user who may lack a right, and no arguments.
     return RejectedError if status in (400, 403) else class_by_status(status)
