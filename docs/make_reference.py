@@ -8,33 +8,41 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-
-from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink
-from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_workflows.rest.errors import ProviderError
 
 PAGE = Path(__file__).with_name("reference.md")
 PACKAGE = "airflow_provider_workflows"
-#: Modules for Dag files, and of which class those are that they offer.
-FOR_DAGS: dict[str, type] = {
-    "operators.bitrix24": BaseOperator,
-    "operators.domo": BaseOperator,
-    "sensors.bitrix24": BaseOperator,
-    "sensors.domo": BaseOperator,
-    "triggers.bitrix24": BaseTrigger,
-    "triggers.domo": BaseTrigger,
-    "triggers.pause": BaseTrigger,
-    "notifications.bitrix24": BaseNotifier,
-    "links.bitrix24": BaseOperatorLink,
-    "links.domo": BaseOperatorLink,
+#: Modules, and what they offer to users; default: their ``__all__``.
+FOR_DAGS: dict[str, tuple[str, ...]] = {
+    "operators.bitrix24": (),
+    "operators.domo": (),
+    "sensors.bitrix24": ("RunningWorkflowsSensor",),
+    "sensors.domo": ("DomoWorkflowSensor",),
+    "triggers.bitrix24": ("WorkflowsAppearedTrigger",),
+    "notifications.bitrix24": ("Bitrix24Notifier",),
 }
-HOOKS: dict[str, type] = {"hooks.bitrix24": BaseHook, "hooks.domo": BaseHook}
-FOR_TESTS = "testing"
-#: Modules that are of use without Airflow, and what they offer; default: their ``__all__``.
-WITHOUT_AIRFLOW = {"bitrix24": (), "domo": (), "rest.redaction": ("redact",), "simulator": ()}
+HOOKS: dict[str, tuple[str, ...]] = {"hooks.bitrix24": ("Bitrix24Hook",), "hooks.domo": ("DomoHook",)}
+FOR_TESTS: dict[str, tuple[str, ...]] = {"testing": ()}
+#: Modules that are of use without Airflow.
+WITHOUT_AIRFLOW: dict[str, tuple[str, ...]] = {
+    "bitrix24": (),
+    "domo": (),
+    "rest.redaction": ("redact",),
+    "simulator": (),
+}
+_HOOK = ("check", "get_conn", "run", "shared_client", "test_connection")
+_CLIENT = ("close", "run", "stats", "stop")
+#: Of classes that have members for the rest of the package, too, those that are for users.
+FOR_USERS: dict[str, tuple[str, ...]] = {
+    "Bitrix24Hook": _HOOK,
+    "DomoHook": _HOOK,
+    "Bitrix24Client": _CLIENT,
+    "DomoClient": _CLIENT,
+    "Portal": ("from_webhook_url", "with_access_token", "with_webhook"),
+    "WorkflowFilter": ("matches", "params", "parse"),
+}
 
 INTRODUCTION = """\
 # Reference
@@ -53,12 +61,12 @@ def page() -> str:
             "## For Dags\n",
             "All parameters are given by name. Operators and sensors take those of Airflow's own `BaseOperator` and",
             "`BaseSensorOperator`, too.\n",
-            *(part for name, base in FOR_DAGS.items() for part in section(name, public_classes(name, base))),
+            *sections(FOR_DAGS),
             "## Hooks\n",
-            *(part for name, base in HOOKS.items() for part in section(name, public_classes(name, base), members=True)),
+            *sections(HOOKS, members=True),
             "## For tests\n",
             "The fixtures are on the page [Testing your Dags](testing.md).\n",
-            *section(FOR_TESTS, public_names(module(FOR_TESTS)), members=True),
+            *sections(FOR_TESTS, members=True),
             "## Errors\n",
             f"All are a `ProviderError`. The modules are those of `{PACKAGE}`.\n",
             "| error | is a | module | a retry helps | meaning |",
@@ -66,38 +74,22 @@ def page() -> str:
             *map(error_row, errors()),
             "",
             "## Without Airflow\n",
-            *(
-                part
-                for name, names in WITHOUT_AIRFLOW.items()
-                for part in section(name, public_names(module(name), names), members=True)
-            ),
+            *sections(WITHOUT_AIRFLOW, members=True),
         ]
     )
 
 
-def module(name: str) -> ModuleType:
-    """Return a module of the package."""
-    return import_module(f"{PACKAGE}.{name}")
+def public_names(module: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a module offers, without errors, which have a table of their own."""
+    found = import_module(f"{PACKAGE}.{module}")
+    offered = {name: getattr(found, name) for name in names or found.__all__}
+    return {name: value for name, value in offered.items() if not is_error(value)}
 
 
-def public_classes(name: str, base: type) -> dict[str, Any]:
-    """Return the public classes of a kind that a module defines, or offers by its ``__all__``."""
-    found = module(name)
-    if hasattr(found, "__all__"):
-        return public_names(found)
-    return {
-        name: value
-        for name, value in vars(found).items()
-        if inspect.isclass(value)
-        and issubclass(value, base)
-        and value.__module__ == found.__name__
-        and not name.startswith("_")
-    }
-
-
-def public_names(found: ModuleType, names: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return what a module offers."""
-    return {name: getattr(found, name) for name in names or found.__all__ if not is_error(getattr(found, name))}
+def sections(modules: dict[str, tuple[str, ...]], *, members: bool = False) -> Iterator[str]:
+    """Return the parts of the page on some modules."""
+    for name, names in modules.items():
+        yield from section(name, public_names(name, names), members=members)
 
 
 def section(name: str, offered: dict[str, Any], *, members: bool = False) -> Iterator[str]:
@@ -113,7 +105,8 @@ def section(name: str, offered: dict[str, Any], *, members: bool = False) -> Ite
 
 def member_lines(owner: type) -> Iterator[str]:
     """Return a line for each public method and property that this package gives a class."""
-    for name in sorted({name for one in owner.__mro__ if one.__module__.startswith(PACKAGE) for name in vars(one)}):
+    own = {name for one in owner.__mro__ if one.__module__.startswith(PACKAGE) for name in vars(one)}
+    for name in sorted(FOR_USERS.get(owner.__name__, own)):
         value = inspect.getattr_static(owner, name)
         if name.startswith("_"):
             continue
