@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import Event
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
 import httpx
 from asgiref.sync import sync_to_async
@@ -40,13 +42,14 @@ class LoopRuntime:
         self._clock = clock
         self._alone = asyncio.Lock()
         verify = trusted(http.verify)
+        limits = httpx.Limits(max_connections=MOST_IN_FLIGHT)
         try:
             self._http = httpx.AsyncClient(
                 verify=verify,
                 # Plain http only serves loopback: a proxy would be shown the credential.
-                mounts={"http://": None},
+                mounts={**_tls_proxies(verify, limits), "http://": None},
                 timeout=httpx.Timeout(http.read_timeout, connect=http.connect_timeout),
-                limits=httpx.Limits(max_connections=MOST_IN_FLIGHT),
+                limits=limits,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
         except (httpx.InvalidURL, ValueError, ImportError):
@@ -104,6 +107,23 @@ class LoopRuntime:
             raise ReplyLostError(call, text="no whole reply within the total timeout") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failure(call, error) from None
+
+
+def _tls_proxies(verify: ssl.SSLContext, limits: httpx.Limits) -> dict[str, httpx.AsyncHTTPTransport]:
+    """Return what leads to proxies that speak TLS themselves, which ``httpx`` would check by certificates of its own.
+
+    :param verify: what checks them, and the servers.
+    :param limits: of connections.
+    """
+    environment = getproxies()
+    if "*" in map(str.strip, environment.get("no", "").split(",")):
+        return {}
+    proxies = {f"{kind}://": environment.get(kind, "") for kind in ("https", "all")}
+    return {
+        kind: httpx.AsyncHTTPTransport(verify=verify, proxy=httpx.Proxy(url, ssl_context=verify), limits=limits)
+        for kind, url in proxies.items()
+        if url.lower().startswith("https://")
+    }
 
 
 def _undo(undo: Callable[[T], Any], called: asyncio.Future[T]) -> None:

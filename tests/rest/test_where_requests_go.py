@@ -173,16 +173,26 @@ class TestProxy:
         assert request.startswith(b"CONNECT acme.example:443 ")
         assert b"c0de" not in b"".join(proxy.requests)
 
+    @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
     def test_one_that_speaks_tls_is_checked_like_the_server(
-        self, server: Loopback, bundle: str, monkeypatch: pytest.MonkeyPatch
+        self, call: Call, variable: str, server: Loopback, bundle: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{server.port}")
+        server.requests.clear()
+        monkeypatch.setenv(variable, f"https://127.0.0.1:{server.port}")
         with pytest.raises(NotConnectedError):
-            in_the_worker("https://acme.example/")
-        assert not [request for request in server.requests if request.startswith(b"CONNECT")]
-        with pytest.raises(ApiError, match="TLS failed"):  # it is asked, and this one leads nowhere
-            in_the_worker("https://acme.example/", verify=bundle)
-        assert [request for request in server.requests if request.startswith(b"CONNECT")]
+            call("https://acme.example/")
+        assert server.requests == []
+        with pytest.raises(ApiError):  # it is asked, and this one leads nowhere
+            call("https://acme.example/", verify=bundle)
+        assert server.requests[0].startswith(b"CONNECT acme.example:443 ")
+
+    @pytest.mark.parametrize("exempt", ["*", "127.0.0.1"])
+    def test_one_that_speaks_tls_is_not_asked_for_what_goes_without(
+        self, call: Call, exempt: str, url: str, bundle: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "https://127.0.0.1:1")
+        monkeypatch.setenv("NO_PROXY", exempt)
+        assert call(url, verify=bundle) == 200
 
     @pytest.mark.parametrize("proxy", ["socks://u:s3cret@127.0.0.1:1", "ftp://u:s3cret@h", "http://u:s3cret/x@h:1"])
     def test_of_one_that_cannot_be_used_no_password_is_shown(self, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
