@@ -9,9 +9,9 @@ class NotFoundError(RejectedError):
     """HTTP 404: there is no such thing, or the token's user may not see it."""
 
     advice = (
-        "There is no such thing, or the token's user may not see it. Check the id (an instance's, not its model's), "
-        "extra.instance_path of the connection, and the user's permissions on the workflow (Execute, View Execution "
-        "List, Edit Execution Details)."
+        "There is no such thing, or the token's user may not see it. Check the id (for an instance: not its model's, "
+        "and extra.instance_path of the connection), and the user's permissions on the workflow (Execute, View "
+        "Execution List, Edit Execution Details)."
     )
 
 

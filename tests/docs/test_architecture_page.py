@@ -42,11 +42,22 @@ def test_every_name_is_in_the_file_that_the_page_says() -> None:
         assert "." in name or defined.__module__ == module.__name__, f"{file}::{name}"
 
 
-def test_every_folder_of_the_package_is_a_layer() -> None:
-    text = (ROOT / "docs/architecture.md").read_text()
-    layers = text.split("## Layers")[1].split("## Words")[0]
-    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
-    assert {folder for folder in folders if f"`{folder}/`" not in layers} == set()
+def folders_imported_by(folder: str) -> set[str]:
+    source = "".join(path.read_text() for path in (PACKAGE / folder).rglob("*.py"))
+    return set(re.findall(r"^\s*from airflow_provider_workflows\.(\w+)", source, re.MULTILINE)) - {folder}
+
+
+def test_imports_point_downwards_in_the_table_of_layers() -> None:
+    rows = re.findall(r"^\| (`\w+/`.*?) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    layers = {folder: row for row, cell in enumerate(rows) for folder in re.findall(r"(\w+)/", cell)}
+    assert set(layers) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    upwards = {
+        (folder, imported)
+        for folder in layers
+        for imported in folders_imported_by(folder) & set(layers)
+        if layers[imported] <= layers[folder]
+    }
+    assert upwards == set()
 
 
 @pytest.mark.parametrize("page", PAGES)

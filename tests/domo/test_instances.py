@@ -174,7 +174,7 @@ class TestCancel:
         report = cancel(host, ids)
         assert report.ended == instance_ids(2)
         (reason,) = report.failed.values()
-        assert "an instance's, not its model's" in reason
+        assert "for an instance: not its model's" in reason
         assert "the token's user may not see it" in reason
 
     def test_one_that_may_not_be_cancelled_has_failed_and_the_others_go_on(self) -> None:

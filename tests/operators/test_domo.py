@@ -205,7 +205,7 @@ class TestFailure:
         (hidden,) = add(control, 1, visible=False)
         with refused(NotAllEndedError) as failed:
             cancel(context, [ids[0], UNKNOWN, hidden, ids[1]])
-        assert "an instance's, not its model's" in str(failed.value)
+        assert "for an instance: not its model's" in str(failed.value)
         assert "the token's user may not see it" in str(failed.value)
         assert sorted(ti.xcoms["return_value"]["ended_ids"]) == sorted(ids)
         assert statuses(control) == {ids[0]: "CANCELED", ids[1]: "CANCELED", hidden: "IN_PROGRESS"}
