@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -75,7 +76,11 @@ class FlowChanges(TypedDict, total=False):
 #: The fields that an update sets, and resets where they are left out.
 WRITABLE_FIELDS = tuple(FlowChanges.__annotations__)
 
-_ADAPTER = TypeAdapter(FlowChanges)
+
+@cache
+def _adapter() -> TypeAdapter[FlowChanges]:
+    # Not at import, as only a Dag file with an update needs it.
+    return TypeAdapter(FlowChanges)
 
 
 def check_fields(changes: Mapping[str, Any]) -> None:
@@ -102,7 +107,7 @@ def parse_changes(changes: Mapping[str, Any]) -> FlowChanges:
     """
     check_fields(changes)
     try:
-        return _ADAPTER.validate_python(dict(changes))
+        return _adapter().validate_python(dict(changes))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'][:1]))}: {e['msg']}" for e in error.errors())
         raise FlowChangesError(f"changes: {faults}") from None

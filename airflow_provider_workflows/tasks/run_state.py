@@ -19,8 +19,6 @@ KEY = "external_id"
 #: How far the remote system's clock may be behind Airflow's.
 CLOCK_ERROR = timedelta(minutes=1)
 
-_NOTE: TypeAdapter[StartNote] = TypeAdapter(StartNote)
-
 
 class RunState:
     """Values in Airflow's task state store, which Airflow has from 3.3 on; before, nothing is kept.
@@ -71,7 +69,7 @@ class ExternalIdStore:
     def read(self) -> StartNote | None:
         """Return what was noted."""
         noted = self._state.get(KEY)
-        return _NOTE.validate_python(noted) if noted else None
+        return TypeAdapter(StartNote).validate_python(noted) if noted else None
 
     def write(self, note: StartNote) -> None:
         """Note something, in place of what was noted before."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, Unpack
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.clean_up import CleanUp, CleanUpReport, clean_up
-from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
 from airflow_provider_workflows.bitrix24.filters import FilterError, narrows, parse_key
 from airflow_provider_workflows.bitrix24.selecting import Selector, WorkflowSummary, matching
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
@@ -388,6 +387,9 @@ class CleanUpEmployeeWorkflowsOperator(_CleanUpOperator):
             raise ArgumentError("give either user_id, or name and last_name")
 
     def _selector(self, work: CleanUp) -> Selector:
+        # Here, as no Dag file needs it.
+        from airflow_provider_workflows.bitrix24.employees import find_employee, waiting_for
+
         user_id = None if self.user_id is None else as_positive_int(self.user_id, "user_id")
         user = self.hook.run(find_employee(user_id=user_id, name=self.name, last_name=self.last_name))
         self.log.info("User %d, %s, is dismissed", user.id, escape_controls(f"{user.name} {user.last_name}"))
