@@ -93,7 +93,7 @@ class CleanUpReport:
     :param appeared: the first ids of those that match and were started later than the task; they were not touched.
     :param done: what was done before the last pause, and by earlier tries.
     :param done_earlier: how many earlier tries of the task have ended.
-    :param earlier: which, until the first list is read: one that is in it was not ended.
+    :param earlier: their ids, until the first list is read: what is in that list was not ended.
     """
 
     end: EndReport = field(default_factory=lambda: EndReport(requested=0))
@@ -276,7 +276,7 @@ def clean_up(
         limit = PART if work.was_paused else (FIRST_PART if in_parts else None)
         todo = yield from _note_begin(_list(select, work, limit), work)
         if work.was_paused:
-            # Those that were read before the pause are not known any more, and those that were read first come first.
+            # What was read before the pause is gone, so the list is read again from its beginning.
             todo = {}
         if not dry_run:
             _check_count(report.found, max_workflows)

@@ -96,7 +96,7 @@ def _leave_alone(workflow_ids: Sequence[str], recheck: Recheck, report: EndRepor
 
 
 def _part(plan: Plan[T], done: int, total: int, *, counts: bool = True) -> Plan[T]:
-    """Run a part of the work, and tell its progress as that of the whole.
+    """Run a part of the work, and report its progress as part of the whole.
 
     :param plan: the part.
     :param done: how many are done before it.

@@ -153,7 +153,7 @@ class WorkflowFilter:
             differs from the portal's, listing makes up for it.
         :raises FilterError: with the field's name, and what would be right.
         """
-        # A text that a template left empty is no filter at all, not one that every workflow meets.
+        # An empty text, as a template may leave it, is an error, not a filter that every workflow meets.
         if filters is not None and not isinstance(filters, Mapping):
             raise FilterError(f"filters must be a mapping of field to value, not {type(filters).__name__}")
         conditions = [Condition.parse(key, value) for key, value in (filters or {}).items()]

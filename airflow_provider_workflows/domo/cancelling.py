@@ -73,7 +73,7 @@ def cancel_instances(
 
     :param instance_ids: the ids.
     :param wait_for: seconds to wait until all are in a terminal status; ``None``: do not wait.
-    :param poll_interval: seconds between two polls of those that are not.
+    :param poll_interval: seconds between two polls.
     :param report: filled while the work goes on.
     :param seen: called with each instance as the cancellation's reply shows it.
     :raises ArgumentError: if one is not an id; nothing is sent then.

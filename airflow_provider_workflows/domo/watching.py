@@ -110,7 +110,7 @@ def poll_instances(watch: Watch, *, once: bool = False) -> Plan[None]:
             break
     if not watch.answered:
         raise failure
-    # The next poll begins with them.
+    # The next poll begins with those that were not read.
     first = set(unread)
     watch.left.sort(key=lambda instance_id: instance_id not in first)
     if once and failure.retry_after:

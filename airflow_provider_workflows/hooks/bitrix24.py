@@ -175,7 +175,7 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         kept = cls._tokens_of(settings)
         if kept is None or not isinstance(used, Portal):
             return super()._with_credential(settings, used, refusal)
-        # Unless its hour is over, a new one is no help, but perhaps a person has authorised the connection again.
+        # Before it expires a new one is of no use, unless a person has authorised the connection again.
         tokens = kept.renewed(used.secret) if isinstance(refusal, TokenExpiredError) else kept.stored()[0]
         return replace(settings, account=replace(settings.account, secret=tokens.access_token))
 

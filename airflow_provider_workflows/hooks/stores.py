@@ -32,7 +32,7 @@ class _RedisExtra(_Extra):
 
 
 class _SqlExtra(_Extra):
-    #: A password that Airflow would ask AWS for, each quarter of an hour anew.
+    #: Not supported: Airflow would fetch a password from AWS every quarter of an hour.
     iam: Literal[False] | None = None
 
 

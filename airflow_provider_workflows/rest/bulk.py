@@ -152,7 +152,7 @@ class _Work(Generic[K]):
     def sort(self, items: Sequence[K], outcome: Any, done: Callable[[K, Any], None]) -> None:
         """Sort the outcomes of a request.
 
-        :raises ApiError: one that says nothing about any of the items, and ends the work.
+        :raises ApiError: an error that is not about any of the items, and ends the work.
         """
         self.failed |= isinstance(outcome, ApiError)
         # A batch that was rejected as a whole: that is nothing about any of its calls.

@@ -13,7 +13,7 @@ from airflow_provider_workflows.rest.redaction import escape_controls
 
 #: Ids that a report shows of those that were ended, or had ended before.
 SHOWN_IDS = 1000
-#: Ids that it shows of those that failed for one reason, how many reasons, and how much of each.
+#: Ids shown for each reason, number of reasons, and characters of each reason.
 SHOWN_FAILED_IDS = 100
 SHOWN_REASONS = 10
 SHOWN_REASON_LENGTH = 500
@@ -125,7 +125,7 @@ class EndReport:
         self._lost.update(lost)
 
     def is_to_end_again(self, id: str, error: ApiError) -> bool:
-        """Return whether a further call is to end one that still runs; if none is, note that it could not be ended."""
+        """Return whether to send another call for one that still runs; if not, note that it could not be ended."""
         again = isinstance(error, UnknownOutcomeError) and self._lost[id] < ATTEMPTS
         if not again:
             self.fail(id, error)

@@ -227,7 +227,7 @@ class StartOnce:
         except ApiError as error:
             text = f"{reason} It could not be looked for: {error.call}: {error.what}"
             raise StartUnclearError(self.request.name, text=text, advice="A retry looks for it first.") from None
-        # What was seen and has ended since was perhaps the start all the same.
+        # What was seen earlier and has ended since may still have been the start.
         seen = {id: Candidate(id, f"{about}, no longer listed") for id, about in (note.candidates or {}).items()}
         candidates = [one for one in (seen | found).values() if not one.failed]
         if not candidates:

@@ -33,7 +33,7 @@ def is_final(value: Any) -> bool:
 
 
 def final_part(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the values that are final."""
+    """Return the values that are final."""
     return {name: value for name, value in values.items() if is_final(value)}
 
 

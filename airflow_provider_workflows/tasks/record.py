@@ -15,7 +15,7 @@ from airflow_provider_workflows.rest.ending import EndReport
 
 log = logging.getLogger(__name__)
 
-#: Protocols of paths to which lines can be added; an object is written anew as a whole.
+#: Protocols of paths to which lines can be appended; elsewhere the whole object is written again.
 LOCAL = {"", "file", "local"}
 
 

@@ -31,7 +31,7 @@ class Reporting:
 
     :param report: filled while the work goes on.
     :param record_path: where the record is kept; ``None``: there is none.
-    :param more: returns what the task tells besides the report.
+    :param more: returns what else belongs into the task's result.
     """
 
     def __init__(
@@ -132,8 +132,8 @@ class EndingTask(ProviderTask):
         record and what a retry has to know are kept in any case.
 
         :param report: filled while the work goes on.
-        :param ids: what is to be ended, as far as that is known before; what is not settled in the end has failed.
-        :param more: returns what the task tells besides.
+        :param ids: what is to be ended, if that is known before; those of unknown outcome count as failed.
+        :param more: returns what else belongs into the task's result.
         """
         self._client = self.hook.get_conn()
         if self._killed:
@@ -176,7 +176,7 @@ def _place(context: Context) -> dict[str, Any]:
 def finish(context: Context, report: EndReport, more: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the report as the task's result.
 
-    :param more: what the task tells besides.
+    :param more: what else belongs into the task's result.
     :raises NotAllEndedError: if any failed, after the report was pushed to XCom.
     :raises ApiError: the same, if one error stopped it all before anything was done.
     """

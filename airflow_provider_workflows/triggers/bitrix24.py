@@ -131,7 +131,7 @@ class WorkflowsAppearedTrigger(SerializableTrigger, BaseEventTrigger):
     """Starts Dags when running workflows appear that match: for Airflow 3's ``AssetWatcher``.
 
     Fires ``{"workflow_ids": [ids of up to 1,000, the oldest first]}`` once for each appearance: a workflow that goes
-    on matching is not reported again, one that matched no more for a while is. From Airflow 3.3 on the asset's state
+    on matching is not reported again, one that stopped matching for a while is. From Airflow 3.3 on the asset's state
     store keeps what was reported, so that a restart of the triggerer reports nothing twice. An error is logged, and
     polling goes on.
 

@@ -31,7 +31,7 @@ REFUSED_SECONDS = 300.0
 #: Seconds between two polls with a credential that is refused.
 REFUSED_PAUSE = 60.0
 
-#: Seconds over which those that poll at the same moment are spread; less than coalesced reads wait for others.
+#: Seconds over which simultaneous polls are spread; shorter than coalesced reads wait for each other.
 JITTER = 0.5
 
 #: Seconds after which Airflow's scheduler has heard that the worker let a deferred task go. A task that goes on before

@@ -96,7 +96,7 @@ def portal(conn_id: str) -> dict[str, Any]:
     try:
         settings = read()
         base_url, store = settings.account.base_url, hook.record_store(settings)
-        # An application's tokens are each connection's own, perhaps of people who see something else.
+        # Each connection to an application has its own tokens, perhaps of a person who sees something else.
         name = f"bitrix24 {base_url} {conn_id} {settings.account.credential_id}"
         shown = _once_a_minute(store, name, overview)
         pace = read_pace(store, budget_name(base_url), settings.limits)

@@ -12,7 +12,7 @@ from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 #: A request that was slow to arrive makes those after it come closer together, as the portal sees it.
 MARGIN = 0.25
-#: Requests of one burst by which those of several hosts may come closer together: their first ones take longest.
+#: Requests of a burst to leave out for several hosts, whose first requests arrive late and so closer together.
 SLACK = 2.0
 #: Seconds from one slowing down to the next: requests that were on their way are refused all the same.
 SLOWING = 5.0

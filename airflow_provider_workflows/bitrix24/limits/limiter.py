@@ -22,7 +22,7 @@ from airflow_provider_workflows.rest.protocol import RateLimiter
 
 T = TypeVar("T")
 
-#: Seconds that are not worth waiting for, and after which a wait is computed anew: the rate may have changed.
+#: Seconds too short to wait for, and seconds after which a wait is computed again, as the rate may have changed.
 NEGLIGIBLE, RECHECK = 0.01, 10.0
 
 
@@ -31,7 +31,7 @@ class _Place:
     """A call's place in the queue.
 
     :param number: its number in the bucket.
-    :param shared: whether that is the one that is shared.
+    :param shared: whether that is the shared bucket.
     :param under_way_until: until when it counts as under way, if nothing more is heard of it.
     :param wait: seconds until it may be sent.
     :param held: seconds until its methods may run; nothing is sent before.

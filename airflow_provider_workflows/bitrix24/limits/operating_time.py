@@ -154,7 +154,7 @@ class OperatingTime:
         if not last["operating"]:
             usage.minutes.clear()  # A portal that blocks for a fixed time starts again from nothing.
         elif new > 0 and not usage.minutes:
-            # What others used before goes at the portal's next reset, as far as can be known.
+            # What others have used is forgotten at the portal's next reset, for all that is known.
             usage.minutes[reset_at] = new
         elif new > 0:
             for time in known:

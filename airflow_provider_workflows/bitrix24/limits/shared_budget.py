@@ -59,15 +59,15 @@ class SharedBudget:
     def change(self, step: Callable[[Budget, float, bool], T]) -> T:
         """Change the shared budget or, while the store is not available, the host's or this object's own.
 
-        :param step: changes a budget, and is told the time and whether it is the one that is shared; it may be called
+        :param step: changes a budget, given the time and whether it is the shared one; it may be called
             several times, with another one.
         :returns: what the step returns.
         """
         was_shared = self._shared
 
         def common(content: bytes | None, now: float) -> tuple[tuple[T, bytes, float], bytes]:
-            # One that was there before has only been lost, and one that comes back knows nothing of what was sent
-            # meanwhile: the portal's bucket is not empty for that.
+            # A record that was lost, or a store that comes back, knows nothing of what was sent meanwhile: the
+            # # portal's bucket is not empty.
             budget = Budget.read(content) or Budget(self._new_bucket(now, careful=self._seen is not None))
             if not was_shared and self._seen is not None:
                 budget.bucket = budget.bucket.filled(now, self._limits)

@@ -70,7 +70,7 @@ def usable_tokens(chain: Chain, refused: str | None = None) -> Plan[Tokens]:
     """Return tokens that can be used: those that are stored, or if these have expired or are refused, new ones.
 
     :param refused: the access token that the portal has refused.
-    :returns: the tokens that are stored then, another worker's perhaps.
+    :returns: the tokens that are stored then, perhaps by another worker.
     :raises AuthorizeAgainError: if only a person can go on.
     :raises AuthenticationError: if the token server does not accept the application.
     :raises NotProcessedError: if the token server or the store is not available now.

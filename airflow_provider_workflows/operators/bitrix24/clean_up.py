@@ -311,7 +311,7 @@ class CleanUpWorkflowsOperator(_CleanUpOperator, FilteringTask):
             )
 
     def _selector(self, work: CleanUp) -> Selector:
-        # After a pause, none is stuck but those that were when the task began.
+        # After a pause, stuck_for still counts from the task's beginning.
         now = None if work.began is None else datetime.fromtimestamp(work.began, UTC)
         return matching(self._wanted(now), recorded=self.record_path is not None)
 
