@@ -11,7 +11,7 @@ from airflow_provider_workflows.bitrix24.calls import Reply
 from airflow_provider_workflows.bitrix24.errors import FlowNotReachedError
 from airflow_provider_workflows.bitrix24.flow_changes import FlowChanges, differences, merge, unmet
 from airflow_provider_workflows.bitrix24.models import Flow
-from airflow_provider_workflows.rest.errors import ApiError, NotProcessedError, UnknownOutcomeError
+from airflow_provider_workflows.rest.errors import NotProcessedError, UnknownOutcomeError
 from airflow_provider_workflows.rest.plans import Count, Pause, Plan, RetryState, read_as, send
 
 #: After a lost reply the portal may still be working on the call; it cuts every request after 60 s.
@@ -38,14 +38,18 @@ class FlowTransition:
     after: Flow
 
 
-def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
+def switch_flow(flow_id: int, active: bool, *, again: bool = False) -> Plan[FlowTransition]:
     """Bring a flow into the wanted state with a call that only toggles.
 
     :param flow_id: its id.
     :param active: the wanted state.
+    :param again: whether an earlier try may have toggled it just now. The portal may still be working on that: if the
+        flow is not as wanted, it is read for a minute before it is toggled.
     :raises FlowNotReachedError: if it is not there after five toggles: something else toggles it too.
     """
     before = flow = yield from read_flow(flow_id)
+    if again and flow.active != active:
+        flow = yield from _settled_flow(flow_id, "an earlier try may have done it", lambda seen: seen.active == active)
     toggles, retries = 0, RetryState()
     while flow.active != active:
         if toggles == FLOW_TRIES:
@@ -60,7 +64,8 @@ def switch_flow(flow_id: int, active: bool) -> Plan[FlowTransition]:
             flow = yield from read_flow(flow_id)
             continue
         except UnknownOutcomeError as error:
-            flow = yield from _settled_flow(flow_id, error, lambda seen: seen.active == active)
+            flow = yield from _settled_flow(flow_id, error.message, lambda seen: seen.active == active)
+            yield Count("settled")
         else:
             flow = yield from read_flow(flow_id)
             retries = RetryState()
@@ -90,7 +95,8 @@ def change_flow(flow_id: int, changes: FlowChanges) -> Plan[FlowTransition]:
             reply: Reply = yield from send(call)
             flow = read_as(Flow, reply.result, call.method)
         except UnknownOutcomeError as error:
-            flow = yield from _settled_flow(flow_id, error, lambda seen: not unmet(seen, changes))
+            flow = yield from _settled_flow(flow_id, error.message, lambda seen: not unmet(seen, changes))
+            yield Count("settled")
         else:
             ignored = [name for name in unmet(flow, changes) if name not in differences(before, flow)]
             if not ignored:
@@ -103,14 +109,13 @@ def change_flow(flow_id: int, changes: FlowChanges) -> Plan[FlowTransition]:
     )
 
 
-def _settled_flow(flow_id: int, lost: ApiError, reached: Callable[[Flow], bool]) -> Plan[Flow]:
-    """Read a flow until it is as wanted, or until the portal cannot be working on the lost call any more."""
+def _settled_flow(flow_id: int, why: str, reached: Callable[[Flow], bool]) -> Plan[Flow]:
+    """Read a flow until it is as wanted, or until the portal cannot be working on an earlier call any more."""
     for delay in SETTLING_DELAYS:
         if delay:
-            reason = f"reading flow {flow_id} to find out whether the call was done: {lost.message}"
+            reason = f"reading flow {flow_id} to find out whether the call was done: {why}"
             yield Pause(delay, reason, "settling")
         flow = yield from read_flow(flow_id)
         if reached(flow):
             break
-    yield Count("settled")
     return flow

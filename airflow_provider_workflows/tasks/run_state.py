@@ -55,14 +55,18 @@ class RunState:
             self._store.delete(key)
 
 
+def is_retry(context: Context, task: BaseOperator) -> bool:
+    """Return whether there was an earlier try in this run of the task: since it was cleared, if it was."""
+    ti: Any = context["ti"]
+    return bool(ti.try_number > ti.max_tries - task.retries + 1)
+
+
 class ExternalIdStore:
     """Keeps the note of a start, by which a retry reconnects to it."""
 
     def __init__(self, context: Context, task: BaseOperator) -> None:
         self._state = RunState(context)
-        ti: Any = context["ti"]
-        is_retry = ti.try_number > ti.max_tries - task.retries + 1
-        began = context["dag_run"].start_date if is_retry and not self._state.kept else None
+        began = context["dag_run"].start_date if is_retry(context, task) and not self._state.kept else None
         #: Without a store, the earlier tries of this run of the task may have started something since then.
         self.unnoted_since: datetime | None = began - CLOCK_ERROR if began else None
 

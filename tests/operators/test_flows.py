@@ -161,6 +161,27 @@ class TestActivate:
         assert len(control.requests(method=ACTIVATE)) == 2
         assert len(control.journal("activate")) == 1
 
+    @pytest.mark.parametrize("late", [True, False])
+    def test_a_retry_does_not_toggle_back_what_a_try_that_died_has_asked_for_a_moment_ago(
+        self, control: Control, flow: int, context: Any, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch, late: bool
+    ) -> None:
+        nap = clock.sleep
+
+        def meanwhile(seconds: float, until: Any) -> None:
+            nap(seconds)
+            if late and sum(clock.naps) >= 50 and not state(control)["active"]:
+                Bitrix24Hook().run(switch_flow(517, True))
+
+        monkeypatch.setattr(clock, "sleep", meanwhile)
+        context["ti"].try_number = 2
+        operator = FlowActivateOperator(task_id="switch", flow_id=517, retries=1)
+        assert operator.execute(context) == {"flow_id": 517, "before": False, "after": True}
+        assert (state(control)["active"], len(control.journal("activate"))) == (True, 1)
+        assert 50 <= sum(clock.naps) <= 61
+        # What is as wanted is not waited for.
+        assert operator.execute(context)["before"] is True
+        assert sum(clock.naps) <= 61
+
     def test_if_the_portal_never_does_it_it_gives_up_and_tells_the_state(
         self, control: Control, flow: int, context: Any
     ) -> None:

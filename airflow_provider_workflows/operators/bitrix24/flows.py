@@ -13,6 +13,7 @@ from airflow_provider_workflows.rest.plans import Plan
 from airflow_provider_workflows.tasks.arguments import as_bool, as_positive_int, check_final, final_part, is_final
 from airflow_provider_workflows.tasks.base import TaskArguments
 from airflow_provider_workflows.tasks.bitrix24 import Bitrix24Task
+from airflow_provider_workflows.tasks.run_state import is_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -81,7 +82,8 @@ class FlowActivateOperator(_FlowOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Bring the flow into the wanted state and return the state before and after."""
-        transition = self._run(context, switch_flow(self._id, as_bool(self.active, "active")))
+        plan = switch_flow(self._id, as_bool(self.active, "active"), again=is_retry(context, self))
+        transition = self._run(context, plan)
         words = {True: "on", False: "off"}
         self.log.info(
             "Flow %d %r was %s and is %s",
