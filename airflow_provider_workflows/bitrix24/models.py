@@ -47,8 +47,6 @@ list_of(WorkflowFields)
 class Workflow:
     """A running workflow. Fields not selected are ``None``; dates are read when they are asked for.
 
-    :meth:`get` has any field, also those that have no attribute here.
-
     :param fields: its row.
     """
 
@@ -61,6 +59,26 @@ class Workflow:
     def id(self) -> str:
         """Its id, e.g. ``66e412fdc9bd44.36306599``."""
         return self.fields["ID"]
+
+    @property
+    def modified(self) -> datetime | str | None:
+        """Last modification."""
+        return date_or_text(self.fields.get("MODIFIED"))
+
+    @property
+    def owned_until(self) -> datetime | str | None:
+        """End of the lock; a workflow is stuck when this is minutes ago."""
+        return date_or_text(self.fields.get("OWNED_UNTIL"))
+
+    @property
+    def module_id(self) -> str | None:
+        """Module of the document, e.g. ``crm``."""
+        return self.fields.get("MODULE_ID")
+
+    @property
+    def entity(self) -> str | None:
+        """Class of the document."""
+        return self.fields.get("ENTITY")
 
     @property
     def document_id(self) -> str | None:

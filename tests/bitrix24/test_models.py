@@ -36,7 +36,7 @@ class TestWorkflow:
         workflow = workflow_of(ROW)
         assert (workflow.template_id, workflow.started_by) == (1, 0)
         assert workflow.started == datetime(2024, 9, 13, 10, 25, 1, tzinfo=UTC)
-        assert workflow.get("OWNED_UNTIL") is None
+        assert workflow.owned_until is None
 
     def test_its_row_is_json_under_the_portals_names(self) -> None:
         row = workflow_of(ROW).row()
@@ -53,7 +53,7 @@ class TestWorkflow:
 
     @pytest.mark.parametrize("field", ["STARTED", "OWNED_UNTIL", "TEMPLATE_ID", "STARTED_BY"])
     def test_an_empty_text_is_no_value(self, field: str) -> None:
-        assert workflow_of(ROW | {field: ""}).get(field) is None
+        assert getattr(workflow_of(ROW | {field: ""}), field.lower()) is None
 
     def test_fields_that_are_new_are_kept(self) -> None:
         assert workflow_of(ROW | {"PRIORITY": "high"}).row()["PRIORITY"] == "high"

@@ -67,7 +67,7 @@ class SharedBudget:
 
         def common(content: bytes | None, now: float) -> tuple[tuple[T, bytes, float], bytes]:
             # A record that was lost, or a store that comes back, knows nothing of what was sent meanwhile: the
-            # # portal's bucket is not empty.
+            # portal's bucket is not empty.
             budget = Budget.read(content) or Budget(self._new_bucket(now, careful=self._seen is not None))
             if not was_shared and self._seen is not None:
                 budget.bucket = budget.bucket.filled(now, self._limits)
