@@ -54,7 +54,7 @@ class Reply:
     :param next: the offset of the next page; ``None`` on the last one.
     :param time: the numbers of the envelope's ``time`` part: ``start`` and ``finish`` as the portal's Unix times,
         ``duration`` and ``operating`` in seconds.
-    :param at: when the portal began with it, by the portal's clock; ``None`` if it does not tell.
+    :param at: when the portal began with it, by the portal's clock; ``None`` if it does not say.
     """
 
     result: Any
@@ -147,7 +147,7 @@ def get_flow(flow_id: int) -> Call:
 
 
 def activate_flow(flow_id: int) -> Call:
-    """``tasks.flow.Flow.activate``: *toggle* a flow; the answer does not tell the new state."""
+    """``tasks.flow.Flow.activate``: *toggle* a flow; the answer does not have the new state."""
     return Call("tasks.flow.Flow.activate", {"flowId": flow_id})
 
 

@@ -188,8 +188,8 @@ class CleanUp:
     def is_new(self, workflow_id: str, summary: WorkflowSummary, known: Collection[str]) -> bool:
         """Return whether a workflow was started later than the task.
 
-        :param known: what was listed before. That decides where the portal does not tell the start in ISO 8601, and
-            for those that were started in the same second as the task, as the portal tells no more than that.
+        :param known: what was listed before. That decides where the portal does not send the start as ISO 8601, and
+            for those that were started in the same second as the task, as the portal sends whole seconds.
         """
         started, began = summary.started_at, self.began or 0.0
         if started is None or int(started.timestamp()) == int(began):

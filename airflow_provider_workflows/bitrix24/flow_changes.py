@@ -126,7 +126,7 @@ def merge(flow: Flow, changes: FlowChanges) -> dict[str, Any] | None:
     missing = [name for name in WRITABLE_FIELDS if name not in merged]
     if missing:
         raise FlowChangesError(
-            f"the portal does not tell {', '.join(missing)} of flow {flow.id}; an update would reset them, "
+            f"the portal does not return {', '.join(missing)} of flow {flow.id}; an update would reset them, "
             "so give them in changes too"
         )
     _check_distribution(merged, changes)

@@ -24,7 +24,7 @@ from airflow_provider_workflows.rest.plans import Now, Plan, read_list, send
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a read by id is expected to take, until one tells.
+#: Seconds that a read by id is expected to take, before one was measured.
 QUICK = 0.0
 #: This order never changes, and what is started comes last.
 OLDEST_FIRST = {"STARTED": "asc", "ID": "asc"}

@@ -121,6 +121,6 @@ def _total(batch: Reply, key: str) -> int:
 
 
 def _names(outcome: Reply | ApiError) -> dict[int, str]:
-    """Return the names of templates; none if the portal does not tell them."""
+    """Return the names of templates; none if the portal does not return them."""
     rows = outcome.result if isinstance(outcome, Reply) and isinstance(outcome.result, list) else []
     return {int(row["ID"]): escape_controls(str(row.get("NAME") or "")) for row in rows if str(row.get("ID")).isdigit()}

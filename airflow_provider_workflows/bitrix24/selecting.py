@@ -41,7 +41,7 @@ class WorkflowSummary:
 
     @property
     def started_at(self) -> datetime | None:
-        """Its start; ``None`` if the portal does not tell it with its time zone."""
+        """Its start; ``None`` if the portal does not send it with a time zone."""
         try:
             moment = datetime.fromisoformat(self.started or "")
         except ValueError:

@@ -124,7 +124,7 @@ class StartRequest:
         return [one for one in running.values() if one.id not in before]
 
     def reconnect(self, id: str) -> Plan[bool]:
-        """Go on with a workflow that was started, also if it has ended: the portal does not tell how."""
+        """Go on with a workflow that was started, also if it has ended: the portal does not say how."""
         target = self.same_target()
         running = yield from read_workflows(check_workflow_ids([id]), target.matches)
         if not all(running.values()):

@@ -13,7 +13,7 @@ class Call:
     """One call of an endpoint.
 
     :param name: what it is called in logs and errors.
-    :param path: path below the account's host; empty where the account tells at which path an instance is read.
+    :param path: path below the account's host; empty where the account holds the path.
     :param repeatable: whether doing it twice has the same effect and result as once.
     :param instance_id: the instance that is read.
     :param gives_list: whether the reply is a JSON list, and not an object.
@@ -62,7 +62,7 @@ def cancel_instance(instance_id: str) -> Call:
 
 
 def get_instance(instance_id: str) -> Call:
-    """Read a workflow instance. Undocumented by Domo, so the account tells at which path."""
+    """Read a workflow instance. Undocumented by Domo, so the account holds the path."""
     return Call(f"read instance {instance_id}", "GET", "", repeatable=True, instance_id=instance_id)
 
 

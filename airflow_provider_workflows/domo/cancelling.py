@@ -47,7 +47,7 @@ def check_instance_ids(instance_ids: Iterable[str]) -> list[str]:
 
 
 def describe_instances(instance_ids: Iterable[str]) -> Plan[list[dict[str, Any]]]:
-    """Return what is kept of instances that are to be cancelled, as JSON: their ids, and what a read tells of them."""
+    """Return what is kept of instances that are to be cancelled, as JSON: their ids, and what is read of them."""
     ids = list(instance_ids)
     watch = Watch(ids.copy())
     yield from poll_instances(watch)

@@ -141,7 +141,7 @@ def read_instances(model_id: str, offset: int = 0) -> Plan[list[Instance]]:
 def read_new_instances(model_id: str, is_old: Callable[[Instance], bool]) -> Plan[list[Instance]]:
     """Read a model's instances until old ones come.
 
-    :param is_old: tells whether an instance is old.
+    :param is_old: returns whether an instance is old.
     :raises UnreadableReplyError: if there are more than 1,000 new ones.
     """
     new: dict[str, Instance] = {}

@@ -65,7 +65,7 @@ def _host(account: Account) -> str:
 class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     """Calls an account with the credentials of an Airflow connection.
 
-    A vendor's hook says how its connection is read, how its clients are made, and what *Test* tells.
+    A vendor's hook says how its connection is read, how its clients are made, and what *Test* checks.
     """
 
     conn_name_attr: ClassVar[str]

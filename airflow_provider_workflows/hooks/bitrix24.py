@@ -71,7 +71,7 @@ class PortalSettings:
 
     @property
     def credential_id(self) -> str:
-        """What tells the credential from others: an application stays the same, though its tokens change each hour."""
+        """An id of the credential: an application stays the same, though its tokens change each hour."""
         return self.application.client_id if self.application else self.account.credential_id
 
 

@@ -15,7 +15,7 @@ class InstanceLink(PushedLink):
 
     @staticmethod
     def url(base_url: str, instance: Instance | None = None) -> str:
-        """Return the address of the page of an instance; of all workflows, if Domo did not tell its model."""
+        """Return the address of the page of an instance; of all workflows, if Domo did not return its model."""
         if instance is None or not (instance.model_id and instance.model_version):
             return f"{base_url}/workflows"
         path = "/".join(quote(part, safe="") for part in (instance.model_id, instance.model_version, instance.id))

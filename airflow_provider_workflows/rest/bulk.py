@@ -40,7 +40,7 @@ class Batching:
         """Return how many of the calls left the next request carries.
 
         :param left: how many are left.
-        :param trial: whether it is the one more that was not under way before: a soon answer tells whether that helps.
+        :param trial: whether it is the one more that was not under way before: an early answer shows if that helps.
         :param places: how many further requests may be under way.
         """
         return 1

@@ -41,7 +41,7 @@ FAULTS = 5
 
 
 class Sendable(Protocol):
-    """What every vendor's call tells a plan."""
+    """What a plan knows of every vendor's call."""
 
     @property
     def repeatable(self) -> bool:

@@ -64,7 +64,7 @@ def redirected_to(headers: Mapping[str, str]) -> str:
 
 
 def sent_at(headers: Mapping[str, str]) -> datetime | None:
-    """Return when a reply was sent, by the server's clock; ``None`` if it does not tell."""
+    """Return when a reply was sent, by the server's clock; ``None`` if it does not say."""
     return _date(headers.get("Date", ""))
 
 

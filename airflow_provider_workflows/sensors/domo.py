@@ -92,7 +92,7 @@ class DomoWorkflowSensor(DomoTask, DeferrableSensor):
         return PokeReturnValue(is_done=True, xcom_value=self._judge(instance))
 
     def _show_list(self, context: Context) -> None:
-        """Push a link to the list, until the answer tells the model that the address of the instance's own page has."""
+        """Push a link to the list, until the answer has the model, which the address of the instance's own page has."""
         if not self._shown:
             self._show(context, InstanceLink(), InstanceLink.url(self.hook.get_conn().account.base_url))
 

@@ -63,7 +63,7 @@ class Reporting:
             self._record.about_to_end(rows)
 
     def push(self) -> None:
-        """Push the report, if it tells of anything. An error is logged."""
+        """Push the report, if there is anything in it. An error is logged."""
         if not self._report.requested:
             return
         try:
@@ -128,7 +128,7 @@ class EndingTask(ProviderTask):
     ) -> Iterator[Reporting]:
         """Report some work, however it ends.
 
-        If an error, a timeout or a kill ends the work, the report is logged, and pushed if it tells of anything; the
+        If an error, a timeout or a kill ends the work, the report is logged, and pushed if there is anything in it; the
         record and what a retry has to know are kept in any case.
 
         :param report: filled while the work goes on.

@@ -45,7 +45,7 @@ class Bitrix24Simulator(_System):
         """Put running workflows into the portal.
 
         :param count: how many.
-        :param fields: what ``bizproc.workflow.instances`` tells of each, e.g. ``TEMPLATE_ID``, ``STARTED`` (a
+        :param fields: what ``bizproc.workflow.instances`` returns of each, e.g. ``TEMPLATE_ID``, ``STARTED`` (a
             date or its ISO text), ``OWNED_UNTIL`` (the end of its lock: one that has ended makes it stuck); and
             ``ends_after``, seconds after which it finishes by itself.
         :returns: their ids.
@@ -56,7 +56,7 @@ class Bitrix24Simulator(_System):
         """Put a template into the portal, so that workflows can be started with it.
 
         :param id: its id.
-        :param fields: what ``bizproc.workflow.template.list`` tells of it; it suits any document without ``ENTITY``.
+        :param fields: what ``bizproc.workflow.template.list`` returns of it; it suits any document without ``ENTITY``.
         """
         self.control.add_templates([{"ID": id, **fields}])
 
@@ -126,7 +126,7 @@ class DomoSimulator(_System):
 
         :param count: how many.
         :param status: their status, ``None`` for not started yet.
-        :param fields: what the API tells of each, and ``finishes_after``, seconds after which they complete, or are in
+        :param fields: what the API has of each, and ``finishes_after``, seconds after which they complete, or are in
             ``final_status``.
         :returns: their ids.
         """

@@ -177,7 +177,9 @@ class TestWhatIsRefused:
 
     def test_a_flow_of_which_the_portal_does_not_tell_all(self) -> None:
         part = {name: value for name, value in WHOLE.items() if name not in {"taskCreators", "groupId"}}
-        with pytest.raises(FlowChangesError, match="does not tell groupId, taskCreators of flow 517; an update would"):
+        with pytest.raises(
+            FlowChangesError, match="does not return groupId, taskCreators of flow 517; an update would"
+        ):
             merge(Flow.model_validate(part), parse_changes({"name": "New"}))
         given = parse_changes({"name": "New", "groupId": 8, "taskCreators": [["user", 1]]})
         sent = merge(Flow.model_validate(part), given)

@@ -35,7 +35,7 @@ class BatchSize:
         """Learn from a batch that was answered.
 
         :param commands: how many it carried.
-        :param seconds: how long the portal worked on it; ``None`` if it did not tell.
+        :param seconds: how long the portal worked on it; ``None`` if it did not say.
         """
         grown = min(self.largest, self.now * 2)
         self.each = each = (seconds or 0.0) / max(1, commands)

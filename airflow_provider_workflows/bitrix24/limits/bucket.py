@@ -56,7 +56,7 @@ class Limits:
 class Bucket:
     """What is known of a portal's leaky bucket.
 
-    Other applications use it too, and a refusal tells that it is full. From one refusal to the next it lets through
+    Other applications use it too, and a refusal shows that it is full. From one refusal to the next it lets through
     just what drains, so that is measured. After that the rate goes on as TCP's does (CUBIC, RFC 9438): at first a
     little lower, for long as measured, then more and more, up to the portal's.
 
@@ -119,7 +119,7 @@ class Bucket:
         elapsed = now - bucket.slowed_at
         if elapsed < SLOWING:
             return bucket
-        # To a request or so; rather more, as only a refusal tells better.
+        # To a request or so; rather more, as only a refusal corrects it.
         drain, period = (passed - 0.5 - bucket.passed) / elapsed, min(2 * elapsed, LONGEST_PERIOD)
         if drain < bucket.drain / 2:
             # Perhaps the bucket was not full all the while, so that nothing was measured.

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
-#: How long the portal blocks a method where it does not tell.
+#: How long the portal blocks a method where it does not say.
 USUAL_BLOCK = 300.0
 #: The portal adds up what runs within a minute, and forgets it ten minutes after the first of it.
 MINUTE, WINDOW = 60.0, 600.0

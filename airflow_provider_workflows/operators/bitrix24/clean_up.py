@@ -72,7 +72,7 @@ class TotalStats:
         )
 
     def json(self, stats: Stats) -> dict[str, Any]:
-        """Return what the report tells of it."""
+        """Return what the report says of it."""
         return {
             "seconds": round(Bitrix24Hook.clock.time() - self.began, 1),
             "requests": self.requests + stats.requests,

@@ -30,8 +30,8 @@ class StartWorkflowOperator(Bitrix24Task, StartOperator):
 
     Safe to retry: a start whose reply was lost is not sent again. The task looks for running workflows of this template
     and document that are new; if there are any, it fails and names them, and so do its retries, as Bitrix24 does not
-    tell who started a workflow for what. A retry goes on with what an earlier try started: from Airflow 3.3 on it knows
-    by the task state store; before, it cannot know, and is unclear in the same way about what started since the Dag run
+    say who started a workflow for what. A retry goes on with what an earlier try started: from Airflow 3.3 on it knows
+    by the task state store; before, it cannot know, and fails in the same way if anything started since the Dag run
     did. A workflow that ended within moments is not found: Bitrix24 lists running ones only. When the task is cleared,
     it starts another one.
 
@@ -43,7 +43,7 @@ class StartWorkflowOperator(Bitrix24Task, StartOperator):
     :param document_id: module, document type and element, e.g. ``["crm", "CCrmDocumentLead", "LEAD_1"]``. (templated)
     :param parameters: the template's parameters, by name. Names that the portal's workflow runtime reads for itself
         (``PreGeneratedWorkflowId``, ``IgnoreSimultaneousProcessesLimit`` and the like) are refused. (templated)
-    :param wait_for_completion: wait until it runs no more. Bitrix24 does not tell how it ended.
+    :param wait_for_completion: wait until it runs no more. Bitrix24 does not say how it ended.
     :param poll_interval: seconds between two polls while waiting.
     :param wait_timeout: seconds to wait at most, a week by default.
     :param tolerance: seconds for which polls may fail one after the other, where trying again can help; an hour.

@@ -35,9 +35,9 @@ class DomoStartOperator(DomoTask, StartOperator):
     """Starts a workflow, once.
 
     Safe to retry: a start whose reply was lost is not sent again. The task looks for instances of the model that are
-    new; if there are any, it fails and names them, and so do its retries, as Domo does not tell who started an instance
+    new; if there are any, it fails and names them, and so do its retries, as Domo does not say who started an instance
     for what. A retry goes on with what an earlier try started, unless that was cancelled or failed: from Airflow 3.3 on
-    it knows by the task state store; before, it cannot know, and is unclear in the same way about what is new since the
+    it knows by the task state store; before, it cannot know, and fails in the same way if anything is new since the
     start of the Dag run. When the task is cleared, it starts another one.
 
     Returns the instance as Domo shows it, with ``id``, ``status``, ``modelId`` and ``modelVersion``, ready for
