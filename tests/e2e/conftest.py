@@ -73,16 +73,16 @@ def _on_the_way(commands: Path, home: Path) -> Iterator[tuple[Popen[bytes], Path
     (dag,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     simulator, way, *_ = re.findall(r"```shell\n(.*?)```", text, re.DOTALL)
     assert simulator == "python -m airflow_provider_workflows.simulator --demo\n"
-    ((file, folder),) = re.findall(r"save the Dag as `(.+?)` in `~/(.+?)`", text)
-    (home / folder).mkdir(parents=True)
-    (home / folder / file).write_text(dag)
+    (path,) = re.findall(r"save the Dag as `~/(.+?)`", text)
+    (home / path).parent.mkdir(parents=True)
+    (home / path).write_text(dag)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHONDONT"))}
-    path = f"{commands}:{os.environ['PATH']}"
+    commands_path = f"{commands}:{os.environ['PATH']}"
     with Simulator() as portal, (home / "log").open("wb") as log:
         seed(portal.control)
         process = Popen(
             ["/bin/bash", "-e", "-c", way.replace("8024", portal.host.rpartition(":")[2])],
-            env=environment | {"HOME": str(home), "PATH": path, "no_proxy": "127.0.0.1"},
+            env=environment | {"HOME": str(home), "PATH": commands_path, "no_proxy": "127.0.0.1"},
             stdout=log,
             stderr=STDOUT,
             start_new_session=True,
