@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from airflow_provider_workflows.domo.models import Instance
 from airflow_provider_workflows.links.pushed import PushedLink
+
+if TYPE_CHECKING:
+    from airflow_provider_workflows.domo.models import Instance
 
 
 class InstanceLink(PushedLink):

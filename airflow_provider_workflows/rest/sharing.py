@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import sync_to_async
-
 from airflow_provider_workflows.rest.aio import AsyncClient
 
 Settings = TypeVar("Settings", bound=Hashable)
@@ -90,6 +88,8 @@ class SharedClients(Generic[Settings, SomeClient]):
         return self._loops.setdefault(asyncio.get_running_loop(), {})
 
     def _entry(self, settings: Settings) -> _Entry[Settings, SomeClient]:
+        from asgiref.sync import sync_to_async  # only the triggerer needs it
+
         clients = self._clients()
         if settings not in clients:
             # Airflow masks secrets from the thread of sync_to_async only.
