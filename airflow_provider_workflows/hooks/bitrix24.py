@@ -203,16 +203,6 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
         store, name = record_store(settings.shared_store, clock), budget_name(portal.base_url)
         return PortalRateLimiter(limits, store, name, settings.credential_id, away=away, clock=clock)
 
-    def record_store(self, settings: PortalSettings) -> RecordStore:
-        """Return the store in which a connection's rate limit is kept; its ``str`` says where that is.
-
-        :param settings: what the connection says.
-        :raises ConnectionFieldError: if the store's connection cannot be used, with the field's name.
-        """
-        from airflow_provider_workflows.hooks.stores import record_store
-
-        return record_store(settings.shared_store, self.clock.time)
-
     def application_tokens(self) -> ApplicationTokens:
         """Return the tokens of this connection's local application.
 
@@ -231,8 +221,10 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
 
     def _check_here(self, settings: PortalSettings) -> list[Finding]:
         from airflow_provider_workflows.hooks.deployment import check_pace
+        from airflow_provider_workflows.hooks.stores import record_store
 
-        found = check_pace(self.record_store(settings), shared=settings.shared_store is not None)
+        store = record_store(settings.shared_store, self.clock.time)
+        found = check_pace(store, shared=settings.shared_store is not None)
         kept = self._tokens_of(settings)
         if kept is None:
             return found

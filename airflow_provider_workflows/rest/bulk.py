@@ -178,8 +178,4 @@ class _Work(Generic[K]):
         failures = [*self.refused.values(), *(unknown[item] for item in again)]
         self.queue.extendleft(reversed([*self.refused, *again]))
         self.refused = {}
-        return max(failures, key=_retry_after, default=None)
-
-
-def _retry_after(error: ApiError) -> float:
-    return error.retry_after or 0.0
+        return max(failures, key=lambda error: error.retry_after or 0.0, default=None)

@@ -29,6 +29,8 @@ from airflow_provider_workflows.domo.starting import read_instances
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook, PortalSettings
 from airflow_provider_workflows.hooks.domo import AccountSettings, DomoHook
+from airflow_provider_workflows.hooks.stores import record_store
+from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.records.store import RecordStore
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.protocol import HttpSettings
@@ -95,7 +97,7 @@ def portal(conn_id: str) -> dict[str, Any]:
 
     try:
         settings = read()
-        base_url, store = settings.account.base_url, hook.record_store(settings)
+        base_url, store = settings.account.base_url, record_store(settings.shared_store, hook.clock.time)
         # Each connection to an application has its own tokens, perhaps of a person who sees something else.
         name = f"bitrix24 {base_url} {conn_id} {settings.account.credential_id}"
         shown = _once_a_minute(store, name, overview)
@@ -160,7 +162,7 @@ def domo(conn_id: str, models: Mapping[str, Iterable[str]]) -> dict[str, Any]:
             with hook.client_of(settings, read) as client:
                 return {"models": [_statuses(client, one) for one in wanted]}
 
-        shown = _once_a_minute(_host_store(), f"domo {base_url} {conn_id}", statuses)
+        shown = _once_a_minute(host_store(AccountHook.clock.time), f"domo {base_url} {conn_id}", statuses)
     except (ProviderError, OSError, ValueError) as error:
         return {"conn_id": conn_id, "host": "", "error": _told(error)}
     return {"conn_id": conn_id, "host": urlsplit(base_url).netloc, "url": base_url, **shown}
@@ -169,12 +171,6 @@ def domo(conn_id: str, models: Mapping[str, Iterable[str]]) -> dict[str, Any]:
 def _statuses(client: DomoClient, model_id: str) -> dict[str, Any]:
     instances: list[Instance] = client.run(read_instances(model_id), longest_pause=PATIENCE, retry_timeout=0.0)
     return {"id": model_id, "statuses": Counter(one.status or "about to start" for one in instances)}
-
-
-def _host_store() -> RecordStore:
-    from airflow_provider_workflows.records.files import host_store
-
-    return host_store(AccountHook.clock.time)
 
 
 def _once_a_minute(store: RecordStore, name: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from airflow_provider_workflows.__main__ import main
 from airflow_provider_workflows.commands.doctor import check_connection
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.records.files import host_store
 from airflow_provider_workflows.rest.sync import Client
 from airflow_provider_workflows.simulator import Control, Simulator
 from tests.rest.loopback import closed_port
@@ -52,7 +53,7 @@ def warnings(conn_id: str, model_id: str | None = None) -> dict[str, str]:
 class TestBitrix24:
     def test_an_administrators_webhook_with_all_scopes_is_well(self, control: Control, simulator: Simulator) -> None:
         control.add_workflows([{}, {}, {}])
-        store = Bitrix24Hook().record_store(Bitrix24Hook.read_settings(BaseHook.get_connection("bitrix24_default")))
+        store = host_store()
         found = {one.check: (one.level, one.text) for one in check_connection("bitrix24_default")}
         assert found == {
             "address": ("ok", f"{simulator.url} answers"),

@@ -170,8 +170,8 @@ class TestOfAPortal:
         monkeypatch.setenv("AIRFLOW_CONN_OWN", json.dumps(fields))
         monkeypatch.setenv("AIRFLOW_CONN_ALL", json.dumps({**fields, "extra": {"shared_store": "shared"}}))
         settings = {id: Bitrix24Hook.read_settings(BaseHook.get_connection(id)) for id in ("all", "own")}
-        assert str(Bitrix24Hook("all").record_store(settings["all"])) == "Redis at redis.acme.com:6379"
-        assert "files of this host" in str(Bitrix24Hook("own").record_store(settings["own"]))
+        assert str(record_store(settings["all"].shared_store, now)) == "Redis at redis.acme.com:6379"
+        assert "files of this host" in str(record_store(settings["own"].shared_store, now))
 
     def test_requests_of_many_hosts_keep_some_distance_from_the_limit(
         self, connection: Any, monkeypatch: pytest.MonkeyPatch

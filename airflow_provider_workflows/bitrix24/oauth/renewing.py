@@ -60,7 +60,7 @@ def load_tokens(chain: Chain) -> Plan[tuple[Tokens, float]]:
 
     :raises AuthorizeAgainError: if there are none.
     """
-    tokens, now = yield _at_store(chain, partial(chain.store.change, _leave))
+    tokens, now = yield _at_store(chain, lambda: chain.store.change(lambda *_: None))
     if tokens is None:
         raise AuthorizeAgainError("oauth.token", text=f"no tokens are stored for {chain.application.conn_id!r}")
     return tokens, now
@@ -101,10 +101,6 @@ def usable_tokens(chain: Chain, refused: str | None = None) -> Plan[Tokens]:
         raise
     yield from _drop(chain, owner)
     return renewed if renewed is tokens else (yield from read_licence(chain, renewed))
-
-
-def _leave(_tokens: Tokens | None, _now: float) -> None:
-    """Return a step that leaves the tokens as they are."""
 
 
 def _usable(tokens: Tokens, now: float, refused: str | None) -> bool:

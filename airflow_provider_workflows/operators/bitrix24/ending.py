@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 from airflow_provider_workflows.bitrix24 import calls
 from airflow_provider_workflows.bitrix24.calls import Call
 from airflow_provider_workflows.bitrix24.ending import RECORD_FIELDS, check_workflow_ids, end_workflows, record_row
-from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import check_workflows, read_workflows
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_workflows.links.bitrix24 import WorkflowLink
@@ -62,14 +61,11 @@ class _EndWorkflowsOperator(EndingTask, FilteringTask):
             if self.record_path:
                 rows = self.hook.run(read_workflows(ids, record_row, select=RECORD_FIELDS))
                 reporting.about_to_end(rows.get(workflow_id, {"id": workflow_id}) for workflow_id in ids)
-            self.log.info("Ending %d workflows of %s%s", len(ids), base_url, _only_if(wanted))
+            only_if = f", if they still match {wanted.params()}" if wanted.conditions else ""
+            self.log.info("Ending %d workflows of %s%s", len(ids), base_url, only_if)
             recheck = partial(check_workflows, wanted=wanted) if wanted.conditions else None
             self.hook.run(end_workflows(ids, self._end, report=report, recheck=recheck))
         return finish(context, report)
-
-
-def _only_if(wanted: WorkflowFilter) -> str:
-    return f", if they still match {wanted.params()}" if wanted.conditions else ""
 
 
 class TerminateWorkflowOperator(_EndWorkflowsOperator):
