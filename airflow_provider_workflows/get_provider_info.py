@@ -185,8 +185,4 @@ def field_behaviour(connection_type: str) -> dict[str, Any]:
     :param connection_type: ``bitrix24`` or ``domo``.
     """
     behaviour = _forms()[connection_type]["ui-field-behaviour"]
-    return {
-        "hidden_fields": behaviour["hidden-fields"],
-        "relabeling": behaviour["relabeling"],
-        "placeholders": behaviour["placeholders"],
-    }
+    return {name.replace("-", "_"): value for name, value in behaviour.items()}

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from airflow_provider_workflows.rest.clock import SYSTEM_CLOCK
 from airflow_provider_workflows.rest.plans import Pause, Progress
 
 log = logging.getLogger(__name__)
@@ -35,10 +34,10 @@ class Stats:
 class ProgressLog:
     """Logs the progress of one plan, a line every 15 s at most.
 
-    :param clock: seconds; for tests.
+    :param clock: returns seconds.
     """
 
-    def __init__(self, stats: Stats, clock: Callable[[], float] = SYSTEM_CLOCK.monotonic) -> None:
+    def __init__(self, stats: Stats, clock: Callable[[], float]) -> None:
         self._stats = stats
         self._clock = clock
         self._what = ""
@@ -65,10 +64,10 @@ class ProgressLog:
 class PauseLog:
     """Logs what holds one plan up, a line a minute at most, and each long pause.
 
-    :param clock: seconds; for tests.
+    :param clock: returns seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = SYSTEM_CLOCK.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._shown: float | None = None
 
