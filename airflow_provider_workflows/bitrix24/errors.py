@@ -80,7 +80,7 @@ class TokenCheckError(NotProcessedError):
 class ScopeError(AccessDeniedError):
     """The webhook or token lacks the scope of the method."""
 
-    advice = "Add the scope 'bizproc' (workflows), 'task' (flows) or 'im' (messages) to the webhook's permissions."
+    advice = "Add 'bizproc' (workflows), 'task' (flows), 'user' (employees) or 'im' (messages) to the webhook's scopes."
 
 
 class ConfirmationError(AccessDeniedError):

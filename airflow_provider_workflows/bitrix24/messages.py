@@ -50,7 +50,7 @@ def as_dialog_id(value: Any, argument: str) -> str:
 
 def _check(message: str) -> None:
     if not message.strip():
-        raise ArgumentError("message is empty (did a template give nothing?)")
+        raise ArgumentError("message is empty (did a template render nothing?)")
 
 
 def _deliver(call: Call) -> Plan[int]:

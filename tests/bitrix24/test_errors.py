@@ -38,7 +38,7 @@ DOCUMENTED: list[tuple[int, str, type[ApiError], type[ApiError], str]] = [
     (403, "ACCESS_DENIED", errors.NotAdministratorError, REJECTED, "not an administrator"),
     (403, "INVALID_CREDENTIALS", AccessDeniedError, REJECTED, ""),
     (404, "ERROR_MANIFEST_IS_NOT_AVAILABLE", RejectedError, REJECTED, ""),
-    (403, "insufficient_scope", errors.ScopeError, REJECTED, "scope 'bizproc'"),
+    (403, "insufficient_scope", errors.ScopeError, REJECTED, "Add 'bizproc'"),
     (401, "expired_token", errors.TokenExpiredError, REJECTED, "fresh access token"),
     (403, "user_access_error", AccessDeniedError, REJECTED, ""),
     (500, "PORTAL_DELETED", errors.PortalDeletedError, REJECTED, "still exists"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import partial
 from typing import Any
 
@@ -179,6 +180,9 @@ class TestOfAPortal:
         """The first ones of a burst take longest, so that the others come closer together."""
         connection("redis://redis.acme.com")
         fields = {"conn_type": "bitrix24", "host": "acme.bitrix24.com", "login": "1", "password": PASSWORD}
+        # Nothing drains meanwhile, however slow the machine is.
+        at = time.time()
+        monkeypatch.setattr("time.time", lambda: at)
         at_once = {}
         for extra in ({}, {"shared_store": "shared"}):
             monkeypatch.setattr("redis.Redis", partial(fake_redis, FakeServer()))
@@ -186,4 +190,4 @@ class TestOfAPortal:
             limiter: Any = Bitrix24Hook("one").get_conn()._driver._limiter
             waits = [next(limiter.acquire(calls.list_scopes()), 0.0) for _ in range(60)]
             at_once[len(extra)] = sum(wait == 0 for wait in waits)
-        assert 45 <= at_once[1] < at_once[0] <= 50
+        assert at_once == {0: 49, 1: 47}

@@ -113,7 +113,7 @@ class TestPortal:
         [
             ({"webhook_known": False}, "Check the credential"),
             ({"is_admin": False}, "not an administrator"),
-            ({"scopes": ["task"]}, "Add the scope 'bizproc'"),
+            ({"scopes": ["task"]}, "Add 'bizproc'"),
         ],
     )
     def test_an_error_says_what_to_do_and_is_not_repeated_within_the_minute(
