@@ -103,7 +103,6 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     def read_settings(cls, connection: Connection) -> Settings:
         """Return what a connection says.
 
-        :param connection: the Airflow connection.
         :raises ConnectionFieldError: with the field's name.
         """
 
@@ -138,10 +137,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         """
 
     def _check_here(self, settings: Settings) -> list[Finding]:  # noqa: ARG002 Bitrix24's.
-        """Check this machine, after the plan was run.
-
-        :param settings: what the connection says.
-        """
+        """Check this machine, after the plan was run."""
         return []
 
     @property
@@ -156,7 +152,6 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     def client_of(self, settings: Settings, read: Callable[[], Settings] | None = None) -> SomeClient:
         """Return a new client.
 
-        :param settings: what the connection says.
         :param read: reads the connection again when its credential is refused; default: as a task does.
         :raises ConnectionFieldError: if it cannot be used, with the field's name.
         """
@@ -181,10 +176,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
         return client.where if client else f"Connection {self._conn_id!r}"
 
     def named(self, host: str) -> str:
-        """Return how errors name an account: by the connection's id and the host.
-
-        :param host: the account's host.
-        """
+        """Return how errors name an account: by the connection's id and the host."""
         return f"Connection {self._conn_id!r} ({host})"
 
     @classmethod
@@ -218,9 +210,7 @@ class AccountHook(BaseHook, Generic[Settings, SomeClient, SomeAsyncClient]):
     def _with_credential(cls, settings: Settings, used: Account, refusal: AuthenticationError) -> Settings:  # noqa: ARG003
         """Return the settings with the credential that is valid now. May block.
 
-        :param settings: what the connection says.
         :param used: the account with the credential that is refused.
-        :param refusal: why.
         :raises ApiError: if there is none.
         """
         log.warning("The credential for %s was refused; the connection was read again", used.base_url)

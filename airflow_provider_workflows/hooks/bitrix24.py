@@ -99,7 +99,6 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def read_settings(cls, connection: Connection) -> PortalSettings:
         """Return what a connection says.
 
-        :param connection: the Airflow connection.
         :raises ConnectionFieldError: with the field's name.
         """
         from airflow_provider_workflows.hooks.extras import Bitrix24Extra
@@ -234,7 +233,6 @@ class Bitrix24Hook(AccountHook[PortalSettings, Bitrix24Client, AsyncBitrix24Clie
     def _check_tokens(self, kept: ApplicationTokens, *, several_hosts: bool) -> Finding:
         """Check where an application's tokens are; they were used just now.
 
-        :param kept: the tokens.
         :param several_hosts: whether there are hosts that do not share a store.
         """
         try:
@@ -260,9 +258,6 @@ def _mask(portal: Portal) -> None:
 def application_of(connection: Connection, extra: Bitrix24Extra, portal: Portal) -> Application | None:
     """Return the local application that a connection describes; ``None`` if it describes none.
 
-    :param connection: the Airflow connection.
-    :param extra: its ``extra``.
-    :param portal: its portal.
     :raises ConnectionFieldError: with the field's name.
     """
     given = {"client_id": extra.client_id, "client_secret": extra.client_secret}
@@ -285,8 +280,6 @@ def application_of(connection: Connection, extra: Bitrix24Extra, portal: Portal)
 def portal_of(connection: Connection, extra: Bitrix24Extra) -> Portal:
     """Return the portal that a connection describes; with no credential, if it is called as a local application.
 
-    :param connection: the Airflow connection.
-    :param extra: its ``extra``.
     :raises ConnectionFieldError: with the field's name.
     """
     access_token, is_application = extra.access_token, bool(extra.client_id or extra.client_secret or extra.token_url)
@@ -329,7 +322,6 @@ def _webhook_of(urls: Mapping[str, str], fields: Mapping[str, str], address: Add
     """Read the webhook URL that stands in a connection, and compare it with all else that the connection says.
 
     :param urls: the fields that hold a webhook URL.
-    :param fields: all fields.
     :param address: what the connection's schema and port say.
     :raises ValueError: with the name of the field that says something else.
     """

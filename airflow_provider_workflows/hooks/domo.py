@@ -59,7 +59,6 @@ class DomoHook(AccountHook[AccountSettings, DomoClient, AsyncDomoClient]):
     def read_settings(cls, connection: Connection) -> AccountSettings:
         """Return what a connection says.
 
-        :param connection: the Airflow connection.
         :raises ConnectionFieldError: with the field's name.
         """
         from airflow_provider_workflows.hooks.extras import DomoExtra

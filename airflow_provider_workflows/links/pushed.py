@@ -19,11 +19,7 @@ class PushedLink(BaseOperatorLink):
         return f"_link_{type(self).__name__}"
 
     def push(self, context: Context, url: str) -> None:
-        """Keep the address.
-
-        :param context: the task's context.
-        :param url: the address.
-        """
+        """Keep the address."""
         context["ti"].xcom_push(key=self.xcom_key, value=url)
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:

@@ -207,7 +207,6 @@ class WorkflowsAppearedTrigger(SerializableTrigger, BaseEventTrigger):
 def wanted_now(filters: Mapping[str, Any], stuck_for: float | None, interval: float) -> WorkflowFilter:
     """Return the filter of this poll. All that poll at an interval ask for the same moment, and so share one call.
 
-    :param filters: Bitrix24's FILTER object.
     :param stuck_for: only workflows whose lock ended so many seconds ago.
     :param interval: seconds between two polls.
     """

@@ -85,10 +85,7 @@ def validate_event(event: Any) -> Literal["success", "timeout"]:
 
 
 def unexpected_event(event: Any) -> WaitFailedError:
-    """Return the error for an event that no trigger of this package fires.
-
-    :param event: the event.
-    """
+    """Return the error for an event that no trigger of this package fires."""
     return WaitFailedError(f"The trigger's event is not from this provider: {repr(event)[:SHOWN]}")
 
 
