@@ -104,6 +104,8 @@ class RunningWorkflowsSensor(FilteringTask, DeferrableSensor):
         filters = {} if self.filters is None else self.filters
         if not isinstance(filters, Mapping) or not all(map(_is_plain, filters.values())):
             raise ArgumentError("start_from_trigger: filters must be a mapping of values or templates, not from XCom")
+        if not _is_plain(self.bitrix24_conn_id):
+            raise ArgumentError("start_from_trigger: bitrix24_conn_id must be a value or a template, not from XCom")
         trigger = self._trigger_for(
             {key: value.isoformat() if isinstance(value, date) else value for key, value in filters.items()}, None
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_4_PLUS
@@ -19,6 +20,9 @@ KEY = "external_id"
 #: How far the remote system's clock may be behind Airflow's.
 CLOCK_ERROR = timedelta(minutes=1)
 
+#: States of a task of which a try goes on, or will.
+AT_WORK = {"up_for_retry", "scheduled", "queued", "running", "deferred"}
+
 
 class RunState:
     """Values in Airflow's task state store, which Airflow has from 3.3 on; before, nothing is kept.
@@ -28,8 +32,9 @@ class RunState:
 
     def __init__(self, context: Context) -> None:
         self._store: Any = context.get("task_state_store")
+        self._ti: Any = context["ti"]
         # Airflow raises it when a task is cleared, and only then.
-        self._max_tries: int = context["ti"].max_tries if self.kept else 0
+        self._max_tries: int = self._ti.max_tries if self.kept else 0
 
     @property
     def kept(self) -> bool:
@@ -53,6 +58,23 @@ class RunState:
         """Forget a value."""
         if self.kept:
             self._store.delete(key)
+
+    def is_passed_on(self) -> bool:
+        """Return whether another try goes on by now: Airflow took this one for lost, though it was not."""
+        if not self.kept:
+            return False
+        from airflow.sdk.exceptions import AirflowRuntimeError
+
+        from airflow_provider_workflows.triggers.ending import state_of
+
+        try:
+            # There is none: it is only asked whether this try may still change anything.
+            self._store.delete("nothing")
+        except AirflowRuntimeError as error:
+            is_unknown = (error.error.detail or {}).get("status_code") == HTTPStatus.NOT_FOUND
+            # Airflow knows it no more either if it was cleared ("restarting"), or its Dag run deleted.
+            return is_unknown and state_of(self._ti) in AT_WORK
+        return False
 
 
 def is_retry(context: Context, task: BaseOperator) -> bool:
@@ -82,3 +104,7 @@ class ExternalIdStore:
     def forget(self) -> None:
         """Have the next try start anew."""
         self._state.delete(KEY)
+
+    def is_passed_on(self) -> bool:
+        """Return whether another try goes on with what was started: Airflow took this one for lost."""
+        return self._state.is_passed_on()

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 WEEK = 7 * 24 * 3600.0
 #: Seconds that a signal's handler waits for the end of what was started, before it lets the task go on to its own end.
 HANDLER_SECONDS = 1.0
+#: Seconds for which Airflow is asked whether another try has begun: it gives a killed task five in all.
+ASK_SECONDS = 2.0
+LEFT_TO_ANOTHER = "it is left running, as Airflow had taken this try for lost, and another one goes on with it"
 
 
 class StillRunningError(ProviderError):
@@ -46,6 +49,7 @@ class StartOperator(ProviderTask):
 
     _client: Any = None
     _start_once: StartOnce | None = None
+    _notes: ExternalIdStore | None = None
     _killed = False
     #: Whether the task is at work, so that it can still wait for what a signal's handler has begun.
     _works = False
@@ -143,8 +147,8 @@ class StartOperator(ProviderTask):
         self._client = self.hook.get_conn()
         if self._killed:
             self._client.stop(KILLED)
-        notes = ExternalIdStore(context, self)
-        return StartOnce(self._request, notes, self.hook.run, sole_starter=self.sole_starter)
+        self._notes = ExternalIdStore(context, self)
+        return StartOnce(self._request, self._notes, self.hook.run, sole_starter=self.sole_starter)
 
     def _wait(self, started: str) -> None:
         if not self.deferrable:
@@ -200,7 +204,18 @@ class StartOperator(ProviderTask):
         wait([self._ending], HANDLER_SECONDS if self._works else GRACE)
 
     def _end_killed(self, started: str) -> None:
-        log.warning("The task was killed. It had started %s; %s", started, self._end(started))
+        became = LEFT_TO_ANOTHER if self._is_passed_on() else self._end(started)
+        log.warning("The task was killed. It had started %s; %s", started, became)
+
+    def _is_passed_on(self) -> bool:
+        """Return whether another try goes on with what was started. If Airflow does not tell, it is taken for a no."""
+        if self._notes is None:
+            return False
+        try:
+            return in_thread(self._notes.is_passed_on).result(ASK_SECONDS)
+        except Exception as error:
+            log.warning("Airflow does not tell whether another try has begun: %s", type(error).__name__)
+            return False
 
     def _end(self, started: str) -> str:
         """Cancel what was started, and return what became of that."""

@@ -19,9 +19,11 @@ from airflow_provider_workflows.bitrix24.filters import WorkflowFilter
 from airflow_provider_workflows.bitrix24.listing import find_workflow_ids, running_workflows, watch_workflows
 from airflow_provider_workflows.hooks.base import AccountHook
 from airflow_provider_workflows.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_workflows.links.bitrix24 import WorkflowLink
 from airflow_provider_workflows.rest.errors import ProviderError
 from airflow_provider_workflows.rest.plans import TOLERANCE, PauseDueError
 from airflow_provider_workflows.rest.seconds import check_poll_interval
+from airflow_provider_workflows.triggers.ending import EndingTrigger
 from airflow_provider_workflows.triggers.polling import (
     PollTrigger,
     SerializableTrigger,
@@ -79,7 +81,7 @@ class RunningWorkflowsTrigger(PollTrigger):
         return None if seen.ids is None else {"workflow_ids": seen.ids}
 
 
-class WorkflowsEndedTrigger(PollTrigger):
+class WorkflowsEndedTrigger(EndingTrigger):
     """Waits until none of certain workflows runs any more.
 
     Every event carries ``workflow_ids``.
@@ -92,6 +94,8 @@ class WorkflowsEndedTrigger(PollTrigger):
     :param cancel_on_kill: terminate them when the deferred task is killed by a user (Airflow 3.3 and later).
     """
 
+    _link = WorkflowLink()
+
     def __init__(
         self,
         *,
@@ -102,11 +106,12 @@ class WorkflowsEndedTrigger(PollTrigger):
         tolerance: float = TOLERANCE,
         cancel_on_kill: bool = False,
     ) -> None:
-        super().__init__(poll_interval=poll_interval, deadline=deadline, tolerance=tolerance)
+        super().__init__(
+            poll_interval=poll_interval, deadline=deadline, tolerance=tolerance, cancel_on_kill=cancel_on_kill
+        )
         self.bitrix24_conn_id = bitrix24_conn_id
         self.workflow_ids = list(workflow_ids)
         self._left: Collection[str] = self.workflow_ids
-        self.cancel_on_kill = cancel_on_kill
 
     def _hook(self) -> Bitrix24Hook:
         return Bitrix24Hook(self.bitrix24_conn_id)
@@ -118,10 +123,12 @@ class WorkflowsEndedTrigger(PollTrigger):
         self._left = await client.run(running_workflows(self._left), longest_pause=0)
         return None if self._left else {}
 
-    async def on_kill(self) -> None:
+    @property
+    def _ids(self) -> Sequence[str]:
+        return self.workflow_ids
+
+    async def _end(self) -> None:
         """Terminate the workflows."""
-        if not self.cancel_on_kill:
-            return
         async with self._hook().shared_client() as client:
             report = await client.run(end_workflows(self.workflow_ids, terminate_workflow))
         log.info("The task was killed. Terminated: %s; failed: %s", report.ended, report.failed)

@@ -10,11 +10,13 @@ from airflow_provider_workflows.domo.aio import AsyncDomoClient
 from airflow_provider_workflows.domo.cancelling import cancel_instances
 from airflow_provider_workflows.domo.watching import Watch, poll_instances
 from airflow_provider_workflows.hooks.domo import DomoHook
+from airflow_provider_workflows.links.domo import InstanceLink
 from airflow_provider_workflows.rest.plans import TOLERANCE
-from airflow_provider_workflows.triggers.polling import PollTrigger, log
+from airflow_provider_workflows.triggers.ending import EndingTrigger
+from airflow_provider_workflows.triggers.polling import log
 
 
-class InstancesTrigger(PollTrigger):
+class InstancesTrigger(EndingTrigger):
     """Waits until workflow instances are in a terminal status, or cannot be read; the task then reads which it is.
 
     Every event carries ``instance_ids``, and ``checkpoint`` if there is one.
@@ -28,6 +30,8 @@ class InstancesTrigger(PollTrigger):
     :param checkpoint: what the task needs to go on, as JSON.
     """
 
+    _link = InstanceLink()
+
     def __init__(
         self,
         *,
@@ -39,10 +43,11 @@ class InstancesTrigger(PollTrigger):
         cancel_on_kill: bool = False,
         checkpoint: Any = None,
     ) -> None:
-        super().__init__(poll_interval=poll_interval, deadline=deadline, tolerance=tolerance)
+        super().__init__(
+            poll_interval=poll_interval, deadline=deadline, tolerance=tolerance, cancel_on_kill=cancel_on_kill
+        )
         self.domo_conn_id = domo_conn_id
         self.instance_ids = list(instance_ids)
-        self.cancel_on_kill = cancel_on_kill
         self.checkpoint = checkpoint
         self._watch = Watch(list(instance_ids))
         self._phase = random.uniform(0, poll_interval)  # noqa: S311
@@ -67,10 +72,12 @@ class InstancesTrigger(PollTrigger):
         # Polls are not shared, so those of many are spread over the whole interval.
         return self.poll_interval - (now - self._phase) % self.poll_interval
 
-    async def on_kill(self) -> None:
+    @property
+    def _ids(self) -> Sequence[str]:
+        return self.instance_ids
+
+    async def _end(self) -> None:
         """Cancel the instances."""
-        if not self.cancel_on_kill:
-            return
         async with self._hook().shared_client() as client:
             report = await client.run(cancel_instances(self.instance_ids))
         log.info("The task was killed. Cancelled: %s; failed: %s", report.ended, report.failed)

@@ -14,7 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, TaskDeferred, XCom
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_workflows.bitrix24.errors import DocumentLimitError, NotAdministratorError, WorkflowError
 from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundError
@@ -35,6 +36,7 @@ from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks import starting
 from airflow_provider_workflows.tasks.starting import StillRunningError
 from airflow_provider_workflows.testing.tasks import revive
+from airflow_provider_workflows.triggers import ending
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume, run_through
 from tests.operators.remote import TaskInstance, refused, render
@@ -904,6 +906,22 @@ class TestDeferred:
 
 
 class TestKill:
+    @pytest.fixture
+    def tell_state(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """Return what has Airflow tell a state of the task, or fail."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        def tell_state(state: Any, map_index: int = -1) -> None:
+            def states(**asked: Any) -> dict[str, dict[str, Any]]:
+                assert asked == {"dag_id": "dag", "map_index": map_index, "task_ids": ["task"], "run_ids": ["run"]}
+                if isinstance(state, Exception):
+                    raise state
+                return {"run": {"task" if map_index < 0 else f"task_{map_index}": state}}
+
+            monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(states))
+
+        return tell_state
+
     def test_a_task_killed_in_the_worker_ends_what_it_started_and_a_retry_starts_another(
         self, system: Any, control: Control, context: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -1011,6 +1029,32 @@ class TestKill:
         assert "it was cancelled" in caplog.text
         assert "a retry may take it for the result" in caplog.text
 
+    @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow keeps no note there by which a retry goes on")
+    @pytest.mark.parametrize(("state", "is_lost"), [("running", True), ("up_for_retry", True), ("restarting", False)])
+    def test_one_that_airflow_took_for_lost_leaves_to_its_retry_what_it_started(
+        self,
+        system: Any,
+        control: Control,
+        context: Any,
+        tell_state: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+        state: str,
+        is_lost: bool,
+    ) -> None:
+        """Its worker was frozen or cut off, and ends it when it comes back. A task that is cleared is restarting."""
+        from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse
+
+        def refuse(self: Store, key: str) -> None:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
+
+        lost = system.operator()
+        lost.execute(context)
+        monkeypatch.setattr(Store, "delete", refuse)
+        tell_state(state)
+        lost.on_kill()
+        assert system.ended_by_us() == ([] if is_lost else starts(control))
+
     def test_what_strikes_a_task_while_its_start_is_under_way_loses_no_start(
         self, system: Any, control: Control, context: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -1058,6 +1102,81 @@ class TestKill:
         trigger: Any = revive(deferred.value.trigger)
         asyncio.run(trigger.on_kill())
         assert system.ended_by_us() == (starts(control) if cancel_on_kill else [])
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow tells no trigger of a kill there")
+    @pytest.mark.parametrize(
+        ("state", "map_index", "is_killed"),
+        [
+            ("failed", -1, True),
+            (None, 3, True),
+            ("deferred", -1, False),
+            ("deferred", 3, False),
+            (OSError(), -1, False),
+        ],
+    )
+    def test_a_triggerer_that_was_frozen_ends_nothing_that_another_one_waits_for_by_now(
+        self,
+        system: Any,
+        control: Control,
+        context: Any,
+        ti: Any,
+        tell_state: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+        state: Any,
+        map_index: int,
+        is_killed: bool,
+    ) -> None:
+        """Airflow tells its triggers then that they are killed by a user."""
+        with pytest.raises(TaskDeferred) as deferred:
+            system.operator(wait_for_completion=True, deferrable=True).execute(context)
+        trigger: Any = revive(deferred.value.trigger)
+        trigger.task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=map_index)
+        tell_state(state, map_index)
+        monkeypatch.setattr(XCom, "get_one", lambda *, key, **place: ti.xcoms[key])
+        asyncio.run(trigger.on_kill())
+        assert system.ended_by_us() == (starts(control) if is_killed else [])
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow tells no trigger of a kill there")
+    def test_what_a_cleared_task_waited_for_is_ended_though_it_waits_again_by_now(
+        self,
+        system: Any,
+        control: Control,
+        context: Any,
+        ti: Any,
+        tell_state: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """It takes some seconds until a triggerer hears of it."""
+        triggers: list[Any] = []
+        for _ in range(2):
+            with pytest.raises(TaskDeferred) as deferred:
+                system.operator(wait_for_completion=True, deferrable=True).execute(context)
+            triggers.append(revive(deferred.value.trigger))
+            clear(context)
+        triggers[0].task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1)
+        tell_state("deferred")
+        monkeypatch.setattr(XCom, "get_one", lambda *, key, **place: ti.xcoms[key])
+        asyncio.run(triggers[0].on_kill())
+        assert len(starts(control)) == 2
+        assert system.ended_by_us() == starts(control)[:1]
+
+    def test_a_kill_is_carried_out_though_airflow_cancels_the_trigger_meanwhile(
+        self, system: Any, control: Control, context: Any
+    ) -> None:
+        """It does so each second, until the trigger has ended."""
+        with pytest.raises(TaskDeferred) as deferred:
+            system.operator(wait_for_completion=True, deferrable=True).execute(context)
+        trigger: Any = revive(deferred.value.trigger)
+
+        async def work() -> None:
+            killed = asyncio.ensure_future(trigger.on_kill())
+            await asyncio.sleep(0)
+            killed.cancel()
+            while ending._ending:
+                await asyncio.sleep(0.01)
+
+        asyncio.run(asyncio.wait_for(work(), 300))
+        assert system.ended_by_us() == starts(control)
 
 
 class TestLog:

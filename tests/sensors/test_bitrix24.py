@@ -436,12 +436,17 @@ class TestStartFromTrigger:
 
     @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="it is not done there")
     @pytest.mark.parametrize(
-        "filters",
-        ["{{ params.filters }}", {"ID": "{{ ti.xcom_pull('pick') }}"}, {"!ID": ["{{ xcom }}"]}],
+        "how",
+        [
+            {"filters": "{{ params.filters }}"},
+            {"filters": {"ID": "{{ ti.xcom_pull('pick') }}"}},
+            {"filters": {"!ID": ["{{ xcom }}"]}},
+            {"bitrix24_conn_id": "{{ ti.xcom_pull('pick') }}"},
+        ],
     )
-    def test_what_the_triggerer_cannot_fill_in_is_refused_in_the_dag_file(self, filters: Any) -> None:
+    def test_what_the_triggerer_cannot_fill_in_is_refused_in_the_dag_file(self, how: dict[str, Any]) -> None:
         with pytest.raises(ArgumentError, match="start_from_trigger"):
-            self.make(filters=filters)
+            self.make(**how)
 
     @pytest.mark.skipif(AIRFLOW_V_3_3_PLUS, reason="it is done there")
     def test_earlier_airflows_start_it_in_a_worker(self) -> None:
