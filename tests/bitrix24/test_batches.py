@@ -127,7 +127,8 @@ class TestUnderWay:
         control.inject("refused", times=7)
         assert_ended_once(control, ids, terminate(control, ids))
         statuses = [request["http_status"] for request in control.requests()]
-        assert statuses == [503] * 7 + [200] * 20
+        assert statuses[:7] == [503] * 7
+        assert set(statuses[7:]) == {200}, "how many they are depends on how long they take"
         # The first four were under way before the portal said anything; the eighth is the first one it answers.
         assert company[:4] == [0, 1, 2, 3]
         assert company[4:8] == [0] * 4
