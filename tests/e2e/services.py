@@ -131,6 +131,25 @@ class Services:
         return all(one["status"] == "healthy" for one in health.values())
 
 
+class _OnSqlite(Services):
+    """Services on SQLite, which has one writer.
+
+    Many write at a time, and on a slow machine each waits for longer than the five seconds that are usual. But the API
+    server also writes in its event loop, and if it waits there for one of its own requests, neither goes on: it gives
+    up soon, and is asked again.
+    """
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        """Return the environment of a service."""
+        if name != "api-server":
+            return self.environment
+        return {**self.environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(20)}
+
+
+def _database(patience: float) -> str:
+    return f"sqlite:///{HOME}/airflow.db?timeout={patience:g}"
+
+
 @contextmanager
 def serve(simulators: Mapping[str, Simulator]) -> Iterator[Services]:
     """Serve a fresh Airflow.
@@ -144,15 +163,13 @@ def serve(simulators: Mapping[str, Simulator]) -> Iterator[Services]:
     every_three_seconds = example.replace("(hours=1))", "(hours=1), poll_interval=3)")
     assert every_three_seconds != example
     (DAGS / "stuck_workflows_watcher.py").write_text(every_three_seconds)
-    # Many write at a time, and on a slow machine each waits longer than the five seconds that are usual.
-    database = f"sqlite:///{HOME}/airflow.db?timeout=60"
     settings = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "8",
         "CORE__DAGS_FOLDER": str(DAGS),
-        "DATABASE__SQL_ALCHEMY_CONN": database,
+        "DATABASE__SQL_ALCHEMY_CONN": _database(PATIENCE),
     }
-    services = Services(COMMANDS, HOME, settings)
+    services = _OnSqlite(COMMANDS, HOME, settings)
     for name, simulator in simulators.items():
         for connection in simulator.connections().values():
             variable = f"AIRFLOW_CONN_{connection['conn_type']}_{name}".upper()
