@@ -134,20 +134,34 @@ class Services:
 class _OnSqlite(Services):
     """Services on SQLite, which has one writer.
 
-    Many write at a time, and on a slow machine each waits for longer than the five seconds that are usual. But the API
-    server also writes in its event loop, and if it waits there for one of its own requests, neither goes on: it gives
-    up soon, and is asked again.
+    The API server also writes in its event loop. If it waits there for one of its own requests, neither goes on until
+    both give up; so what tasks ask is answered by another one, which does not.
+
+    :param settings: further settings of Airflow.
     """
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._port = free_port()
+        commands = {
+            **COMMANDS,
+            "api-server": ["api-server", "--apps", "core"],
+            "execution-api-server": ["api-server", "--apps", "execution"],
+        }
+        where = {"CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self._port}/execution/"}
+        super().__init__(commands, HOME, {**settings, **where})
 
     def environment_of(self, name: str) -> dict[str, str]:
         """Return the environment of a service."""
-        if name != "api-server":
-            return self.environment
-        return {**self.environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(20)}
+        own = {"AIRFLOW__API__PORT": str(self._port)} if name == "execution-api-server" else {}
+        return self.environment | own
 
-
-def _database(patience: float) -> str:
-    return f"sqlite:///{HOME}/airflow.db?timeout={patience:g}"
+    def ready(self) -> bool:
+        """Tell whether all are healthy."""
+        try:
+            health = requests.get(f"http://127.0.0.1:{self._port}/execution/health", timeout=5)
+        except requests.RequestException:
+            return False
+        return health.ok and super().ready()
 
 
 @contextmanager
@@ -163,13 +177,15 @@ def serve(simulators: Mapping[str, Simulator]) -> Iterator[Services]:
     every_three_seconds = example.replace("(hours=1))", "(hours=1), poll_interval=3)")
     assert every_three_seconds != example
     (DAGS / "stuck_workflows_watcher.py").write_text(every_three_seconds)
+    # Many write at a time, and on a slow machine each waits longer than the five seconds that are usual.
+    database = f"sqlite:///{HOME}/airflow.db?timeout=60"
     settings = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "8",
         "CORE__DAGS_FOLDER": str(DAGS),
-        "DATABASE__SQL_ALCHEMY_CONN": _database(PATIENCE),
+        "DATABASE__SQL_ALCHEMY_CONN": database,
     }
-    services = _OnSqlite(COMMANDS, HOME, settings)
+    services = _OnSqlite(settings)
     for name, simulator in simulators.items():
         for connection in simulator.connections().values():
             variable = f"AIRFLOW_CONN_{connection['conn_type']}_{name}".upper()
