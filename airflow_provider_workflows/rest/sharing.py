@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow_provider_workflows.rest.aio import AsyncClient
+from airflow_provider_workflows.rest.background import in_background
 
 Settings = TypeVar("Settings", bound=Hashable)
 SomeClient = TypeVar("SomeClient", bound=AsyncClient[Any])
@@ -29,13 +30,7 @@ async def _close(made: asyncio.Task[SomeClient]) -> None:
 
 def _close_late(made: asyncio.Task[SomeClient]) -> None:
     """Close a client that nobody waits for any more."""
-    closing = asyncio.ensure_future(_close(made))
-    _closing.add(closing)
-    closing.add_done_callback(_closing.discard)
-
-
-#: An event loop keeps no reference to tasks.
-_closing: set[asyncio.Task[None]] = set()
+    in_background(_close(made))
 
 
 class SharedClients(Generic[Settings, SomeClient]):

@@ -12,12 +12,10 @@ from airflow.providers.common.compat.sdk import XCom
 from asgiref.sync import sync_to_async
 
 from airflow_provider_workflows.links.pushed import PushedLink
+from airflow_provider_workflows.rest.background import in_background
 from airflow_provider_workflows.triggers.polling import PollTrigger
 
 log = logging.getLogger(__name__)
-
-#: What is being ended. An event loop forgets tasks that nobody holds.
-_ending: set[asyncio.Task[None]] = set()
 
 
 class EndingTrigger(PollTrigger):
@@ -50,10 +48,7 @@ class EndingTrigger(PollTrigger):
         half a minute. And it cancels the trigger again and again meanwhile.
         """
         if self.cancel_on_kill:
-            ending = asyncio.ensure_future(self._end_unless_waited_for())
-            _ending.add(ending)
-            ending.add_done_callback(_ending.discard)
-            await asyncio.shield(ending)
+            await asyncio.shield(in_background(self._end_unless_waited_for()))
 
     async def _end_unless_waited_for(self) -> None:
         try:

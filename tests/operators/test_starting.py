@@ -22,6 +22,7 @@ from airflow_provider_workflows.domo.errors import NotFoundError, StartNotFoundE
 from airflow_provider_workflows.domo.watching import NotCompletedError
 from airflow_provider_workflows.operators.bitrix24 import StartWorkflowOperator
 from airflow_provider_workflows.operators.domo import DomoStartOperator
+from airflow_provider_workflows.rest import background
 from airflow_provider_workflows.rest.errors import (
     AccessDeniedError,
     ApiError,
@@ -36,7 +37,6 @@ from airflow_provider_workflows.simulator import Control
 from airflow_provider_workflows.tasks import starting
 from airflow_provider_workflows.tasks.starting import StillRunningError
 from airflow_provider_workflows.testing.tasks import revive
-from airflow_provider_workflows.triggers import ending
 from airflow_provider_workflows.triggers.polling import WaitFailedError
 from tests.operators.deferred import fire, resume, run_through
 from tests.operators.remote import TaskInstance, refused, render
@@ -922,6 +922,20 @@ class TestKill:
 
         return tell_state
 
+    @pytest.fixture
+    def kill_deferred(
+        self, tell_state: Callable[..., None], ti: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., None]:
+        """Return what has Airflow tell a trigger of a kill, and of a state of its task if it is asked."""
+
+        def kill_deferred(trigger: Any, state: Any, map_index: int = -1) -> None:
+            trigger.task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=map_index)
+            tell_state(state, map_index)
+            monkeypatch.setattr(XCom, "get_one", lambda *, key, **place: ti.xcoms[key])
+            asyncio.run(trigger.on_kill())
+
+        return kill_deferred
+
     def test_a_task_killed_in_the_worker_ends_what_it_started_and_a_retry_starts_another(
         self, system: Any, control: Control, context: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -1119,9 +1133,7 @@ class TestKill:
         system: Any,
         control: Control,
         context: Any,
-        ti: Any,
-        tell_state: Callable[..., None],
-        monkeypatch: pytest.MonkeyPatch,
+        kill_deferred: Callable[..., None],
         state: Any,
         map_index: int,
         is_killed: bool,
@@ -1129,22 +1141,12 @@ class TestKill:
         """Airflow tells its triggers then that they are killed by a user."""
         with pytest.raises(TaskDeferred) as deferred:
             system.operator(wait_for_completion=True, deferrable=True).execute(context)
-        trigger: Any = revive(deferred.value.trigger)
-        trigger.task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=map_index)
-        tell_state(state, map_index)
-        monkeypatch.setattr(XCom, "get_one", lambda *, key, **place: ti.xcoms[key])
-        asyncio.run(trigger.on_kill())
+        kill_deferred(revive(deferred.value.trigger), state, map_index)
         assert system.ended_by_us() == (starts(control) if is_killed else [])
 
     @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow tells no trigger of a kill there")
     def test_what_a_cleared_task_waited_for_is_ended_though_it_waits_again_by_now(
-        self,
-        system: Any,
-        control: Control,
-        context: Any,
-        ti: Any,
-        tell_state: Callable[..., None],
-        monkeypatch: pytest.MonkeyPatch,
+        self, system: Any, control: Control, context: Any, kill_deferred: Callable[..., None]
     ) -> None:
         """It takes some seconds until a triggerer hears of it."""
         triggers: list[Any] = []
@@ -1153,10 +1155,7 @@ class TestKill:
                 system.operator(wait_for_completion=True, deferrable=True).execute(context)
             triggers.append(revive(deferred.value.trigger))
             clear(context)
-        triggers[0].task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1)
-        tell_state("deferred")
-        monkeypatch.setattr(XCom, "get_one", lambda *, key, **place: ti.xcoms[key])
-        asyncio.run(triggers[0].on_kill())
+        kill_deferred(triggers[0], "deferred")
         assert len(starts(control)) == 2
         assert system.ended_by_us() == starts(control)[:1]
 
@@ -1172,7 +1171,7 @@ class TestKill:
             killed = asyncio.ensure_future(trigger.on_kill())
             await asyncio.sleep(0)
             killed.cancel()
-            while ending._ending:
+            while background._tasks:
                 await asyncio.sleep(0.01)
 
         asyncio.run(asyncio.wait_for(work(), 300))
