@@ -58,9 +58,8 @@ def services(simulator: Simulator) -> Iterator[e2e.Services]:
         "CORE__PARALLELISM": "2",
         "CORE__DAGS_FOLDER": str(HOME / "dags"),
         "CORE__TEST_CONNECTION": "Enabled",
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db?timeout=20",
     }
-    services = e2e.Services(e2e.COMMANDS, HOME, settings)
+    services = e2e.OnSqlite(HOME, settings)
     for conn_id, connection in simulator.connections().items():
         services.environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(connection)
     try:

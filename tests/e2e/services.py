@@ -131,24 +131,29 @@ class Services:
         return all(one["status"] == "healthy" for one in health.values())
 
 
-class _OnSqlite(Services):
+class OnSqlite(Services):
     """Services on SQLite, which has one writer.
 
     The API server also writes in its event loop. If it waits there for one of its own requests, neither goes on until
     both give up; so what tasks ask is answered by another one, which does not.
 
+    :param home: the folder of its logs and of the database.
     :param settings: further settings of Airflow.
     """
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
         self._port = free_port()
         commands = {
             **COMMANDS,
             "api-server": ["api-server", "--apps", "core"],
             "execution-api-server": ["api-server", "--apps", "execution"],
         }
-        where = {"CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self._port}/execution/"}
-        super().__init__(commands, HOME, {**settings, **where})
+        where = {
+            "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self._port}/execution/",
+            # Many write at a time, and on a slow machine each waits longer than the five seconds that are usual.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
+        }
+        super().__init__(commands, home, {**settings, **where})
 
     def environment_of(self, name: str) -> dict[str, str]:
         """Return the environment of a service."""
@@ -177,15 +182,12 @@ def serve(simulators: Mapping[str, Simulator]) -> Iterator[Services]:
     every_three_seconds = example.replace("(hours=1))", "(hours=1), poll_interval=3)")
     assert every_three_seconds != example
     (DAGS / "stuck_workflows_watcher.py").write_text(every_three_seconds)
-    # Many write at a time, and on a slow machine each waits longer than the five seconds that are usual.
-    database = f"sqlite:///{HOME}/airflow.db?timeout=60"
     settings = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "8",
         "CORE__DAGS_FOLDER": str(DAGS),
-        "DATABASE__SQL_ALCHEMY_CONN": database,
     }
-    services = _OnSqlite(settings)
+    services = OnSqlite(HOME, settings)
     for name, simulator in simulators.items():
         for connection in simulator.connections().values():
             variable = f"AIRFLOW_CONN_{connection['conn_type']}_{name}".upper()
