@@ -19,6 +19,7 @@ from airflow_provider_workflows.bitrix24.errors import (
     error_class,
 )
 from airflow_provider_workflows.bitrix24.portal import Portal
+from airflow_provider_workflows.rest.clock import LATEST
 from airflow_provider_workflows.rest.errors import ApiError, UnreadableReplyError
 from airflow_provider_workflows.rest.protocol import Request, Response
 from airflow_provider_workflows.rest.replies import (
@@ -31,8 +32,8 @@ from airflow_provider_workflows.rest.replies import (
 )
 
 HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-workflows/{__version__}"}
-#: More rows than any portal has, and a Unix time later than any: what is above is no count, and no time.
-MOST_ROWS, LATEST = 100_000_000, 1e11
+#: More rows than any portal has: what is above it is no count.
+MOST_ROWS = 100_000_000
 
 
 class Bitrix24Wire:

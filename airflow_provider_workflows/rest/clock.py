@@ -6,6 +6,9 @@ import asyncio
 import time
 from threading import Event
 
+#: A Unix time later than any: what is above it is none.
+LATEST = 1e11
+
 
 class Clock:
     """The machine's clock."""

@@ -66,8 +66,10 @@ class EndRecord:
         if self._path.protocol in LOCAL:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab+") as file:
+                size = file.seek(0, SEEK_END)
+                file.seek(max(0, size - 1))
                 # A full disk may have left half a line.
-                if file.seek(0, SEEK_END) and (file.seek(-1, SEEK_END), file.read(1))[1] != b"\n":
+                if file.read() not in {b"", b"\n"}:
                     text = f"\n{text}"
                 file.write(text.encode())
         else:

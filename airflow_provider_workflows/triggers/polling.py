@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a credential that goes on being refused is refused for good, though the connection was read again
 #: before each poll: when one is rotated, the account changes first, and the connection after it. As long, a connection
-#: #: may be unreadable, too: a secrets backend may not be available.
+#: may be unreadable, too: a secrets backend may not be available.
 REFUSED_SECONDS = 300.0
 #: Seconds between two polls with a credential that is refused.
 REFUSED_PAUSE = 60.0

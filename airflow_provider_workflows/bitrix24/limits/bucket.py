@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from airflow_provider_workflows.bitrix24.wire import LATEST
+from airflow_provider_workflows.rest.clock import LATEST
 from airflow_provider_workflows.rest.replies import LONGEST_WAIT
 
 #: A request that was slow to arrive makes those after it come closer together, as the portal sees it.
