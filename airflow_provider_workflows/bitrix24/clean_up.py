@@ -182,8 +182,7 @@ class CleanUp:
 
     def add_left(self, ids: Iterable[str]) -> None:
         """Note that these are to be ended; repeated ids count once."""
-        known = set(self.left)
-        self.left += [one for one in ids if one not in known]
+        self.left[:] = dict.fromkeys([*self.left, *ids])
 
     def is_new(self, workflow_id: str, summary: WorkflowSummary, known: Collection[str]) -> bool:
         """Return whether a workflow was started later than the task.
